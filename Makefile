@@ -1,0 +1,317 @@
+# sqlpoold: plain GNU make. `make help` lists the targets.
+#
+# Objects and programs live in build/<variant>/. The targets a person types are
+# at the end; most run one sub-make, for two reasons: a variant is a variable of
+# the whole run, and `make check` on a bare machine installs the packages that
+# pkg-config is asked about when the sub-make is read.
+
+VERSION   = 0.1.0
+SOVERSION = 0
+
+PREFIX    = /usr/local
+DESTDIR   =
+VARIANT   = release
+V         = 0
+WERROR    = -Werror
+NPROC    := $(shell nproc 2>/dev/null || echo 2)
+FUZZ_SECONDS = 60
+
+B = build/$(VARIANT)
+
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+CLANG        = clang
+CLANG_FORMAT = clang-format
+CLANG_TIDY   = clang-tidy
+CPPCHECK     = cppcheck
+OBJCOPY      = objcopy
+PKG_CONFIG   = pkg-config
+
+.DEFAULT_GOAL = all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+Q = $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)';)
+
+# --- Packages ---------------------------------------------------------------
+
+DEPS = gcc make libc6-dev pkg-config libsqlite3-dev libevent-dev libmsgpack-dev \
+	check libconfuse-dev uthash-dev libreadline-dev sqlite3 unicode-data \
+	procps python3 python3-msgpack
+DEPS_LINT = clang-format clang-tidy cppcheck mandoc shellcheck
+DEPS_FUZZ = clang libclang-rt-14-dev
+
+# msgpack-c's own name is msgpack-c since 6.0; Debian 12 has 4.0.
+MSGPACK := $(shell $(PKG_CONFIG) --exists msgpack-c 2>/dev/null && \
+	echo msgpack-c || echo msgpack)
+
+DAEMON_PKGS = sqlite3 libevent_core libevent_extra libevent_pthreads \
+	libconfuse $(MSGPACK)
+pkg_cflags := $(shell $(PKG_CONFIG) --cflags $(DAEMON_PKGS) check readline \
+	2>/dev/null)
+pkg_libs = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null)
+daemon_libs := $(call pkg_libs,$(DAEMON_PKGS))
+client_libs := $(call pkg_libs,$(MSGPACK))
+cli_libs    := $(call pkg_libs,$(MSGPACK) sqlite3 readline)
+check_libs  := $(call pkg_libs,check)
+
+# --- Flags ------------------------------------------------------------------
+
+MACHINE   := $(shell $(CC) -dumpmachine 2>/dev/null)
+MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+
+# What gcc and clang both know; the gcc-only ones are added for gcc.
+WARN = -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wundef -Wcast-align \
+	-Wcast-qual -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
+	-Wconversion -Wsign-conversion -Wswitch-enum -Wimplicit-fallthrough \
+	-Wnull-dereference
+WARN_GCC = -Wlogical-op -Wduplicated-cond -Wduplicated-branches
+
+HARDEN = -fstack-protector-strong -fstack-clash-protection \
+	$(if $(filter x86_64-% i%86-%,$(MACHINE)),-fcf-protection)
+FORTIFY = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+
+# Includes are written from the top: "proto/frame.h". The public header is the
+# exception: programs say <sqlpool.h>, as they would when it is installed.
+cppflags = -I. -Iclient -D_GNU_SOURCE -DSQLPOOLD_VERSION='"$(VERSION)"' \
+	$(pkg_cflags)
+
+opt_release  = -O2 -g $(HARDEN) $(FORTIFY)
+opt_asan     = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+	-fno-sanitize-recover=all
+opt_tsan     = -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+opt_cover    = -O0 -g --coverage -fprofile-update=atomic
+opt_analyzer = -O1 -fanalyzer
+opt_fuzz     = -O1 -g -fno-omit-frame-pointer \
+	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+
+ifeq ($(filter $(VARIANT),release asan tsan cover analyzer fuzz),)
+$(error VARIANT=$(VARIANT) is none of release asan tsan cover analyzer fuzz)
+endif
+
+# gcc warns falsely about code that a sanitizer has rewritten, so only the
+# plain builds turn warnings into errors.
+ifneq ($(filter $(VARIANT),asan tsan cover fuzz),)
+WERROR =
+WARN += -Wno-null-dereference -Wno-maybe-uninitialized
+endif
+
+ifeq ($(VARIANT),fuzz)
+CC = $(CLANG)
+WARN_GCC =
+WARN += -Wno-unknown-warning-option
+endif
+
+cflags = -std=gnu11 $(WARN) $(WARN_GCC) $(WERROR) $(opt_$(VARIANT)) \
+	-fvisibility=hidden -pthread $(cppflags) $(CPPFLAGS) $(CFLAGS)
+ldflags = $(filter-out -O% -D% -U%,$(opt_$(VARIANT))) -pthread \
+	-Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
+
+# --- Sources ----------------------------------------------------------------
+
+proto_src    := $(wildcard proto/*.c)
+conf_src     := $(wildcard conf/*.c)
+daemon_src   := $(wildcard daemon/*.c)
+client_src   := $(wildcard client/*.c)
+cli_src      := $(wildcard client/cli/*.c)
+example_src  := $(wildcard client/examples/*.c)
+testlib_src  := $(wildcard tests/lib/*.c)
+test_src     := $(wildcard tests/check_*.c)
+proctest_src := $(wildcard tests/proc/check_*.c)
+fuzz_src     := $(wildcard tests/fuzz/fuzz_*.c)
+
+product_src := $(proto_src) $(conf_src) $(daemon_src) $(client_src) $(cli_src)
+all_src := $(product_src) $(example_src) $(testlib_src) $(test_src) \
+	$(proctest_src) $(fuzz_src) $(wildcard tests/bench/*.c)
+all_hdr := $(wildcard proto/*.h conf/*.h daemon/*.h client/*.h client/cli/*.h \
+	client/adapters/*.h tests/*.h tests/lib/*.h tests/proc/*.h \
+	tests/fuzz/*.h tests/bench/*.h)
+all_def := $(wildcard proto/*.def conf/*.def daemon/*.def)
+scripts := $(wildcard .ci/run tests/*.sh tests/*/*.sh)
+man_src := $(wildcard daemon/*.8 conf/*.5 client/*.3 client/cli/*.1)
+
+obj = $(patsubst %.c,$(B)/%.o,$(1))
+pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
+
+# --- Products ---------------------------------------------------------------
+
+sqlpoold   = $(if $(wildcard daemon/main.c),$(B)/sqlpoold)
+sqlpoolcli = $(if $(cli_src),$(B)/sqlpool-cli)
+client_a   = $(if $(client_src),$(B)/libsqlpool-client.a)
+client_so  = $(if $(client_src),$(B)/libsqlpool-client.so)
+examples   = $(patsubst %.c,$(B)/%,$(example_src))
+tests      = $(patsubst %.c,$(B)/%,$(test_src))
+proctests  = $(patsubst %.c,$(B)/%,$(proctest_src))
+test_scripts = $(wildcard tests/check_*.sh tests/check_*.py)
+proctest_scripts = $(wildcard tests/proc/check_*.sh tests/proc/check_*.py)
+
+.PHONY: build build-tests
+build: $(sqlpoold) $(sqlpoolcli) $(client_a) $(client_so) $(examples)
+build-tests: build $(tests) $(proctests)
+
+$(B)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(cflags) -fPIE -MMD -MP -c -o $@ $<
+
+$(B)/pic/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(cflags) -fPIC -MMD -MP -c -o $@ $<
+
+ar = $(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/libproto.a: $(call obj,$(proto_src))
+	$(ar)
+$(B)/libconf.a: $(call obj,$(conf_src))
+	$(ar)
+$(B)/libdaemon.a: $(call obj,$(filter-out daemon/main.c,$(daemon_src)))
+	$(ar)
+$(B)/libtest.a: $(call obj,$(testlib_src))
+	$(ar)
+
+proto_a   = $(if $(proto_src),$(B)/libproto.a)
+conf_a    = $(if $(conf_src),$(B)/libconf.a)
+daemon_a  = $(if $(filter-out daemon/main.c,$(daemon_src)),$(B)/libdaemon.a)
+testlib_a = $(if $(testlib_src),$(B)/libtest.a)
+
+$(B)/sqlpoold: $(call obj,daemon/main.c) $(daemon_a) $(conf_a) $(proto_a)
+	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(daemon_libs)
+
+# The client and its copy of proto/ become one object in which only the symbols
+# with default visibility stay global, so that an application (or a test, which
+# links the daemon's objects as well) cannot clash with a name of ours.
+$(B)/libsqlpool-client.o: $(call pic,$(client_src) $(proto_src))
+	$(call say,LD,$@)$(LD) -r -o $@.tmp $^ && \
+		$(OBJCOPY) --localize-hidden $@.tmp $@ && rm -f $@.tmp
+
+$(B)/libsqlpool-client.a: $(B)/libsqlpool-client.o
+	$(ar)
+
+$(B)/libsqlpool-client.so.$(SOVERSION): $(call pic,$(client_src) $(proto_src)) \
+		client/sqlpool.map
+	$(call say,LD,$@)$(CC) -shared $(ldflags) -Wl,-soname,$(@F) \
+		-Wl,--version-script,client/sqlpool.map \
+		$(if $(filter release,$(VARIANT)),-Wl,-z,defs) \
+		-o $@ $(filter %.o,$^) $(client_libs)
+
+$(B)/libsqlpool-client.so: $(B)/libsqlpool-client.so.$(SOVERSION)
+	$(Q)ln -sf $(<F) $@
+
+$(B)/sqlpool-cli: $(call obj,$(cli_src)) $(client_a)
+	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(cli_libs)
+
+$(B)/client/examples/%: $(B)/client/examples/%.o $(client_a)
+	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(client_libs)
+
+# A test of a module in proto/ or conf/ links that layer and what stands to its
+# left; this shows that the layer needs nothing else. The others link it all.
+test_libs = $(if $(wildcard proto/$(1).c),$(testlib_a) $(proto_a),$(if \
+	$(wildcard conf/$(1).c),$(testlib_a) $(conf_a) $(proto_a),$(testlib_a) \
+	$(daemon_a) $(conf_a) $(proto_a) $(client_a)))
+
+.SECONDEXPANSION:
+$(B)/tests/check_%: $(B)/tests/check_%.o $$(call test_libs,$$*)
+	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(check_libs) \
+		$(daemon_libs)
+
+$(B)/tests/proc/check_%: $(B)/tests/proc/check_%.o $(testlib_a) $(daemon_a) \
+		$(conf_a) $(proto_a) $(client_a)
+	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(check_libs) \
+		$(daemon_libs)
+
+$(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(testlib_a) $(daemon_a) \
+		$(conf_a) $(proto_a) $(client_a)
+	$(call say,LD,$@)$(CC) -pie $(ldflags) -fsanitize=fuzzer -o $@ $^ \
+		$(check_libs) $(daemon_libs)
+
+.SECONDARY:
+-include $(patsubst %.c,$(B)/%.d,$(all_src)) \
+	$(patsubst %.c,$(B)/pic/%.d,$(client_src) $(proto_src))
+
+# --- Running the tests of a variant -----------------------------------------
+
+slow_release = 1
+slow_cover = 2
+slow_asan = 4
+slow_tsan = 8
+
+supp = $(abspath $(wildcard tests/lint/$(1).supp))
+test_env = SQLPOOLD=$(abspath $(B))/sqlpoold \
+	SQLPOOL_CLI=$(abspath $(B))/sqlpool-cli BUILD=$(abspath $(B)) \
+	CK_TIMEOUT_MULTIPLIER=$(slow_$(VARIANT)) \
+	ASAN_OPTIONS=detect_leaks=1:halt_on_error=1:abort_on_error=0 \
+	LSAN_OPTIONS=$(patsubst %,suppressions=%:,$(call \
+		supp,lsan))print_suppressions=0 \
+	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	TSAN_OPTIONS=$(patsubst %,suppressions=%:,$(call \
+		supp,tsan))halt_on_error=1:second_deadlock_stack=1
+
+.PHONY: run-tests run-fuzz
+run-tests: build-tests
+	$(Q)$(test_env) tests/run.sh $(tests) $(test_scripts) \
+		--alone $(proctests) $(proctest_scripts)
+
+fuzzers = $(patsubst %.c,$(B)/%,$(fuzz_src))
+run-fuzz: $(fuzzers)
+	$(Q)for f in $(fuzzers); do \
+		n=$${f##*/fuzz_}; corpus=$(B)/corpus/$$n; mkdir -p $$corpus; \
+		seeds=tests/fuzz/corpus/$$n; dict=tests/fuzz/$$n.dict; \
+		test -d $$seeds || seeds=; \
+		printf '  %-8s %s for %ss\n' FUZZ $$f $(FUZZ_SECONDS); \
+		$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+			-rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
+			-artifact_prefix=$(B)/ \
+			$$(test -f $$dict && echo -dict=$$dict) \
+			$$corpus $$seeds || exit 1; \
+	done
+
+# --- Targets for people -----------------------------------------------------
+
+# One sub-make, as parallel as the caller's or as the machine.
+submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(NPROC))
+
+.PHONY: all check asan tsan fuzz cover quickstart help clean
+
+all: ## build the daemon, the library, the shell and the examples
+	+$(Q)$(PKG_CONFIG) --exists $(DAEMON_PKGS) check readline || { \
+		echo "packages are missing: run 'make deps' first" >&2; exit 1; }
+	+$(Q)$(submake) build
+
+check: deps ## build and run every test
+	+$(Q)$(submake) run-tests
+
+asan: deps ## the tests under AddressSanitizer and UBSan
+	+$(Q)$(submake) VARIANT=asan run-tests
+
+tsan: deps ## the tests under ThreadSanitizer
+	+$(Q)$(submake) VARIANT=tsan run-tests
+
+fuzz: deps deps-fuzz ## fuzz each target for FUZZ_SECONDS
+	+$(Q)$(submake) VARIANT=fuzz run-fuzz
+
+cover: deps ## the tests with coverage, and a line per file
+	+$(Q)find build/cover -name '*.gcda' -delete 2>/dev/null || true
+	+$(Q)$(submake) VARIANT=cover run-tests
+	$(Q)tests/cover.sh build/cover $(product_src)
+
+quickstart: deps ## a daemon, real data, 16 clients, the figures
+	+$(Q)$(submake) build
+	$(Q)$(test_env) tests/quickstart.sh
+
+clean: ## remove build/
+	$(Q)rm -rf build
+
+help: ## this list
+	$(Q)awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' \
+		$(firstword $(MAKEFILE_LIST))
+
+# --- Packages a machine lacks -----------------------------------------------
+
+.PHONY: deps deps-lint deps-fuzz
+deps: ## install the Debian packages that build and check need
+	$(Q)tests/lint/deps.sh $(DEPS)
+deps-lint: ## install the packages that lint needs
+	$(Q)tests/lint/deps.sh $(DEPS_LINT)
+deps-fuzz: ## install the packages that fuzz needs
+	$(Q)tests/lint/deps.sh $(DEPS_FUZZ)
