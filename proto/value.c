@@ -1,0 +1,333 @@
+/* value.c - single msgpack values.
+ *
+ * Writing is msgpack-c's packer.  Reading is ours: walk.c has already parsed
+ * and checked the bytes, so what is left is a table of widths, and no object
+ * tree needs to be built (ARCHITECTURE.md, "Data structures"). */
+#include "proto/value.h"
+
+#include <msgpack.h>
+#include <string.h>
+
+static uint64_t
+take(struct span *cur, size_t n)
+{
+	uint64_t v = 0;
+
+	for (size_t i = 0; i < n; i++)
+		v = v << 8 | cur->p[i];
+	cur->p += n;
+	cur->n -= n;
+	return v;
+}
+
+static struct span
+take_span(struct span *cur, size_t n)
+{
+	struct span s = { cur->p, n };
+
+	cur->p += n;
+	cur->n -= n;
+	return s;
+}
+
+static void
+read_ext(struct span *cur, size_t n, struct value *ret)
+{
+	uint8_t type = (uint8_t)take(cur, 1);
+
+	ret->kind = type == VALUE_EXT_TEXT ? VALUE_TEXT : VALUE_EXT;
+	ret->s = take_span(cur, n);
+}
+
+static void
+read_real(struct span *cur, uint8_t format, struct value *ret)
+{
+	ret->kind = VALUE_REAL;
+	if (format == 0xca) {
+		uint32_t bits = (uint32_t)take(cur, 4);
+		float f;
+
+		memcpy(&f, &bits, sizeof(f));
+		ret->f = (double)f;
+	} else {
+		uint64_t bits = take(cur, 8);
+
+		memcpy(&ret->f, &bits, sizeof(ret->f));
+	}
+}
+
+static void
+read_int(struct span *cur, uint8_t format, struct value *ret)
+{
+	size_t n = (size_t)1 << (format & 3);
+	uint64_t v = take(cur, n);
+
+	ret->kind = VALUE_INT;
+	if (format < 0xd0) {
+		if (v > INT64_MAX)
+			ret->kind = VALUE_BIG_UINT;
+	} else if (n < 8 && v >> (8 * n - 1)) {
+		v |= UINT64_MAX << (8 * n); /* negative: extend the sign */
+	}
+	ret->i = (int64_t)v;
+}
+
+/* The formats 0xC0..0xDF. */
+static void
+read_long(struct span *cur, uint8_t format, struct value *ret)
+{
+	if (format == 0xc0) {
+		ret->kind = VALUE_NULL;
+	} else if (format <= 0xc3) {
+		ret->kind = VALUE_BOOL;
+		ret->i = format == 0xc3;
+	} else if (format <= 0xc6) {
+		ret->kind = VALUE_BLOB;
+		ret->s = take_span(
+		    cur, (size_t)take(cur, (size_t)1 << (format - 0xc4)));
+	} else if (format <= 0xc9) {
+		read_ext(
+		    cur, (size_t)take(cur, (size_t)1 << (format - 0xc7)), ret);
+	} else if (format <= 0xcb) {
+		read_real(cur, format, ret);
+	} else if (format <= 0xd3) {
+		read_int(cur, format, ret);
+	} else if (format <= 0xd8) {
+		read_ext(cur, (size_t)1 << (format - 0xd4), ret);
+	} else if (format <= 0xdb) {
+		ret->kind = VALUE_TEXT;
+		ret->s = take_span(
+		    cur, (size_t)take(cur, (size_t)1 << (format - 0xd9)));
+	} else {
+		ret->kind = format <= 0xdd ? VALUE_ARRAY : VALUE_MAP;
+		ret->count = (uint32_t)take(cur, format & 1 ? 4 : 2);
+	}
+}
+
+void
+value_read(struct span *cur, struct value *ret)
+{
+	uint8_t b = (uint8_t)take(cur, 1);
+
+	if (b <= 0x7f) {
+		ret->kind = VALUE_INT;
+		ret->i = b;
+	} else if (b <= 0x8f) {
+		ret->kind = VALUE_MAP;
+		ret->count = b & 0x0f;
+	} else if (b <= 0x9f) {
+		ret->kind = VALUE_ARRAY;
+		ret->count = b & 0x0f;
+	} else if (b <= 0xbf) {
+		ret->kind = VALUE_TEXT;
+		ret->s = take_span(cur, b & 0x1f);
+	} else if (b <= 0xdf) {
+		read_long(cur, b, ret);
+	} else {
+		ret->kind = VALUE_INT;
+		ret->i = (int8_t)b;
+	}
+}
+
+void
+value_skip(struct span *cur)
+{
+	uint64_t due = 1;
+
+	while (due > 0) {
+		struct value v;
+
+		value_read(cur, &v);
+		due--;
+		if (v.kind == VALUE_ARRAY)
+			due += v.count;
+		else if (v.kind == VALUE_MAP)
+			due += 2 * (uint64_t)v.count;
+	}
+}
+
+/* Bytes that must follow a lead byte; 0 when it cannot lead. */
+static size_t
+utf8_follow(uint8_t lead)
+{
+	if (lead >= 0xc2 && lead <= 0xdf)
+		return 1;
+	if (lead >= 0xe0 && lead <= 0xef)
+		return 2;
+	if (lead >= 0xf0 && lead <= 0xf4)
+		return 3;
+	return 0;
+}
+
+/* The second byte's range is narrower after some leads (RFC 3629 section 4). */
+static bool
+utf8_second_ok(uint8_t lead, uint8_t b)
+{
+	uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+	uint8_t high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+
+	return b >= low && b <= high;
+}
+
+/* Length of the sequence at p, 0 when it is not one. */
+static size_t
+utf8_sequence(const uint8_t *p, size_t n)
+{
+	size_t follow = utf8_follow(p[0]);
+
+	if (follow == 0 || follow >= n || !utf8_second_ok(p[0], p[1]))
+		return 0;
+	for (size_t i = 2; i <= follow; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	return follow + 1;
+}
+
+bool
+value_is_utf8(const uint8_t *p, size_t n)
+{
+	size_t at = 0;
+
+	while (at < n) {
+		uint64_t eight;
+		size_t k;
+
+		if (n - at >= 8) {
+			memcpy(&eight, p + at, 8);
+			if (!(eight & 0x8080808080808080u)) {
+				at += 8;
+				continue;
+			}
+		}
+		if (p[at] < 0x80) {
+			at++;
+			continue;
+		}
+		k = utf8_sequence(p + at, n - at);
+		if (k == 0)
+			return false;
+		at += k;
+	}
+	return true;
+}
+
+static int
+pack_write(void *data, const char *p, size_t n)
+{
+	struct buf *b = data;
+
+	buf_put(b, p, n);
+	return buf_failed(b) ? -1 : 0;
+}
+
+static msgpack_packer
+packer(struct buf *b)
+{
+	return (msgpack_packer){ .data = b, .callback = pack_write };
+}
+
+void
+value_put_nil(struct buf *b)
+{
+	msgpack_packer pk = packer(b);
+
+	msgpack_pack_nil(&pk);
+}
+
+void
+value_put_bool(struct buf *b, bool v)
+{
+	msgpack_packer pk = packer(b);
+
+	if (v)
+		msgpack_pack_true(&pk);
+	else
+		msgpack_pack_false(&pk);
+}
+
+void
+value_put_int(struct buf *b, int64_t v)
+{
+	msgpack_packer pk = packer(b);
+
+	msgpack_pack_int64(&pk, v);
+}
+
+void
+value_put_uint(struct buf *b, uint64_t v)
+{
+	msgpack_packer pk = packer(b);
+
+	msgpack_pack_uint64(&pk, v);
+}
+
+void
+value_put_real(struct buf *b, double v)
+{
+	msgpack_packer pk = packer(b);
+
+	msgpack_pack_double(&pk, v);
+}
+
+void
+value_put_str(struct buf *b, const void *p, size_t n)
+{
+	msgpack_packer pk = packer(b);
+
+	msgpack_pack_str(&pk, n);
+	buf_put(b, p, n);
+}
+
+void
+value_put_text(struct buf *b, const void *p, size_t n)
+{
+	msgpack_packer pk = packer(b);
+
+	if (value_is_utf8(p, n))
+		msgpack_pack_str(&pk, n);
+	else
+		msgpack_pack_ext(&pk, n, VALUE_EXT_TEXT);
+	buf_put(b, p, n);
+}
+
+void
+value_put_blob(struct buf *b, const void *p, size_t n)
+{
+	msgpack_packer pk = packer(b);
+
+	msgpack_pack_bin(&pk, n);
+	buf_put(b, p, n);
+}
+
+void
+value_put_array(struct buf *b, uint32_t n)
+{
+	msgpack_packer pk = packer(b);
+
+	msgpack_pack_array(&pk, n);
+}
+
+void
+value_put_map(struct buf *b, uint32_t n)
+{
+	msgpack_packer pk = packer(b);
+
+	msgpack_pack_map(&pk, n);
+}
+
+void
+value_put_open_array(struct buf *b)
+{
+	static const uint8_t head[3] = { 0xdc, 0, 0 };
+
+	buf_put(b, head, sizeof(head));
+}
+
+void
+value_close_array(struct buf *b, size_t at, uint16_t n)
+{
+	if (buf_failed(b))
+		return;
+	b->p[at + 1] = (uint8_t)(n >> 8);
+	b->p[at + 2] = (uint8_t)n;
+}
