@@ -1,0 +1,128 @@
+/* conf.h - the configuration: read once, before there are threads.
+ *
+ * The options are listed in options.def; the fields below, the parser, the
+ * example file and `-o name=value` all come from that list.  A person may give
+ * options in a file, on the command line, or not at all; whatever is set later
+ * wins, so read the file first.
+ *
+ * Nothing here logs.  A function that fails returns -1 and writes one line to
+ * the caller's err: where (file and line), what is wrong, and what to write
+ * instead.  (These are not codes of errors.def: that table is the wire's, and
+ * the only use of a configuration error is to be read by a person.)  The struct
+ * conf is then incomplete, and the caller frees it.
+ *
+ * Thread: libconfuse's scanner has global state, so one thread at a time.  A
+ * struct conf that nobody changes any more may be read by all.
+ */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define CONF_ERR_MAX 512
+/* sun_path of sockaddr_un is 108 bytes with its NUL: unix(7). */
+#define CONF_SOCKET_MAX 107
+#define CONF_PATH_MAX 4000
+#define CONF_NAME_MAX 64
+
+/* Units of the bounds in options.def.  Sizes are 1024-based. */
+#define CONF_US INT64_C(1)
+#define CONF_MS (INT64_C(1000) * CONF_US)
+#define CONF_SEC (INT64_C(1000) * CONF_MS)
+#define CONF_MIN (INT64_C(60) * CONF_SEC)
+#define CONF_HOUR (INT64_C(60) * CONF_MIN)
+#define CONF_KB (INT64_C(1) << 10)
+#define CONF_MB (INT64_C(1) << 20)
+#define CONF_GB (INT64_C(1) << 30)
+
+enum conf_log_level {
+	CONF_LOG_ERROR,
+	CONF_LOG_WARN,
+	CONF_LOG_INFO,
+	CONF_LOG_DEBUG,
+};
+
+enum conf_access {
+	CONF_ACCESS_EXCLUSIVE, /* the unix-excl VFS: nobody else gets in */
+	CONF_ACCESS_SHARED,    /* the plain VFS: other tools may open it */
+};
+
+enum conf_sync {
+	CONF_SYNC_FULL,
+	CONF_SYNC_NORMAL,
+};
+
+/* The C type of each option type. */
+#define CONF_C_BOOL bool
+#define CONF_C_COUNT uint32_t
+#define CONF_C_MODE uint32_t
+#define CONF_C_DURATION int64_t
+#define CONF_C_BYTES int64_t
+#define CONF_C_STRING char *
+#define CONF_C_LOG_LEVEL enum conf_log_level
+#define CONF_C_ACCESS enum conf_access
+#define CONF_C_SYNC enum conf_sync
+
+#define CONF_FIELD_GLOBAL_GLOBAL(type, field) CONF_C_##type field;
+#define CONF_FIELD_GLOBAL_DATABASE(type, field)
+#define CONF_FIELD_DATABASE_DATABASE(type, field) CONF_C_##type field;
+#define CONF_FIELD_DATABASE_GLOBAL(type, field)
+
+/* One database.  Strings are owned by the struct and never NULL, but the name
+ * and path of conf.db_default, which are "". */
+struct conf_db {
+	char *name;     /* [A-Za-z0-9_.-]{1,64}, no '.' in front */
+	uint64_t given; /* bit i: option i was set for this database itself */
+#define OPTION(scope, type, name, field, min, max, def, reload, text) \
+	CONF_FIELD_DATABASE_##scope(type, field)
+#include "conf/options.def"
+};
+
+struct conf {
+#define OPTION(scope, type, name, field, min, max, def, reload, text) \
+	CONF_FIELD_GLOBAL_##scope(type, field)
+#include "conf/options.def"
+	struct conf_db db_default; /* what a new database starts with */
+	struct conf_db *dbs;       /* in the order they were named; moves when
+				    * one is added */
+	size_t db_n;
+};
+
+/* Make a configuration that holds the defaults and no database.
+ * NULL: out of memory. */
+struct conf *conf_new(void);
+
+/* Free it and all it holds.  NULL is fine. */
+void conf_free(struct conf *conf);
+
+/* Read a file on top of what conf holds.
+ *
+ * path is NUL-terminated.  Options of databases at the file's top level are
+ * defaults of every database, wherever they stand in the file.  -1: the file
+ * cannot be read, or a line of it is wrong; err says which and why. */
+int conf_read_file(struct conf *conf, const char *path, char err[CONF_ERR_MAX]);
+
+/* Set one option by name, as `-o name=value` does.
+ *
+ * An option of databases becomes the default of all: those there are and those
+ * to come, but for the ones that were given a value of their own.  -1: no such
+ * option, the value does not fit it, or out of memory. */
+int conf_set(struct conf *conf, const char *name, const char *value,
+    char err[CONF_ERR_MAX]);
+
+/* Add a database, from `PATH` or `NAME=PATH`.
+ *
+ * Without a name it is the file's, without .db .db3 .sqlite or .sqlite3.  A
+ * PATH that has a '=' in it must have a '/' before that ("./a=b.db").  The file
+ * is not looked at.  -1: the name cannot be used, the name or the path is
+ * already there, or out of memory. */
+int conf_add_db(struct conf *conf, const char *spec, char err[CONF_ERR_MAX]);
+
+/* Write the example file: every option with its line of text, its range and
+ * its default, commented out. */
+void conf_print_example(FILE *out);
+
+#endif
