@@ -25,18 +25,18 @@
 #define CONF_ERR_MAX 512
 /* sun_path of sockaddr_un is 108 bytes with its NUL: unix(7). */
 #define CONF_SOCKET_MAX 107
-#define CONF_PATH_MAX 4000
-#define CONF_NAME_MAX 64
+#define CONF_PATH_MAX   4000
+#define CONF_NAME_MAX   64
 
 /* Units of the bounds in options.def.  Sizes are 1024-based. */
-#define CONF_US INT64_C(1)
-#define CONF_MS (INT64_C(1000) * CONF_US)
-#define CONF_SEC (INT64_C(1000) * CONF_MS)
-#define CONF_MIN (INT64_C(60) * CONF_SEC)
+#define CONF_US   INT64_C(1)
+#define CONF_MS   (INT64_C(1000) * CONF_US)
+#define CONF_SEC  (INT64_C(1000) * CONF_MS)
+#define CONF_MIN  (INT64_C(60) * CONF_SEC)
 #define CONF_HOUR (INT64_C(60) * CONF_MIN)
-#define CONF_KB (INT64_C(1) << 10)
-#define CONF_MB (INT64_C(1) << 20)
-#define CONF_GB (INT64_C(1) << 30)
+#define CONF_KB   (INT64_C(1) << 10)
+#define CONF_MB   (INT64_C(1) << 20)
+#define CONF_GB   (INT64_C(1) << 30)
 
 enum conf_log_level {
 	CONF_LOG_ERROR,
@@ -56,15 +56,15 @@ enum conf_sync {
 };
 
 /* The C type of each option type. */
-#define CONF_C_BOOL bool
-#define CONF_C_COUNT uint32_t
-#define CONF_C_MODE uint32_t
-#define CONF_C_DURATION int64_t
-#define CONF_C_BYTES int64_t
-#define CONF_C_STRING char *
+#define CONF_C_BOOL      bool
+#define CONF_C_COUNT     uint32_t
+#define CONF_C_MODE      uint32_t
+#define CONF_C_DURATION  int64_t
+#define CONF_C_BYTES     int64_t
+#define CONF_C_STRING    char *
 #define CONF_C_LOG_LEVEL enum conf_log_level
-#define CONF_C_ACCESS enum conf_access
-#define CONF_C_SYNC enum conf_sync
+#define CONF_C_ACCESS    enum conf_access
+#define CONF_C_SYNC      enum conf_sync
 
 #define CONF_FIELD_GLOBAL_GLOBAL(type, field) CONF_C_##type field;
 #define CONF_FIELD_GLOBAL_DATABASE(type, field)
