@@ -1,0 +1,313 @@
+/* option.c - the table of options: text to values, values into fields.
+ *
+ * All that can be said of one option without knowing the others is here, and
+ * comes from options.def.
+ */
+#include "conf/option.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/conf.h"
+#include "conf/units.h"
+
+#define OFFSET_GLOBAL(field)   offsetof(struct conf, field)
+#define OFFSET_DATABASE(field) offsetof(struct conf_db, field)
+
+static const struct option options[] = {
+/* clang-format off */
+#define OPTION(scope_, type_, name_, field, min_, max_, def_, reload_, text_) \
+	{ .name = #name_, .scope = scope_, .type = type_, \
+	  .offset = OFFSET_##scope_(field), .min = min_, .max = max_, \
+	  .def = def_, .reload = reload_, .text = text_ },
+#include "conf/options.def"
+	/* clang-format on */
+};
+
+#define OPTION_N (sizeof(options) / sizeof(options[0]))
+
+_Static_assert(OPTION_N <= 64, "conf_db.given has a bit for each option");
+_Static_assert(sizeof(enum conf_access) == sizeof(unsigned) &&
+	sizeof(enum conf_sync) == sizeof(unsigned) &&
+	sizeof(enum conf_log_level) == sizeof(unsigned),
+    "enums are stored as unsigned");
+
+static const char *const bool_words[] = { "off", "on", "no", "yes", "false",
+	"true", "0", "1", NULL };
+static const char *const log_words[] = { "error", "warn", "info", "debug",
+	NULL };
+static const char *const access_words[] = { "exclusive", "shared", NULL };
+static const char *const sync_words[] = { "full", "normal", NULL };
+
+/* The words of an enumerated type in the order of its values; NULL for the
+ * others.  Those of a bool come in pairs. */
+static const char *const *
+type_words(enum option_type type)
+{
+	switch (type) {
+	case BOOL:
+		return bool_words;
+	case LOG_LEVEL:
+		return log_words;
+	case ACCESS:
+		return access_words;
+	case SYNC:
+		return sync_words;
+	case COUNT:
+	case MODE:
+	case DURATION:
+	case BYTES:
+	case STRING:
+		break;
+	}
+	return NULL;
+}
+
+static enum units_kind
+type_units(enum option_type type)
+{
+	switch (type) {
+	case DURATION:
+		return UNITS_TIME;
+	case BYTES:
+		return UNITS_BYTES;
+	case MODE:
+		return UNITS_OCTAL;
+	case COUNT:
+	case BOOL:
+	case STRING:
+	case LOG_LEVEL:
+	case ACCESS:
+	case SYNC:
+		break;
+	}
+	return UNITS_NONE;
+}
+
+/* Say which values an option takes: "off to 24h", "full or normal". */
+static void
+range_print(const struct option *o, char *buf, size_t size)
+{
+	const char *const *words = type_words(o->type);
+	char min[UNITS_TEXT_MAX];
+	char max[UNITS_TEXT_MAX];
+	size_t n = 0;
+
+	if (o->type == STRING) {
+		snprintf(buf, size, "at most %" PRId64 " bytes", o->max);
+		return;
+	}
+	if (o->type == BOOL) {
+		snprintf(buf, size, "on or off");
+		return;
+	}
+	if (words == NULL) {
+		units_print(type_units(o->type), o->min, min);
+		units_print(type_units(o->type), o->max, max);
+		snprintf(buf, size, "%s to %s", min, max);
+		return;
+	}
+	for (; *words != NULL && n < size; words++) {
+		const char *before = n == 0 ? ""
+		    : words[1] == NULL      ? " or "
+					    : ", ";
+
+		n += (size_t)snprintf(
+		    buf + n, size - n, "%s%s", before, *words);
+	}
+}
+
+static int
+word_parse(const struct option *o, const char *text, int64_t *ret_n)
+{
+	const char *const *words = type_words(o->type);
+
+	for (int i = 0; words[i] != NULL; i++) {
+		if (strcmp(words[i], text) == 0) {
+			*ret_n = o->type == BOOL ? i % 2 : i;
+			return 0;
+		}
+	}
+	return -1;
+}
+
+static int
+string_parse(const struct option *o, const char *text, struct option_value *ret,
+    char *err)
+{
+	size_t n = strlen(text);
+
+	if ((int64_t)n < o->min) {
+		snprintf(err, CONF_ERR_MAX,
+		    "%s is empty: write a value between quotes", o->name);
+		return -1;
+	}
+	if ((int64_t)n > o->max) {
+		snprintf(err, CONF_ERR_MAX,
+		    "%s is %zu bytes long: write at most %" PRId64, o->name, n,
+		    o->max);
+		return -1;
+	}
+	ret->text = text;
+	return 0;
+}
+
+int
+option_parse(const struct option *o, const char *text, struct option_value *ret,
+    char *err)
+{
+	char range[128];
+
+	if (o->type == STRING)
+		return string_parse(o, text, ret, err);
+	range_print(o, range, sizeof(range));
+	if (type_words(o->type) != NULL) {
+		if (word_parse(o, text, &ret->n) == 0)
+			return 0;
+		snprintf(err, CONF_ERR_MAX, "%s = %.80s: write %s", o->name,
+		    text, range);
+		return -1;
+	}
+	if (units_parse(type_units(o->type), text, &ret->n) < 0) {
+		snprintf(err, CONF_ERR_MAX, "%s = %.80s: %s", o->name, text,
+		    units_hint(type_units(o->type)));
+		return -1;
+	}
+	if (ret->n < o->min || ret->n > o->max) {
+		snprintf(err, CONF_ERR_MAX,
+		    "%s = %.80s is out of range: write %s", o->name, text,
+		    range);
+		return -1;
+	}
+	return 0;
+}
+
+int
+option_store(const struct option *o, void *base, const struct option_value *v)
+{
+	void *field = (char *)base + o->offset;
+	char *copy;
+
+	switch (o->type) {
+	case BOOL:
+		*(bool *)field = v->n != 0;
+		break;
+	case COUNT:
+	case MODE:
+	case LOG_LEVEL:
+	case ACCESS:
+	case SYNC:
+		*(unsigned *)field = (unsigned)v->n;
+		break;
+	case DURATION:
+	case BYTES:
+		*(int64_t *)field = v->n;
+		break;
+	case STRING:
+		copy = strdup(v->text);
+		if (copy == NULL)
+			return -1;
+		free(*(char **)field);
+		*(char **)field = copy;
+		break;
+	}
+	return 0;
+}
+
+const struct option *
+option_next(const struct option *o)
+{
+	size_t i = o == NULL ? 0 : (size_t)(o - options) + 1;
+
+	return i < OPTION_N ? &options[i] : NULL;
+}
+
+const struct option *
+option_find(const char *name)
+{
+	for (size_t i = 0; i < OPTION_N; i++) {
+		if (strcmp(options[i].name, name) == 0)
+			return &options[i];
+	}
+	return NULL;
+}
+
+uint64_t
+option_bit(const struct option *o)
+{
+	return UINT64_C(1) << (o - options);
+}
+
+bool
+option_is_path(const struct option *o)
+{
+	return o->offset == offsetof(struct conf_db, path) &&
+	    o->scope == DATABASE;
+}
+
+/* --- The example file ------------------------------------------------------ */
+
+#define EXAMPLE_WIDTH 79
+
+/* Write text as comment lines, broken at spaces. */
+static void
+example_comment(FILE *out, const char *text)
+{
+	const char *end;
+
+	while (strlen(text) > EXAMPLE_WIDTH - 2) {
+		end = text + EXAMPLE_WIDTH - 2;
+		while (*end != ' ')
+			end--;
+		fprintf(out, "# %.*s\n", (int)(end - text), text);
+		text = end + 1;
+	}
+	fprintf(out, "# %s\n", text);
+}
+
+static void
+example_option(FILE *out, const struct option *o)
+{
+	const char *quote = o->type == STRING ? "\"" : "";
+	char range[128];
+	char text[512];
+
+	range_print(o, range, sizeof(range));
+	snprintf(text, sizeof(text), "%s (%s)", o->text, range);
+	example_comment(out, text);
+	fprintf(out, "#%s = %s%s%s\n\n", o->name, quote, o->def, quote);
+}
+
+void
+conf_print_example(FILE *out)
+{
+	enum option_scope scope = GLOBAL;
+
+	fputs("# sqlpoold.conf - every option with its default; see "
+	      "sqlpoold.conf(5).\n"
+	      "#\n"
+	      "# Times are whole numbers with us, ms, s, min or h; sizes with "
+	      "B, KB, MB or GB,\n"
+	      "# 1024-based. \"off\" is 0.\n\n",
+	    out);
+	for (size_t i = 0; i < OPTION_N; i++) {
+		if (options[i].scope != scope) {
+			scope = options[i].scope;
+			fputs("# The options of a database. Here they are the "
+			      "defaults of all databases; in a\n"
+			      "# section \"database\" they hold for that "
+			      "one.\n\n",
+			    out);
+		}
+		if (!option_is_path(&options[i]))
+			example_option(out, &options[i]);
+	}
+	fputs("# One section for each database; its name is what clients "
+	      "ask for.\n"
+	      "#database app {\n"
+	      "#\tpath = \"/var/lib/sqlpoold/app.db\"\n"
+	      "#}\n",
+	    out);
+}
