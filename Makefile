@@ -83,7 +83,7 @@ opt_asan     = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=all
 opt_tsan     = -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 opt_cover    = -O0 -g --coverage -fprofile-update=atomic
-opt_analyzer = -O1 -fanalyzer
+opt_analyzer = -O1 -g -fanalyzer
 opt_fuzz     = -O1 -g -fno-omit-frame-pointer \
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 
@@ -266,12 +266,51 @@ run-fuzz: $(fuzzers)
 			$$corpus $$seeds || exit 1; \
 	done
 
+# --- Lint ---------------------------------------------------------------------
+
+# A stamp for each source that a tool found clean; any header or table may have
+# changed its meaning.
+L = build/lint
+tidy_flags = -std=gnu11 -Wall -Wextra $(cppflags)
+
+$(L)/%.tidy: %.c $(all_hdr) $(all_def) .clang-tidy Makefile
+	@mkdir -p $(@D)
+	$(call say,TIDY,$<)$(CLANG_TIDY) --quiet $< -- $(tidy_flags) \
+		2>$@.err || { cat $@.err; exit 1; }
+	$(Q)mv $@.err $@
+
+.PHONY: lint-format lint-tidy lint-cppcheck lint-analyzer lint-shell lint-man \
+	lint-layers
+lint-format:
+	$(call say,FORMAT,all)$(CLANG_FORMAT) --dry-run -Werror $(all_src) \
+		$(all_hdr)
+lint-tidy: $(patsubst %.c,$(L)/%.tidy,$(all_src))
+lint-cppcheck:
+	@mkdir -p $(L)/cppcheck
+	$(call say,CPPCHECK,all)$(CPPCHECK) --quiet --error-exitcode=1 \
+		--std=c11 --enable=warning,style,performance,portability \
+		--inline-suppr --suppressions-list=tests/lint/cppcheck.supp \
+		--cppcheck-build-dir=$(L)/cppcheck -I. -Iclient -D_GNU_SOURCE \
+		$(product_src) $(example_src)
+lint-analyzer:
+	+$(Q)$(MAKE) --no-print-directory VARIANT=analyzer lint-objects
+.PHONY: lint-objects
+lint-objects: $(call obj,$(product_src) $(example_src))
+lint-shell:
+	$(call say,SHELL,all)shellcheck $(scripts)
+lint-man:
+	$(if $(man_src),$(call say,MANDOC,$(man_src))mandoc -T lint -W warning \
+		$(man_src))
+lint-layers:
+	$(call say,LAYERS,all)tests/lint/layers.py
+
 # --- Targets for people -----------------------------------------------------
 
 # One sub-make, as parallel as the caller's or as the machine.
 submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(NPROC))
 
-.PHONY: all check asan tsan fuzz cover quickstart help clean
+.PHONY: all check asan tsan fuzz cover format format-check lint quickstart \
+	install uninstall help clean
 
 all: ## build the daemon, the library, the shell and the examples
 	+$(Q)$(PKG_CONFIG) --exists $(DAEMON_PKGS) check readline || { \
@@ -295,6 +334,16 @@ cover: deps ## the tests with coverage, and a line per file
 	+$(Q)$(submake) VARIANT=cover run-tests
 	$(Q)tests/cover.sh build/cover $(product_src)
 
+format: deps-lint ## rewrite the sources in the house's format
+	$(Q)$(CLANG_FORMAT) -i $(all_src) $(all_hdr)
+
+format-check: deps-lint ## say which sources are not in it
+	+$(Q)$(submake) lint-format
+
+lint: deps deps-lint ## every static check; a warning is an error
+	+$(Q)$(submake) -k -Otarget lint-format lint-shell lint-man \
+		lint-layers lint-cppcheck lint-analyzer lint-tidy
+
 quickstart: deps ## a daemon, real data, 16 clients, the figures
 	+$(Q)$(submake) build
 	$(Q)$(test_env) tests/quickstart.sh
@@ -305,6 +354,59 @@ clean: ## remove build/
 help: ## this list
 	$(Q)awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
+
+# --- Installation -------------------------------------------------------------
+
+# Debian's own packages have the libraries in a directory per architecture.
+LIBDIR = $(PREFIX)/lib$(if $(filter /usr,$(PREFIX)),$(addprefix /,$(MULTIARCH)))
+SBINDIR    = $(PREFIX)/sbin
+BINDIR     = $(PREFIX)/bin
+INCLUDEDIR = $(PREFIX)/include
+MANDIR     = $(PREFIX)/share/man
+DOCDIR     = $(PREFIX)/share/doc/sqlpoold
+
+doc_src = $(wildcard README.md LICENSE ARCHITECTURE.md proto/PROTOCOL.md)
+doc_examples = sqlpoold.conf.example $(wildcard conf/sqlpoold.* \
+	client/examples/*.c client/adapters/*.h)
+doc_examples := $(filter-out %.5,$(doc_examples))
+man_target = $(MANDIR)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
+
+# The paths, once, for install and uninstall.
+installed = $(SBINDIR)/sqlpoold $(BINDIR)/sqlpool-cli \
+	$(LIBDIR)/libsqlpool-client.a $(LIBDIR)/libsqlpool-client.so \
+	$(LIBDIR)/libsqlpool-client.so.$(SOVERSION) \
+	$(INCLUDEDIR)/sqlpool.h $(LIBDIR)/pkgconfig/sqlpool-client.pc \
+	$(foreach m,$(man_src),$(call man_target,$(m))) \
+	$(addprefix $(DOCDIR)/,$(notdir $(doc_src))) \
+	$(addprefix $(DOCDIR)/examples/,$(notdir $(doc_examples)))
+
+put = install -D -m $(1) $(2) '$(DESTDIR)$(3)'
+
+install: all ## install under $(DESTDIR)$(PREFIX)
+	$(Q)$(call put,755,$(B)/sqlpoold,$(SBINDIR)/sqlpoold)
+	$(Q)$(call put,755,$(B)/sqlpool-cli,$(BINDIR)/sqlpool-cli)
+	$(Q)$(call put,644,$(client_a),$(LIBDIR)/libsqlpool-client.a)
+	$(Q)$(call put,644,$(client_so).$(SOVERSION),$(strip \
+		$(LIBDIR))/libsqlpool-client.so.$(SOVERSION))
+	$(Q)ln -sf libsqlpool-client.so.$(SOVERSION) \
+		'$(DESTDIR)$(LIBDIR)/libsqlpool-client.so'
+	$(Q)$(call put,644,client/sqlpool.h,$(INCLUDEDIR)/sqlpool.h)
+	$(Q)sed -e 's,@PREFIX@,$(PREFIX),g' -e 's,@LIBDIR@,$(LIBDIR),g' \
+		-e 's,@VERSION@,$(VERSION),g' -e 's,@MSGPACK@,$(MSGPACK),g' \
+		client/sqlpool-client.pc.in >$(B)/sqlpool-client.pc
+	$(Q)$(call put,644,$(B)/sqlpool-client.pc,$(strip \
+		$(LIBDIR))/pkgconfig/sqlpool-client.pc)
+	$(Q)$(foreach m,$(man_src),$(call put,644,$(m),$(call man_target,$(m))) &&) :
+	$(Q)$(foreach d,$(doc_src),$(call put,644,$(d),$(DOCDIR)/$(notdir $(d))) &&) :
+	$(Q)$(foreach d,$(doc_examples),$(call put,644,$(d),$(strip \
+		$(DOCDIR))/examples/$(notdir $(d))) &&) :
+	$(Q)sed -i 's,/usr/sbin/,$(SBINDIR)/,' \
+		'$(DESTDIR)$(DOCDIR)/examples/sqlpoold.service'
+
+uninstall: ## remove what install put there
+	$(Q)rm -f $(foreach f,$(installed),'$(DESTDIR)$(f)')
+	$(Q)rmdir '$(DESTDIR)$(DOCDIR)/examples' '$(DESTDIR)$(DOCDIR)' \
+		2>/dev/null || true
 
 # --- Packages a machine lacks -----------------------------------------------
 

@@ -113,36 +113,40 @@ db_append(struct conf *conf, const char *name, const char *path, char *err)
 	return 0;
 }
 
-int
-conf_add_db(struct conf *conf, const char *spec, char err[CONF_ERR_MAX])
+/* Get the length of a file name without the ending of a database. */
+static size_t
+stem_length(const char *name)
 {
 	static const char *const endings[] = { ".db", ".db3", ".sqlite",
 		".sqlite3" };
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+		size_t end_n = strlen(endings[i]);
+
+		if (n > end_n && strcmp(name + n - end_n, endings[i]) == 0)
+			return n - end_n;
+	}
+	return n;
+}
+
+int
+conf_add_db(struct conf *conf, const char *spec, char err[CONF_ERR_MAX])
+{
 	const char *eq = strchr(spec, '=');
 	const char *slash = strchr(spec, '/');
 	const char *path = spec;
-	const char *start;
+	const char *start = spec;
 	size_t n;
 	char name[CONF_NAME_MAX + 2]; /* one too long is seen as too long */
 
 	if (eq != NULL && (slash == NULL || eq < slash)) {
 		path = eq + 1;
-		start = spec;
 		n = (size_t)(eq - spec);
 	} else {
 		slash = strrchr(spec, '/');
 		start = slash == NULL ? spec : slash + 1;
-		n = strlen(start);
-		for (size_t i = 0; i < sizeof(endings) / sizeof(*endings);
-		     i++) {
-			size_t end_n = strlen(endings[i]);
-
-			if (n > end_n &&
-			    strcmp(start + n - end_n, endings[i]) == 0) {
-				n -= end_n;
-				break;
-			}
-		}
+		n = stem_length(start);
 	}
 	if (n > sizeof(name) - 1)
 		n = sizeof(name) - 1;
