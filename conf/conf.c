@@ -99,18 +99,19 @@ db_append(struct conf *conf, const char *name, const char *path, char *err)
 
 	if (db_check_new(conf, name, path, err) < 0)
 		return -1;
-	dbs = reallocarray(conf->dbs, conf->db_n + 1, sizeof(*dbs));
-	if (dbs == NULL)
-		return out_of_memory(err);
-	conf->dbs = dbs;
 	db.name = strdup(name);
 	db.path = strdup(path);
-	if (db.name == NULL || db.path == NULL) {
-		db_fini(&db);
-		return out_of_memory(err);
-	}
+	if (db.name == NULL || db.path == NULL)
+		goto out;
+	dbs = reallocarray(conf->dbs, conf->db_n + 1, sizeof(*dbs));
+	if (dbs == NULL)
+		goto out;
 	dbs[conf->db_n++] = db;
+	conf->dbs = dbs;
 	return 0;
+out:
+	db_fini(&db);
+	return out_of_memory(err);
 }
 
 /* Get the length of a file name without the ending of a database. */

@@ -119,14 +119,13 @@ range_print(const struct option *o, char *buf, size_t size)
 	}
 }
 
+/* Find text among the words of a type. */
 static int
-word_parse(const struct option *o, const char *text, int64_t *ret_n)
+word_parse(const char *const *words, const char *text, int64_t *ret_n)
 {
-	const char *const *words = type_words(o->type);
-
 	for (int i = 0; words[i] != NULL; i++) {
 		if (strcmp(words[i], text) == 0) {
-			*ret_n = o->type == BOOL ? i % 2 : i;
+			*ret_n = words == bool_words ? i % 2 : i;
 			return 0;
 		}
 	}
@@ -158,13 +157,14 @@ int
 option_parse(const struct option *o, const char *text, struct option_value *ret,
     char *err)
 {
+	const char *const *words = type_words(o->type);
 	char range[128];
 
 	if (o->type == STRING)
 		return string_parse(o, text, ret, err);
 	range_print(o, range, sizeof(range));
-	if (type_words(o->type) != NULL) {
-		if (word_parse(o, text, &ret->n) == 0)
+	if (words != NULL) {
+		if (word_parse(words, text, &ret->n) == 0)
 			return 0;
 		snprintf(err, CONF_ERR_MAX, "%s = %.80s: write %s", o->name,
 		    text, range);

@@ -11,8 +11,8 @@ import sys
 
 # The daemon's modules from left to right; proto and conf stand before them.
 DAEMON = """
-    log stats
-    request mailbox crew
+    clock log stats
+    tx request mailbox crew
     guard dbconn
     reader writer keeper
     db session
