@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* The first allocation: a small reply fits (measured: a one-row reply of three
  * columns takes about 60 bytes). */
@@ -30,15 +29,13 @@ buf_reset(struct buf *b)
 }
 
 uint8_t *
-buf_reserve(struct buf *b, size_t n)
+buf_grow(struct buf *b, size_t n)
 {
 	size_t cap = b->cap ? b->cap : FIRST_BYTES;
 	uint8_t *p;
 
 	if (b->failed)
 		return NULL;
-	if (b->p && n <= b->cap - b->n)
-		return b->p + b->n;
 	if (n > SIZE_MAX / 4 - b->n) {
 		b->failed = true;
 		return NULL;
@@ -53,17 +50,6 @@ buf_reserve(struct buf *b, size_t n)
 	b->p = p;
 	b->cap = cap;
 	return b->p + b->n;
-}
-
-void
-buf_put(struct buf *b, const void *p, size_t n)
-{
-	uint8_t *to = n ? buf_reserve(b, n) : NULL;
-
-	if (!to)
-		return;
-	memcpy(to, p, n);
-	b->n += n;
 }
 
 void

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Borrowed bytes: not NUL-terminated, p may be NULL when n is 0. */
 struct span {
@@ -33,12 +34,30 @@ void buf_fini(struct buf *b);
 /* Forget the content and a failure, keep the memory. */
 void buf_reset(struct buf *b);
 
+/* What buf_reserve does when the memory at hand is not enough. */
+uint8_t *buf_grow(struct buf *b, size_t n);
+
 /* Make room for n more bytes.  Returns where they go, or NULL (out of memory,
  * now sticky).  The caller writes at most n bytes there and adds to b->n. */
-uint8_t *buf_reserve(struct buf *b, size_t n);
+static inline uint8_t *
+buf_reserve(struct buf *b, size_t n)
+{
+	if (b->p && n <= b->cap - b->n && !b->failed)
+		return b->p + b->n;
+	return buf_grow(b, n);
+}
 
 /* Append n bytes. */
-void buf_put(struct buf *b, const void *p, size_t n);
+static inline void
+buf_put(struct buf *b, const void *p, size_t n)
+{
+	uint8_t *to = n ? buf_reserve(b, n) : NULL;
+
+	if (!to)
+		return;
+	memcpy(to, p, n);
+	b->n += n;
+}
 
 /* Drop everything after the first n bytes; n at most b->n. */
 void buf_cut(struct buf *b, size_t n);

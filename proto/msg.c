@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "proto/error.h"
 #include "proto/frame.h"
@@ -41,7 +42,7 @@ static const char *const wants[] = {
 	[KIND_U] = "an integer from 0 to 2^63-1",
 	[KIND_I] = "an integer of 64 bits",
 	[KIND_B] = "true or false",
-	[KIND_S] = "a string",
+	[KIND_S] = "a UTF-8 string without NUL",
 	[KIND_A] = "an array",
 	[KIND_M] = "a map",
 	[KIND_V] = "an array or a map",
@@ -57,6 +58,18 @@ fail(struct msg_fault *ret_fault, int code, uint64_t key,
 		ret_fault->want = wants[field->kind];
 	}
 	return -code;
+}
+
+/* A str is SQL, a name or a message: C strings, sooner or later. */
+static int
+store_str(const struct value *v, struct span *ret)
+{
+	if (v->kind != VALUE_TEXT || v->ext || !value_is_utf8(v->s.p, v->s.n))
+		return -ERR_FIELD_TYPE;
+	if (v->s.n > 0 && memchr(v->s.p, 0, v->s.n))
+		return -ERR_FIELD_RANGE;
+	*ret = v->s;
+	return 0;
 }
 
 /* Store one value whose whole bytes are raw. */
@@ -87,10 +100,7 @@ store(
 		*(bool *)to = v->i != 0;
 		return 0;
 	case KIND_S:
-		if (v->kind != VALUE_TEXT)
-			return -ERR_FIELD_TYPE;
-		*(struct span *)to = v->s;
-		return 0;
+		return store_str(v, to);
 	case KIND_A:
 	case KIND_M:
 	case KIND_V:
@@ -103,36 +113,53 @@ store(
 	return -ERR_FIELD_TYPE;
 }
 
+/* Read a key; -1 when it is none.  All of them fit in one byte. */
+static int
+read_key(struct span *cur)
+{
+	struct value key;
+
+	if (*cur->p < MSG_KEY_END) {
+		cur->n--;
+		return *cur->p++;
+	}
+	value_read(cur, &key);
+	if (key.kind != VALUE_INT || key.i < 0 || key.i >= MSG_KEY_END)
+		return -1;
+	return (int)key.i;
+}
+
 /* Read one pair.  has and base are the struct's. */
 static int
 read_pair(struct span *cur, const struct field *fields, uint64_t *has,
     char *base, struct msg_fault *ret_fault)
 {
-	struct value key, v;
+	int key = read_key(cur);
 	const struct field *field;
-	struct span raw, peek;
+	struct value v;
+	struct span raw;
 	int rc;
 
-	value_read(cur, &key);
-	if (key.kind != VALUE_INT || key.i < 0 || key.i >= MSG_KEY_END)
+	if (key < 0)
 		return fail(ret_fault, ERR_FIELD_TYPE, UINT64_MAX, NULL);
 	raw = *cur;
-	peek = *cur;
-	value_read(&peek, &v);
-	value_skip(cur);
+	value_read(cur, &v);
+	if (v.kind == VALUE_ARRAY || v.kind == VALUE_MAP) {
+		*cur = raw;
+		value_skip(cur);
+	}
 	raw.n -= cur->n;
-	if (key.i >= MSG_KEY_MUST)
-		return fail(
-		    ret_fault, ERR_FIELD_UNKNOWN, (uint64_t)key.i, NULL);
-	field = &fields[key.i];
+	if (key >= MSG_KEY_MUST)
+		return fail(ret_fault, ERR_FIELD_UNKNOWN, (uint64_t)key, NULL);
+	field = &fields[key];
 	if (!field->name)
 		return 0;
-	if (*has >> key.i & 1)
-		return fail(ret_fault, ERR_FIELD_RANGE, (uint64_t)key.i, field);
+	if (*has >> key & 1)
+		return fail(ret_fault, ERR_FIELD_RANGE, (uint64_t)key, field);
 	rc = store(field, &v, raw, base + field->offset);
 	if (rc < 0)
-		return fail(ret_fault, -rc, (uint64_t)key.i, field);
-	*has |= (uint64_t)1 << key.i;
+		return fail(ret_fault, -rc, (uint64_t)key, field);
+	*has |= (uint64_t)1 << key;
 	return 0;
 }
 
@@ -245,6 +272,7 @@ msg_begin(struct msg_out *m, struct buf *b, enum msg_type type, uint64_t id,
 
 	m->b = b;
 	m->frame_at = b->n;
+	m->failed_before = b->failed;
 	buf_put(b, prefix, sizeof(prefix));
 	open_map(m);
 	msg_put_uint(m, HEAD_type, (uint64_t)type);
@@ -295,12 +323,15 @@ msg_put_int(struct msg_out *m, unsigned key, int64_t v)
 void
 msg_put_str(struct msg_out *m, unsigned key, const char *s)
 {
-	size_t n = 0;
-
-	while (s[n])
-		n++;
 	msg_key(m, key);
-	value_put_text(m->b, s, n);
+	value_put_text(m->b, s, strlen(s));
+}
+
+void
+msg_put_message(struct msg_out *m, unsigned key, const char *s)
+{
+	msg_key(m, key);
+	value_put_message(m->b, s, strnlen(s, MSG_MESSAGE_BYTES));
 }
 
 void
@@ -316,6 +347,7 @@ msg_abandon(struct msg_out *m)
 {
 	if (m->b->n > m->frame_at)
 		buf_cut(m->b, m->frame_at);
+	m->b->failed = m->failed_before;
 }
 
 int

@@ -16,6 +16,9 @@
 #define MSG_KEY_MUST 64
 #define MSG_KEY_END  128
 
+/* The longest message of ERROR and GOAWAY. */
+#define MSG_MESSAGE_BYTES 4096
+
 /* HELLO feature bits. */
 #define MSG_FEATURE_DECLTYPES 1 /* results carry declared column types */
 #define MSG_FEATURES_ALL      MSG_FEATURE_DECLTYPES
@@ -130,13 +133,14 @@ struct msg_fault {
 };
 
 /* Read one map into a struct.  map: walked bytes that begin with a map.
- * Absent fields are zero.  Spans of kind A, M and V are raw bytes, for
- * value_read.
+ * Absent fields are zero.  Spans of kind S are the str's bytes, which are UTF-8
+ * without NUL; those of kind A, M and V are raw bytes, for value_read.
  *
  * Errors, with *ret_fault filled in (else untouched): -ERR_FIELD_TYPE (a value
- * of another kind, or a key that is no integer from 0 to 127),
- * -ERR_FIELD_RANGE (unsigned over INT64_MAX, or a key given twice),
- * -ERR_FIELD_UNKNOWN (unknown key from 64 on). */
+ * of another kind, a str that is not UTF-8, or a key that is no integer from 0
+ * to 127), -ERR_FIELD_RANGE (unsigned over INT64_MAX or below 0, a str with a
+ * NUL, or a key given twice), -ERR_FIELD_UNKNOWN (unknown key from 64 on).
+ * After an error *ret holds the fields before the faulty one. */
 int msg_read_head(
     struct span map, struct msg_head *ret, struct msg_fault *ret_fault);
 int
@@ -155,9 +159,10 @@ const char *msg_get_type_name(uint64_t type);
  * msg_open_body, body keys, msg_end.  At most 15 keys in a map. */
 struct msg_out {
 	struct buf *b;
-	size_t frame_at; /* where the frame begins */
-	size_t map_at;   /* where the open map begins */
-	unsigned keys_n; /* keys in it so far */
+	size_t frame_at;    /* where the frame begins */
+	size_t map_at;      /* where the open map begins */
+	unsigned keys_n;    /* keys in it so far */
+	bool failed_before; /* the buffer had failed before the frame began */
 };
 
 /* Begin a frame with its head open; stream 0 is left out. */
@@ -177,6 +182,10 @@ void msg_put_uint(struct msg_out *m, unsigned key, uint64_t v);
 void msg_put_int(struct msg_out *m, unsigned key, int64_t v);
 void msg_put_str(struct msg_out *m, unsigned key, const char *s);
 
+/* Add a text for people, which may hold pieces of what a peer sent or of the
+ * schema: at most MSG_MESSAGE_BYTES of it, and '?' for what is not UTF-8. */
+void msg_put_message(struct msg_out *m, unsigned key, const char *s);
+
 /* Change the type of the frame being written. */
 void msg_set_type(struct msg_out *m, enum msg_type type);
 
@@ -186,7 +195,7 @@ void msg_set_type(struct msg_out *m, enum msg_type type);
  * -ERR_FRAME_TOO_LONG. */
 int msg_end(struct msg_out *m, size_t max_bytes);
 
-/* Take back everything since msg_begin. */
+/* Take back everything since msg_begin, a failed allocation included. */
 void msg_abandon(struct msg_out *m);
 
 #endif

@@ -10,7 +10,7 @@ sockpath_make_default(const char *runtime_dir, uid_t uid, char *out, size_t n)
 {
 	int len;
 
-	if (runtime_dir && runtime_dir[0])
+	if (runtime_dir && runtime_dir[0] == '/')
 		len = snprintf(out, n, "%s/sqlpoold.sock", runtime_dir);
 	else
 		len = snprintf(out, n, "/tmp/sqlpoold-%lu/sqlpoold.sock",

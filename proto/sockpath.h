@@ -19,7 +19,8 @@
  * $XDG_RUNTIME_DIR/sqlpoold.sock, else /tmp/sqlpoold-UID/sqlpoold.sock (the
  * directory is to be the user's own, mode 0700).
  *
- * runtime_dir: the value of $XDG_RUNTIME_DIR, NULL or empty when unset.
+ * runtime_dir: the value of $XDG_RUNTIME_DIR, or NULL; one that is no absolute
+ * path counts as unset (XDG Base Directory Specification, "Basics").
  * Errors: -ERR_FIELD_RANGE (longer than n, which is at most SOCKPATH_MAX). */
 int
 sockpath_make_default(const char *runtime_dir, uid_t uid, char *out, size_t n);

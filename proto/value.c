@@ -5,19 +5,37 @@
  * tree needs to be built (ARCHITECTURE.md, "Data structures"). */
 #include "proto/value.h"
 
+#include <assert.h>
+#include <endian.h>
 #include <msgpack.h>
 #include <string.h>
 
-static uint64_t
+#include "proto/walk.h"
+
+/* Take a big-endian number of 1, 2, 4 or 8 bytes. */
+static inline uint64_t
 take(struct span *cur, size_t n)
 {
-	uint64_t v = 0;
+	uint16_t two;
+	uint32_t four;
+	uint64_t eight;
+	const uint8_t *p = cur->p;
 
-	for (size_t i = 0; i < n; i++)
-		v = v << 8 | cur->p[i];
 	cur->p += n;
 	cur->n -= n;
-	return v;
+	switch (n) {
+	case 1:
+		return p[0];
+	case 2:
+		memcpy(&two, p, sizeof(two));
+		return be16toh(two);
+	case 4:
+		memcpy(&four, p, sizeof(four));
+		return be32toh(four);
+	default:
+		memcpy(&eight, p, sizeof(eight));
+		return be64toh(eight);
+	}
 }
 
 static struct span
@@ -36,6 +54,7 @@ read_ext(struct span *cur, size_t n, struct value *ret)
 	uint8_t type = (uint8_t)take(cur, 1);
 
 	ret->kind = type == VALUE_EXT_TEXT ? VALUE_TEXT : VALUE_EXT;
+	ret->ext = true;
 	ret->s = take_span(cur, n);
 }
 
@@ -96,6 +115,7 @@ read_long(struct span *cur, uint8_t format, struct value *ret)
 		read_ext(cur, (size_t)1 << (format - 0xd4), ret);
 	} else if (format <= 0xdb) {
 		ret->kind = VALUE_TEXT;
+		ret->ext = false;
 		ret->s = take_span(
 		    cur, (size_t)take(cur, (size_t)1 << (format - 0xd9)));
 	} else {
@@ -107,8 +127,9 @@ read_long(struct span *cur, uint8_t format, struct value *ret)
 void
 value_read(struct span *cur, struct value *ret)
 {
-	uint8_t b = (uint8_t)take(cur, 1);
+	uint8_t b = *cur->p++;
 
+	cur->n--;
 	if (b <= 0x7f) {
 		ret->kind = VALUE_INT;
 		ret->i = b;
@@ -120,30 +141,26 @@ value_read(struct span *cur, struct value *ret)
 		ret->count = b & 0x0f;
 	} else if (b <= 0xbf) {
 		ret->kind = VALUE_TEXT;
+		ret->ext = false;
 		ret->s = take_span(cur, b & 0x1f);
 	} else if (b <= 0xdf) {
 		read_long(cur, b, ret);
 	} else {
 		ret->kind = VALUE_INT;
-		ret->i = (int8_t)b;
+		ret->i = (int64_t)b - 0x100;
 	}
 }
 
 void
 value_skip(struct span *cur)
 {
-	uint64_t due = 1;
+	size_t n = cur->n;
+	int rc = walk_value(*cur, &n);
 
-	while (due > 0) {
-		struct value v;
-
-		value_read(cur, &v);
-		due--;
-		if (v.kind == VALUE_ARRAY)
-			due += v.count;
-		else if (v.kind == VALUE_MAP)
-			due += 2 * (uint64_t)v.count;
-	}
+	assert(rc == 0);
+	(void)rc;
+	cur->p += n;
+	cur->n -= n;
 }
 
 /* Bytes that must follow a lead byte; 0 when it cannot lead. */
@@ -183,136 +200,222 @@ utf8_sequence(const uint8_t *p, size_t n)
 	return follow + 1;
 }
 
+/* Give the number of ASCII bytes at the start of n. */
+static size_t
+count_ascii(const uint8_t *p, size_t n)
+{
+	size_t at = 0;
+	uint64_t eight;
+
+	for (; n - at >= sizeof(eight); at += sizeof(eight)) {
+		memcpy(&eight, p + at, sizeof(eight));
+		if (eight & 0x8080808080808080u)
+			break;
+	}
+	while (at < n && p[at] < 0x80)
+		at++;
+	return at;
+}
+
 bool
 value_is_utf8(const uint8_t *p, size_t n)
 {
-	size_t at = 0;
+	size_t at = count_ascii(p, n);
 
 	while (at < n) {
-		uint64_t eight;
-		size_t k;
+		size_t k = utf8_sequence(p + at, n - at);
 
-		if (n - at >= 8) {
-			memcpy(&eight, p + at, 8);
-			if (!(eight & 0x8080808080808080u)) {
-				at += 8;
-				continue;
-			}
-		}
-		if (p[at] < 0x80) {
-			at++;
-			continue;
-		}
-		k = utf8_sequence(p + at, n - at);
 		if (k == 0)
 			return false;
 		at += k;
+		if (at < n && p[at] < 0x80)
+			at += count_ascii(p + at, n - at);
 	}
 	return true;
 }
 
-static int
-pack_write(void *data, const char *p, size_t n)
-{
-	struct buf *b = data;
+/* Writing: the packer stores into memory that was reserved before.  Its
+ * callback is known at compile time and is compiled in, so that a number costs
+ * a look for room and a few stores (with a callback that grows the buffer it
+ * took twice as long). */
+struct put {
+	uint8_t *p;
+	msgpack_packer pk;
+};
 
-	buf_put(b, p, n);
-	return buf_failed(b) ? -1 : 0;
+/* The longest head of a value: 0xD3 and an integer of 64 bits. */
+#define HEAD_BYTES 9
+
+static int
+put_bytes(void *data, const char *p, size_t n)
+{
+	struct put *put = data;
+
+	memcpy(put->p, p, n);
+	put->p += n;
+	return 0;
 }
 
-static msgpack_packer
-packer(struct buf *b)
+/* Make room for a head and n bytes after it; false when there is none. */
+static bool
+put_begin(struct put *put, struct buf *b, size_t n)
 {
-	return (msgpack_packer){ .data = b, .callback = pack_write };
+	put->p = buf_reserve(b, HEAD_BYTES + n);
+	put->pk = (msgpack_packer){ .data = put, .callback = put_bytes };
+	return put->p != NULL;
+}
+
+static void
+put_end(const struct put *put, struct buf *b)
+{
+	b->n = (size_t)(put->p - b->p);
+}
+
+/* Finish with the n bytes that follow the head. */
+static void
+put_end_bytes(struct put *put, struct buf *b, const void *p, size_t n)
+{
+	if (n > 0)
+		put_bytes(put, p, n);
+	put_end(put, b);
 }
 
 void
 value_put_nil(struct buf *b)
 {
-	msgpack_packer pk = packer(b);
+	struct put put;
 
-	msgpack_pack_nil(&pk);
+	if (!put_begin(&put, b, 0))
+		return;
+	msgpack_pack_nil(&put.pk);
+	put_end(&put, b);
 }
 
 void
 value_put_bool(struct buf *b, bool v)
 {
-	msgpack_packer pk = packer(b);
+	struct put put;
 
+	if (!put_begin(&put, b, 0))
+		return;
 	if (v)
-		msgpack_pack_true(&pk);
+		msgpack_pack_true(&put.pk);
 	else
-		msgpack_pack_false(&pk);
+		msgpack_pack_false(&put.pk);
+	put_end(&put, b);
 }
 
 void
 value_put_int(struct buf *b, int64_t v)
 {
-	msgpack_packer pk = packer(b);
+	struct put put;
 
-	msgpack_pack_int64(&pk, v);
+	if (!put_begin(&put, b, 0))
+		return;
+	msgpack_pack_int64(&put.pk, v);
+	put_end(&put, b);
 }
 
 void
 value_put_uint(struct buf *b, uint64_t v)
 {
-	msgpack_packer pk = packer(b);
+	struct put put;
 
-	msgpack_pack_uint64(&pk, v);
+	if (!put_begin(&put, b, 0))
+		return;
+	msgpack_pack_uint64(&put.pk, v);
+	put_end(&put, b);
 }
 
 void
 value_put_real(struct buf *b, double v)
 {
-	msgpack_packer pk = packer(b);
+	struct put put;
 
-	msgpack_pack_double(&pk, v);
+	if (!put_begin(&put, b, 0))
+		return;
+	msgpack_pack_double(&put.pk, v);
+	put_end(&put, b);
 }
 
 void
 value_put_str(struct buf *b, const void *p, size_t n)
 {
-	msgpack_packer pk = packer(b);
+	struct put put;
 
-	msgpack_pack_str(&pk, n);
-	buf_put(b, p, n);
+	if (!put_begin(&put, b, n))
+		return;
+	msgpack_pack_str(&put.pk, n);
+	put_end_bytes(&put, b, p, n);
 }
 
 void
 value_put_text(struct buf *b, const void *p, size_t n)
 {
-	msgpack_packer pk = packer(b);
+	struct put put;
 
-	if (value_is_utf8(p, n))
-		msgpack_pack_str(&pk, n);
-	else
-		msgpack_pack_ext(&pk, n, VALUE_EXT_TEXT);
-	buf_put(b, p, n);
+	if (value_is_utf8(p, n)) {
+		value_put_str(b, p, n);
+		return;
+	}
+	if (!put_begin(&put, b, n))
+		return;
+	msgpack_pack_ext(&put.pk, n, VALUE_EXT_TEXT);
+	put_end_bytes(&put, b, p, n);
+}
+
+void
+value_put_message(struct buf *b, const void *p, size_t n)
+{
+	uint8_t *at;
+
+	value_put_str(b, p, n);
+	if (buf_failed(b))
+		return;
+	at = b->p + b->n - n;
+	while (n > 0) {
+		size_t k = *at < 0x80 ? 1 : utf8_sequence(at, n);
+
+		if (k == 0) {
+			*at = '?';
+			k = 1;
+		}
+		at += k;
+		n -= k;
+	}
 }
 
 void
 value_put_blob(struct buf *b, const void *p, size_t n)
 {
-	msgpack_packer pk = packer(b);
+	struct put put;
 
-	msgpack_pack_bin(&pk, n);
-	buf_put(b, p, n);
+	if (!put_begin(&put, b, n))
+		return;
+	msgpack_pack_bin(&put.pk, n);
+	put_end_bytes(&put, b, p, n);
 }
 
 void
 value_put_array(struct buf *b, uint32_t n)
 {
-	msgpack_packer pk = packer(b);
+	struct put put;
 
-	msgpack_pack_array(&pk, n);
+	if (!put_begin(&put, b, 0))
+		return;
+	msgpack_pack_array(&put.pk, n);
+	put_end(&put, b);
 }
 
 void
 value_put_map(struct buf *b, uint32_t n)
 {
-	msgpack_packer pk = packer(b);
+	struct put put;
 
-	msgpack_pack_map(&pk, n);
+	if (!put_begin(&put, b, 0))
+		return;
+	msgpack_pack_map(&put.pk, n);
+	put_end(&put, b);
 }
 
 void

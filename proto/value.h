@@ -28,6 +28,7 @@ enum value_kind {
 struct value {
 	enum value_kind kind;
 	uint32_t count;
+	bool ext; /* TEXT that came as ext: it need not be UTF-8, a str must */
 	int64_t i;
 	double f;
 	struct span s; /* borrowed from the bytes that were read */
@@ -53,6 +54,8 @@ void value_put_real(struct buf *b, double v);
 void value_put_text(struct buf *b, const void *p, size_t n);
 /* A str without looking at its bytes: for our own names and messages. */
 void value_put_str(struct buf *b, const void *p, size_t n);
+/* A str whose bytes that are not UTF-8 are replaced by '?'. */
+void value_put_message(struct buf *b, const void *p, size_t n);
 void value_put_blob(struct buf *b, const void *p, size_t n);
 void value_put_array(struct buf *b, uint32_t n);
 void value_put_map(struct buf *b, uint32_t n);

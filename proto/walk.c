@@ -6,11 +6,64 @@
 
 #include "proto/error.h"
 
-/* What one token says: how many bytes it takes, how many values it holds. */
-struct token {
-	size_t bytes;
-	uint64_t children;
-	bool opens; /* array or map, also an empty one */
+/* What follows the format byte. */
+enum shape {
+	SHAPE_FIXED, /* n bytes */
+	SHAPE_BYTES, /* a length of n bytes, then that many bytes */
+	SHAPE_EXT,   /* the same with the ext type between them */
+	SHAPE_ARRAY, /* a count of n bytes, then that many values */
+	SHAPE_MAP,   /* a count of n bytes, then that many pairs */
+	SHAPE_NEVER,
+};
+
+struct form {
+	uint8_t shape;
+	uint8_t n;
+};
+
+/* clang-format off */
+static const struct form forms[32] = { /* the formats C0..DF */
+	[0x00] = { SHAPE_FIXED, 0 }, /* nil */
+	[0x01] = { SHAPE_NEVER, 0 },
+	[0x02] = { SHAPE_FIXED, 0 }, /* false, true */
+	[0x03] = { SHAPE_FIXED, 0 },
+	[0x04] = { SHAPE_BYTES, 1 }, /* bin */
+	[0x05] = { SHAPE_BYTES, 2 },
+	[0x06] = { SHAPE_BYTES, 4 },
+	[0x07] = { SHAPE_EXT, 1 },
+	[0x08] = { SHAPE_EXT, 2 },
+	[0x09] = { SHAPE_EXT, 4 },
+	[0x0a] = { SHAPE_FIXED, 4 }, /* float */
+	[0x0b] = { SHAPE_FIXED, 8 },
+	[0x0c] = { SHAPE_FIXED, 1 }, /* uint */
+	[0x0d] = { SHAPE_FIXED, 2 },
+	[0x0e] = { SHAPE_FIXED, 4 },
+	[0x0f] = { SHAPE_FIXED, 8 },
+	[0x10] = { SHAPE_FIXED, 1 }, /* int */
+	[0x11] = { SHAPE_FIXED, 2 },
+	[0x12] = { SHAPE_FIXED, 4 },
+	[0x13] = { SHAPE_FIXED, 8 },
+	[0x14] = { SHAPE_FIXED, 2 }, /* fixext: its type and 1 to 16 bytes */
+	[0x15] = { SHAPE_FIXED, 3 },
+	[0x16] = { SHAPE_FIXED, 5 },
+	[0x17] = { SHAPE_FIXED, 9 },
+	[0x18] = { SHAPE_FIXED, 17 },
+	[0x19] = { SHAPE_BYTES, 1 }, /* str */
+	[0x1a] = { SHAPE_BYTES, 2 },
+	[0x1b] = { SHAPE_BYTES, 4 },
+	[0x1c] = { SHAPE_ARRAY, 2 },
+	[0x1d] = { SHAPE_ARRAY, 4 },
+	[0x1e] = { SHAPE_MAP, 2 },
+	[0x1f] = { SHAPE_MAP, 4 },
+};
+/* clang-format on */
+
+struct walk {
+	const uint8_t *p;
+	size_t left;                    /* bytes from p on */
+	uint64_t due;                   /* values to come in this level */
+	unsigned depth;                 /* levels around this one */
+	uint64_t outer[WALK_MAX_DEPTH]; /* values to come in each of those */
 };
 
 static uint64_t
@@ -23,133 +76,97 @@ get_big_endian(const uint8_t *p, size_t n)
 	return v;
 }
 
-/* Bytes after the format byte that are a length or count, for 0xC4..0xDF. */
-static size_t
-length_bytes(uint8_t b)
+/* Step over n bytes, which are one value.  n is not a size_t because a length
+ * and what stands before it can be more than 32 bits hold. */
+static int
+step(struct walk *w, uint64_t n)
 {
-	static const uint8_t table[32] = {
-		[0x04] = 1,
-		[0x05] = 2,
-		[0x06] = 4, /* bin */
-		[0x07] = 1,
-		[0x08] = 2,
-		[0x09] = 4, /* ext */
-		[0x19] = 1,
-		[0x1a] = 2,
-		[0x1b] = 4, /* str */
-		[0x1c] = 2,
-		[0x1d] = 4, /* array */
-		[0x1e] = 2,
-		[0x1f] = 4, /* map */
-	};
-
-	return table[b - 0xc0];
+	if (n > w->left)
+		return -ERR_FRAME_MALFORMED;
+	w->p += n;
+	w->left -= (size_t)n;
+	w->due--;
+	return 0;
 }
 
-/* Payload bytes of the fixed-size formats among 0xC0..0xDF. */
-static size_t
-fixed_bytes(uint8_t b)
+/* Step over the head of an array or map, n bytes, that holds some values. */
+static int
+open_level(struct walk *w, size_t n, uint64_t values)
 {
-	static const uint8_t table[32] = {
-		[0x0a] = 4,
-		[0x0b] = 8, /* float */
-		[0x0c] = 1,
-		[0x0d] = 2,
-		[0x0e] = 4,
-		[0x0f] = 8, /* uint */
-		[0x10] = 1,
-		[0x11] = 2,
-		[0x12] = 4,
-		[0x13] = 8, /* int */
-		[0x14] = 2,
-		[0x15] = 3,
-		[0x16] = 5,
-		[0x17] = 9, /* fixext */
-		[0x18] = 17,
-	};
+	int rc = step(w, n);
 
-	return table[b - 0xc0];
+	/* each of them takes at least one byte */
+	if (rc < 0 || values > w->left)
+		return -ERR_FRAME_MALFORMED;
+	if (w->depth == WALK_MAX_DEPTH)
+		return -ERR_FRAME_TOO_DEEP;
+	w->outer[w->depth++] = w->due;
+	w->due = values;
+	return 0;
 }
 
 static int
-read_long(const uint8_t *p, size_t left, struct token *ret)
+walk_long(struct walk *w)
 {
-	size_t ln = length_bytes(p[0]);
+	struct form form = forms[*w->p - 0xc0];
+	size_t head = 1 + (size_t)form.n;
 	uint64_t length;
 
-	if (p[0] == 0xc1)
+	if (form.shape == SHAPE_FIXED)
+		return step(w, head);
+	if (form.shape == SHAPE_NEVER || head > w->left)
 		return -ERR_FRAME_MALFORMED;
-	if (ln == 0) {
-		*ret = (struct token){ .bytes = 1 + fixed_bytes(p[0]) };
-		return 0;
-	}
-	if (left < 1 + ln)
-		return -ERR_FRAME_MALFORMED;
-	length = get_big_endian(p + 1, ln);
-	*ret = (struct token){ .bytes = 1 + ln };
-	if (p[0] >= 0xdc) {
-		ret->opens = true;
-		ret->children = p[0] >= 0xde ? 2 * length : length;
-	} else {
-		ret->bytes += (size_t)length;
-		if (p[0] >= 0xc7 && p[0] <= 0xc9)
-			ret->bytes += 1; /* the ext type */
-	}
-	return 0;
+	length = get_big_endian(w->p + 1, form.n);
+	if (form.shape == SHAPE_ARRAY)
+		return open_level(w, head, length);
+	if (form.shape == SHAPE_MAP)
+		return open_level(w, head, 2 * length);
+	return step(w, head + length + (form.shape == SHAPE_EXT));
 }
 
+/* A ladder and not a table of 256: the branches are predicted, so that the
+ * next token need not wait for this one's size. */
 static int
-read_token(const uint8_t *p, size_t left, struct token *ret)
+walk_token(struct walk *w)
 {
-	uint8_t b = p[0];
-	int rc = 0;
+	uint8_t b;
 
-	if (b <= 0x7f || b >= 0xe0)
-		*ret = (struct token){ .bytes = 1 };
-	else if (b <= 0x8f)
-		*ret = (struct token){ 1, 2 * (uint64_t)(b & 0x0f), true };
-	else if (b <= 0x9f)
-		*ret = (struct token){ 1, b & 0x0f, true };
-	else if (b <= 0xbf)
-		*ret = (struct token){ .bytes = 1 + (size_t)(b & 0x1f) };
-	else
-		rc = read_long(p, left, ret);
-	if (rc < 0)
-		return rc;
-	/* each child takes at least one byte */
-	if (ret->bytes > left || ret->children > left - ret->bytes)
+	if (w->left == 0)
 		return -ERR_FRAME_MALFORMED;
-	return 0;
+	b = *w->p;
+	if (b <= 0x7f || b >= 0xe0 || b == 0xc0)
+		return step(w, 1);
+	if (b <= 0x8f)
+		return open_level(w, 1, 2 * (uint64_t)(b & 0x0f));
+	if (b <= 0x9f)
+		return open_level(w, 1, b & 0x0f);
+	if (b <= 0xbf)
+		return step(w, 1 + (uint64_t)(b & 0x1f));
+	return walk_long(w);
 }
 
 int
 walk_value(struct span bytes, size_t *ret_bytes)
 {
-	uint64_t open[WALK_MAX_DEPTH]; /* values still due, per level */
-	unsigned depth = 0;
-	size_t at = 0;
+	struct walk w;
 
-	do {
-		struct token t;
+	/* not initialised at once: that would clear all of outer */
+	w.p = bytes.p;
+	w.left = bytes.n;
+	w.due = 1;
+	w.depth = 0;
+	for (;;) {
 		int rc;
 
-		if (at == bytes.n)
-			return -ERR_FRAME_MALFORMED;
-		rc = read_token(bytes.p + at, bytes.n - at, &t);
+		while (w.due == 0 && w.depth > 0)
+			w.due = w.outer[--w.depth];
+		if (w.due == 0)
+			break;
+		rc = walk_token(&w);
 		if (rc < 0)
 			return rc;
-		at += t.bytes;
-		if (depth > 0)
-			open[depth - 1]--;
-		if (t.opens) {
-			if (depth == WALK_MAX_DEPTH)
-				return -ERR_FRAME_TOO_DEEP;
-			open[depth++] = t.children;
-		}
-		while (depth > 0 && open[depth - 1] == 0)
-			depth--;
-	} while (depth > 0);
-	*ret_bytes = at;
+	}
+	*ret_bytes = bytes.n - w.left;
 	return 0;
 }
 
