@@ -151,6 +151,7 @@ proctest_scripts = $(wildcard tests/proc/check_*.sh tests/proc/check_*.py)
 
 .PHONY: build build-tests
 build: $(sqlpoold) $(sqlpoolcli) $(client_a) $(client_so) $(examples)
+	@:
 build-tests: build $(tests) $(proctests)
 
 $(B)/%.o: %.c Makefile
@@ -190,11 +191,13 @@ $(B)/libsqlpool-client.o: $(call pic,$(client_src) $(proto_src))
 $(B)/libsqlpool-client.a: $(B)/libsqlpool-client.o
 	$(ar)
 
+# Sanitizers leave symbols to the program.
+no_undefined = -Wl,-z,defs
 $(B)/libsqlpool-client.so.$(SOVERSION): $(call pic,$(client_src) $(proto_src)) \
 		client/sqlpool.map
 	$(call say,LD,$@)$(CC) -shared $(ldflags) -Wl,-soname,$(@F) \
 		-Wl,--version-script,client/sqlpool.map \
-		$(if $(filter release,$(VARIANT)),-Wl,-z,defs) \
+		$(if $(filter release,$(VARIANT)),$(no_undefined)) \
 		-o $@ $(filter %.o,$^) $(client_libs)
 
 $(B)/libsqlpool-client.so: $(B)/libsqlpool-client.so.$(SOVERSION)
@@ -303,6 +306,7 @@ lint-shell:
 lint-man:
 	$(if $(man_src),$(call say,MANDOC,$(man_src))mandoc -T lint -W warning \
 		$(man_src))
+	$(call say,MANUAL,conf/sqlpoold.conf.5)tests/lint/manual.sh
 lint-layers:
 	$(call say,LAYERS,all)tests/lint/layers.py
 
@@ -404,6 +408,7 @@ install: all ## install under $(DESTDIR)$(PREFIX)
 		$(DOCDIR))/examples/$(notdir $(d))) &&) :
 	$(Q)sed -i 's,/usr/sbin/,$(SBINDIR)/,' \
 		'$(DESTDIR)$(DOCDIR)/examples/sqlpoold.service'
+	$(Q)test -n '$(DESTDIR)' || ! command -v ldconfig >/dev/null || ldconfig
 
 uninstall: ## remove what install put there
 	$(Q)rm -f $(foreach f,$(installed),'$(DESTDIR)$(f)')
