@@ -17,20 +17,18 @@ for p in "$@"; do
 done
 [ -n "$missing" ] || exit 0
 
+# shellcheck disable=SC2086 # a list of words
+set -- $missing
+
 if [ "$(id -u)" -eq 0 ]; then
-	run=
-elif command -v sudo >/dev/null 2>&1; then
-	run=sudo
-else
-	echo "deps: missing packages:$missing" >&2
-	echo "deps: not root and no sudo; as root, run:" \
-		"apt-get install$missing" >&2
+	sudo() { "$@"; }
+elif ! command -v sudo >/dev/null 2>&1; then
+	echo "deps: missing packages: $*" >&2
+	echo "deps: not root and no sudo; as root, run: apt-get install $*" >&2
 	exit 1
 fi
 
-echo "deps: installing$missing"
-export DEBIAN_FRONTEND=noninteractive
-# shellcheck disable=SC2086 # both are lists of words
-$run apt-get update -q
-# shellcheck disable=SC2086
-$run apt-get install -y -q --no-install-recommends $missing
+echo "deps: installing $*"
+sudo apt-get update -q
+sudo env DEBIAN_FRONTEND=noninteractive \
+	apt-get install -y -q --no-install-recommends "$@"
