@@ -280,9 +280,10 @@ run-fuzz: $(fuzzers)
 # A stamp for each source that a tool found clean; any header or table may have
 # changed its meaning.
 L = build/lint
-tidy_flags = -std=gnu11 -Wall -Wextra $(cppflags)
+tidy_flags = -std=gnu11 -Wall -Wextra -Itests/lint/include $(cppflags)
 
-$(L)/%.tidy: %.c $(all_hdr) $(all_def) .clang-tidy Makefile
+$(L)/%.tidy: %.c $(all_hdr) $(all_def) $(wildcard tests/lint/include/*.h) \
+		.clang-tidy Makefile
 	@mkdir -p $(@D)
 	$(call say,TIDY,$<)$(CLANG_TIDY) --quiet $< -- $(tidy_flags) \
 		2>$@.err || { cat $@.err; exit 1; }
@@ -299,7 +300,8 @@ lint-cppcheck:
 	$(call say,CPPCHECK,all)$(CPPCHECK) --quiet --error-exitcode=1 \
 		--std=c11 --enable=warning,style,performance,portability \
 		--inline-suppr --suppressions-list=tests/lint/cppcheck.supp \
-		--cppcheck-build-dir=$(L)/cppcheck -I. -Iclient -D_GNU_SOURCE \
+		--cppcheck-build-dir=$(L)/cppcheck -Itests/lint/include -I. \
+		-Iclient -D_GNU_SOURCE \
 		$(product_src) $(example_src)
 lint-analyzer:
 	+$(Q)$(MAKE) --no-print-directory VARIANT=analyzer lint-objects
