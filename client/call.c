@@ -1,0 +1,256 @@
+/* call.c - the calls that send one request and wait for it. */
+#include "impl.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Send a statement. */
+static int
+start_statement(struct sqlpool_conn *conn, const struct statement *s,
+    struct sqlpool_result **ret_result)
+{
+	struct sqlpool_result *result;
+	struct msg_out m;
+	const char *why;
+	int rc = request_begin(conn, MSG_EXEC, 0, &m, &result);
+
+	if (rc < 0)
+		return rc;
+	rc = request_put_statement(&m, s, &why);
+	if (rc < 0) {
+		conn_forget_result(result);
+		return conn_fail(conn, -rc, OUTCOME_NOT_APPLIED, "%s", why);
+	}
+	rc = request_submit(result, &m);
+	if (rc == 0)
+		*ret_result = result;
+	return rc;
+}
+
+/* Send a request without fields of its own, or with one, and wait for it. */
+static int
+run_plain(
+    struct sqlpool_conn *conn, enum msg_type type, unsigned key, uint64_t value)
+{
+	struct sqlpool_result *result;
+	struct msg_out m;
+	int rc = request_begin(conn, type, 0, &m, &result);
+
+	if (rc < 0)
+		return rc;
+	if (key)
+		msg_put_uint(&m, key, value);
+	rc = request_submit(result, &m);
+	return rc < 0 ? rc : result_finish(result);
+}
+
+int
+sqlpool_ping(struct sqlpool_conn *conn)
+{
+	return run_plain(conn, MSG_PING, 0, 0);
+}
+
+int
+sqlpool_exec(struct sqlpool_conn *conn, const char *sql,
+    const struct sqlpool_value *values, size_t values_n)
+{
+	struct statement s = {
+		.sql = sql, .values = values, .values_n = values_n
+	};
+	struct sqlpool_result *result;
+	int rc = start_statement(conn, &s, &result);
+
+	return rc < 0 ? rc : result_finish(result);
+}
+
+int
+sqlpool_query(struct sqlpool_conn *conn, const char *sql,
+    const struct sqlpool_value *values, size_t values_n,
+    struct sqlpool_result **ret_result)
+{
+	struct statement s = {
+		.sql = sql, .values = values, .values_n = values_n
+	};
+	struct sqlpool_result *result;
+	int rc = ret_result ? start_statement(conn, &s, &result) : -ERR_MISUSE;
+
+	return rc < 0 ? rc : result_begin(result, ret_result);
+}
+
+/* ---- transactions ---- */
+
+int
+sqlpool_begin(struct sqlpool_conn *conn, enum sqlpool_tx_mode mode)
+{
+	return run_plain(conn, MSG_TX_BEGIN, ASK_tx_mode, (uint64_t)mode);
+}
+
+static int
+end_transaction(struct sqlpool_conn *conn, bool commit)
+{
+	struct sqlpool_result *result;
+	struct msg_out m;
+	int rc = request_begin(conn, MSG_TX_END, 0, &m, &result);
+
+	if (rc < 0)
+		return rc;
+	msg_key(&m, ASK_commit);
+	value_put_bool(m.b, commit);
+	rc = request_submit(result, &m);
+	return rc < 0 ? rc : result_finish(result);
+}
+
+int
+sqlpool_commit(struct sqlpool_conn *conn)
+{
+	return end_transaction(conn, true);
+}
+
+int
+sqlpool_rollback(struct sqlpool_conn *conn)
+{
+	return end_transaction(conn, false);
+}
+
+/* ---- prepared statements ---- */
+
+static size_t
+count_array(struct span array)
+{
+	struct value v;
+
+	if (array.n == 0)
+		return 0;
+	value_read(&array, &v);
+	return v.count;
+}
+
+static void
+take_prepared(void *arg, const struct msg_tell *tell)
+{
+	struct sqlpool_stmt *stmt = arg;
+
+	stmt->params_n = tell->params_n;
+	stmt->columns_n = count_array(tell->columns);
+}
+
+static void
+link_stmt(struct sqlpool_conn *conn, struct sqlpool_stmt *stmt)
+{
+	stmt->conn = conn;
+	stmt->next = conn->stmts;
+	if (stmt->next)
+		stmt->next->prev = stmt;
+	conn->stmts = stmt;
+}
+
+int
+sqlpool_prepare(
+    struct sqlpool_conn *conn, const char *sql, struct sqlpool_stmt **ret_stmt)
+{
+	struct sqlpool_result *result;
+	struct sqlpool_stmt *stmt;
+	struct msg_out m;
+	int rc = conn_check(conn);
+
+	if (rc < 0)
+		return rc;
+	if (!sql || !ret_stmt)
+		return conn_fail(conn, ERR_MISUSE, OUTCOME_NOT_APPLIED,
+		    "there is no SQL, or nowhere to put the statement");
+	stmt = calloc(1, sizeof(*stmt));
+	if (!stmt)
+		return conn_fail(
+		    conn, ERR_NO_MEMORY, OUTCOME_NOT_APPLIED, "out of memory");
+	stmt->number = conn->next_stmt++;
+	rc = request_begin(conn, MSG_PREPARE, 0, &m, &result);
+	if (rc == 0) {
+		msg_put_str(&m, ASK_sql, sql);
+		msg_put_uint(&m, ASK_stmt, stmt->number);
+		result->on_ok = take_prepared;
+		result->on_ok_arg = stmt;
+		rc = request_submit(result, &m);
+	}
+	if (rc == 0)
+		rc = result_finish(result);
+	if (rc < 0) {
+		free(stmt);
+		return rc;
+	}
+	link_stmt(conn, stmt);
+	*ret_stmt = stmt;
+	return 0;
+}
+
+/* Tell the daemon, and wait for nothing. */
+static void
+send_close(struct sqlpool_stmt *stmt)
+{
+	struct sqlpool_conn *conn = stmt->conn;
+	struct sqlpool_result *result;
+	struct msg_out m;
+
+	if (conn->pid != getpid() || conn->fd < 0 ||
+	    request_begin(conn, MSG_CLOSE, 0, &m, &result) < 0)
+		return;
+	msg_put_uint(&m, ASK_stmt, stmt->number);
+	if (request_submit(result, &m) == 0)
+		result->zombie = true;
+}
+
+void
+sqlpool_stmt_free(struct sqlpool_stmt *stmt)
+{
+	if (!stmt)
+		return;
+	if (stmt->conn) {
+		send_close(stmt);
+		if (stmt->prev)
+			stmt->prev->next = stmt->next;
+		else
+			stmt->conn->stmts = stmt->next;
+		if (stmt->next)
+			stmt->next->prev = stmt->prev;
+	}
+	free(stmt);
+}
+
+size_t
+sqlpool_stmt_param_count(const struct sqlpool_stmt *stmt)
+{
+	return stmt ? stmt->params_n : 0;
+}
+
+size_t
+sqlpool_stmt_column_count(const struct sqlpool_stmt *stmt)
+{
+	return stmt ? stmt->columns_n : 0;
+}
+
+int
+sqlpool_stmt_exec(struct sqlpool_stmt *stmt, const struct sqlpool_value *values,
+    size_t values_n)
+{
+	struct statement s = {
+		.stmt = stmt, .values = values, .values_n = values_n
+	};
+	struct sqlpool_result *result;
+	int rc = stmt ? start_statement(stmt->conn, &s, &result) : -ERR_MISUSE;
+
+	return rc < 0 ? rc : result_finish(result);
+}
+
+int
+sqlpool_stmt_query(struct sqlpool_stmt *stmt,
+    const struct sqlpool_value *values, size_t values_n,
+    struct sqlpool_result **ret_result)
+{
+	struct statement s = {
+		.stmt = stmt, .values = values, .values_n = values_n
+	};
+	struct sqlpool_result *result;
+	int rc = stmt && ret_result ? start_statement(stmt->conn, &s, &result)
+				    : -ERR_MISUSE;
+
+	return rc < 0 ? rc : result_begin(result, ret_result);
+}

@@ -1,0 +1,598 @@
+/* conn.c - bytes to and from the socket, and which reply is whose.
+ *
+ * Writing appends whole frames to `out`; reading takes whole frames from `in`
+ * and hands each to its result.  conn_turn does both, so whoever waits for
+ * one thing moves everything. */
+#include "impl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proto/frame.h"
+#include "proto/walk.h"
+#include "socket.h"
+
+int
+conn_fail(struct sqlpool_conn *conn, int code, enum error_outcome outcome,
+    const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	failure_set_v(&conn->failure, code, outcome, format, args);
+	va_end(args);
+	return -code;
+}
+
+int
+conn_check(struct sqlpool_conn *conn)
+{
+	if (!conn)
+		return -ERR_MISUSE;
+	/* first: the parent's connection may be in any state */
+	if (conn->pid != getpid())
+		return conn_fail(conn, ERR_MISUSE, OUTCOME_NOT_APPLIED,
+		    "the connection belongs to process %ld, which forked this "
+		    "one: open another one here",
+		    (long)conn->pid);
+	if (conn->fd < 0)
+		return conn_fail(conn,
+		    conn->dead ? conn->dead : ERR_CONNECTION_LOST,
+		    OUTCOME_NOT_APPLIED,
+		    "the connection was lost before: open another one");
+	return 0;
+}
+
+/* ---- the table ---- */
+
+static struct sqlpool_result **
+find_slot(struct sqlpool_conn *conn, uint64_t id)
+{
+	struct sqlpool_result **at = &conn->table[id % TABLE_N];
+
+	while (*at && (*at)->id != id)
+		at = &(*at)->bucket_next;
+	return at;
+}
+
+static void
+leave_table(struct sqlpool_result *result)
+{
+	struct sqlpool_conn *conn = result->conn;
+	struct sqlpool_result **at;
+
+	if (!result->in_table)
+		return;
+	at = find_slot(conn, result->id);
+	*at = result->bucket_next;
+	result->in_table = false;
+	if (result->state == RESULT_WAITING)
+		conn->in_flight_n--;
+}
+
+static void
+leave_unsent(struct sqlpool_result *result)
+{
+	struct sqlpool_conn *conn = result->conn;
+	struct sqlpool_result *before = NULL;
+	struct sqlpool_result **at = &conn->unsent.first;
+
+	while (*at && *at != result) {
+		before = *at;
+		at = &(*at)->unsent_next;
+	}
+	if (!*at)
+		return;
+	*at = result->unsent_next;
+	if (conn->unsent.last == result)
+		conn->unsent.last = before;
+	conn->unsent_bytes -= result->frame.n;
+	buf_fini(&result->frame);
+}
+
+void
+conn_end_result(struct sqlpool_result *result)
+{
+	if (result->state == RESULT_UNSENT)
+		leave_unsent(result);
+	leave_table(result);
+	result->state = RESULT_ENDED;
+	if (result->zombie)
+		conn_forget_result(result);
+}
+
+void
+conn_forget_result(struct sqlpool_result *result)
+{
+	struct sqlpool_conn *conn = result->conn;
+
+	if (conn) {
+		if (result->state == RESULT_UNSENT)
+			leave_unsent(result);
+		leave_table(result);
+		if (result->prev)
+			result->prev->next = result->next;
+		else
+			conn->results = result->next;
+		if (result->next)
+			result->next->prev = result->prev;
+	}
+	result_destroy(result);
+}
+
+/* ---- going out ---- */
+
+static size_t
+pending_bytes(const struct sqlpool_conn *conn)
+{
+	return conn->out.n - conn->out_at;
+}
+
+/* Move a result's frame into `out`. */
+static void
+start_result(struct sqlpool_conn *conn, struct sqlpool_result *result)
+{
+	if (conn->out.n == 0 && conn->out.cap < result->frame.cap) {
+		struct buf empty = conn->out;
+
+		conn->out = result->frame;
+		result->frame = empty;
+	} else {
+		buf_put(&conn->out, result->frame.p, result->frame.n);
+	}
+	buf_fini(&result->frame);
+	result->state = RESULT_WAITING;
+	result->frame_end = conn->out_total + pending_bytes(conn);
+	conn->in_flight_n++;
+}
+
+/* As many as the daemon takes now. */
+static void
+start_unsent(struct sqlpool_conn *conn)
+{
+	while (conn->unsent.first && conn->in_flight_n < conn->in_flight_max) {
+		struct sqlpool_result *result = conn->unsent.first;
+
+		conn->unsent.first = result->unsent_next;
+		if (!conn->unsent.first)
+			conn->unsent.last = NULL;
+		conn->unsent_bytes -= result->frame.n;
+		start_result(conn, result);
+	}
+}
+
+void
+conn_submit(struct sqlpool_conn *conn, struct sqlpool_result *result)
+{
+	struct sqlpool_result **bucket = &conn->table[result->id % TABLE_N];
+
+	result->bucket_next = *bucket;
+	*bucket = result;
+	result->in_table = true;
+	result->state = RESULT_UNSENT;
+	result->unsent_next = NULL;
+	if (conn->unsent.last)
+		conn->unsent.last->unsent_next = result;
+	else
+		conn->unsent.first = result;
+	conn->unsent.last = result;
+	conn->unsent_bytes += result->frame.n;
+	start_unsent(conn);
+}
+
+static void
+put_note(struct sqlpool_result *result, enum msg_type type, uint64_t credit)
+{
+	struct sqlpool_conn *conn = result->conn;
+	struct msg_out m;
+
+	msg_begin_body(&m, &conn->out, type, 0, 0);
+	msg_put_uint(&m, ASK_target, result->id);
+	if (credit)
+		msg_put_uint(&m, ASK_credit_bytes, credit);
+	/* out of memory shows at the next write */
+	(void)msg_end(&m, FRAME_LEAST_MAX_BYTES);
+}
+
+void
+conn_put_credit(struct sqlpool_result *result, uint64_t bytes)
+{
+	result->granted += bytes;
+	put_note(result, MSG_CREDIT, bytes);
+}
+
+void
+conn_put_cancel(struct sqlpool_result *result)
+{
+	put_note(result, MSG_CANCEL, 0);
+}
+
+/* Keep the memory of `out` small when it is empty, and its written part
+ * short when it is not. */
+static void
+trim_out(struct sqlpool_conn *conn)
+{
+	if (pending_bytes(conn) == 0) {
+		conn->out_at = 0;
+		if (conn->out.cap > 4 * FLUSH_BYTES)
+			buf_fini(&conn->out);
+		else
+			buf_reset(&conn->out);
+	} else if (conn->out_at > conn->out.n / 2) {
+		memmove(conn->out.p, conn->out.p + conn->out_at,
+		    pending_bytes(conn));
+		conn->out.n -= conn->out_at;
+		conn->out_at = 0;
+	}
+}
+
+/* Write until the socket is full.  Returns 0 or the code it died of. */
+static int
+write_some(struct sqlpool_conn *conn)
+{
+	if (buf_failed(&conn->out))
+		return conn_kill(conn, ERR_NO_MEMORY, "out of memory");
+	while (pending_bytes(conn) > 0 && !conn->write_broken) {
+		ssize_t n = socket_send(
+		    conn->fd, conn->out.p + conn->out_at, pending_bytes(conn));
+
+		if (n == -EAGAIN)
+			break;
+		if (n < 0) {
+			/* what it sent before it closed may say why */
+			conn->write_broken = true;
+			break;
+		}
+		conn->out_at += (size_t)n;
+		conn->out_total += (uint64_t)n;
+	}
+	trim_out(conn);
+	return 0;
+}
+
+/* ---- coming in ---- */
+
+static int
+bad_reply(struct sqlpool_conn *conn, const char *why)
+{
+	return conn_kill(conn, ERR_BAD_REPLY,
+	    "the daemon sent something that is not a reply: %s", why);
+}
+
+/* What has not been sent never will be. */
+static void
+take_goaway(struct sqlpool_conn *conn)
+{
+	struct failure f = { 0 };
+
+	conn->going_away = true;
+	failure_set(&f, ERR_SHUTTING_DOWN, OUTCOME_NOT_APPLIED, "%s",
+	    error_get_text(ERR_SHUTTING_DOWN));
+	while (conn->unsent.first) {
+		result_fail(conn->unsent.first, &f);
+		conn_end_result(conn->unsent.first);
+	}
+	failure_clear(&f);
+}
+
+/* A reply that belongs to no request. */
+static int
+take_notice(
+    struct sqlpool_conn *conn, uint64_t type, const struct msg_tell *tell)
+{
+	struct failure f = { 0 };
+	int rc = 0;
+
+	if (type == MSG_GOAWAY) {
+		take_goaway(conn);
+	} else if (type == MSG_ERROR) {
+		failure_take(&f, tell);
+		rc = conn_kill(conn, f.pub.code, "%s", f.pub.message);
+		failure_clear(&f);
+	} else {
+		rc = bad_reply(conn, "no request has this id");
+	}
+	return rc;
+}
+
+/* Give a chunk with rows to its result, or drop it. */
+static void
+take_rows(struct sqlpool_result *result, struct chunk *chunk)
+{
+	uint64_t window = result->conn->window_bytes;
+
+	if (result->zombie || result->failure.pub.code) {
+		free(chunk);
+		return;
+	}
+	if (result->discard) {
+		free(chunk);
+		if (result->granted < result->received + window / 2)
+			conn_put_credit(result, window);
+		return;
+	}
+	chunk->next = NULL;
+	if (result->last)
+		result->last->next = chunk;
+	else
+		result->first = chunk;
+	result->last = chunk;
+}
+
+static void
+take_end(struct sqlpool_result *result, uint64_t type,
+    const struct msg_tell *tell, struct chunk *chunk)
+{
+	struct sqlpool_conn *conn = result->conn;
+	struct failure f = { 0 };
+
+	if (MSG_HAS(tell, TELL_tx_state))
+		conn->in_transaction = tell->tx_state != TX_STATE_NONE;
+	result_take_summary(&result->summary, tell);
+	result->summary.in_transaction = conn->in_transaction;
+	if (type == MSG_ERROR) {
+		failure_take(&f, tell);
+		result_fail(result, &f);
+		failure_clear(&f);
+		free(chunk);
+	} else if (type == MSG_DONE && !result->discard) {
+		take_rows(result, chunk);
+	} else {
+		if (result->on_ok && !result->failure.pub.code)
+			result->on_ok(result->on_ok_arg, tell);
+		free(chunk);
+	}
+	conn_end_result(result); /* the result may be gone now */
+	start_unsent(conn);
+}
+
+static int
+dispatch(struct sqlpool_conn *conn, const struct msg_head *head,
+    const struct msg_tell *tell, struct chunk *chunk)
+{
+	struct sqlpool_result *result = *find_slot(conn, head->id);
+	uint64_t type = head->type;
+
+	if (head->id == 0 || !result || result->state != RESULT_WAITING) {
+		free(chunk);
+		return take_notice(conn, head->id ? 0 : type, tell);
+	}
+	if (type == MSG_ROWS && result->done_expected) {
+		result->received += FRAME_PREFIX_BYTES + chunk->n;
+		take_rows(result, chunk);
+		return 0;
+	}
+	if (type == MSG_ERROR ||
+	    type == (result->done_expected ? MSG_DONE : MSG_OK)) {
+		take_end(result, type, tell, chunk);
+		return 0;
+	}
+	free(chunk);
+	return bad_reply(conn, "a type that does not answer the request");
+}
+
+/* A whole frame's content. */
+static int
+take_frame(struct sqlpool_conn *conn, struct chunk *chunk)
+{
+	struct msg_head head;
+	struct msg_tell tell;
+	struct msg_fault fault;
+	struct span content = { chunk->bytes, chunk->n };
+	struct span head_map, body_map;
+	const char *why = NULL;
+
+	if (walk_frame(content, &head_map, &body_map) < 0)
+		why = "not two msgpack maps";
+	else if (msg_read_head(head_map, &head, &fault) < 0 ||
+	    !MSG_HAS(&head, HEAD_type) || !MSG_HAS(&head, HEAD_id))
+		why = "a header without type and id";
+	else if (msg_read_tell(body_map, &tell, &fault) < 0)
+		why = "a field of the wrong type";
+	else if (head.type == MSG_ERROR && tell.code == 0)
+		why = "an error without a code";
+	if (why) {
+		free(chunk);
+		return bad_reply(conn, why);
+	}
+	chunk->columns = tell.columns;
+	chunk->decltypes = tell.decltypes;
+	chunk->rows = tell.rows;
+	chunk->steps = tell.steps;
+	return dispatch(conn, &head, &tell, chunk);
+}
+
+static struct chunk *
+make_chunk(size_t n)
+{
+	struct chunk *chunk = malloc(sizeof(*chunk) + n + 1);
+
+	if (chunk) {
+		*chunk = (struct chunk){ .n = n };
+		chunk->bytes[n] = 0;
+	}
+	return chunk;
+}
+
+/* Take the whole frames at the start of `in`; the rest moves to the front, or
+ * into `big` when it can never fit. */
+static int
+take_input(struct sqlpool_conn *conn)
+{
+	size_t at = 0;
+	int rc = 0;
+
+	while (rc == 0) {
+		struct chunk *chunk;
+		size_t bytes, have = conn->in_n - at;
+		int peek = frame_peek(
+		    conn->in + at, have, conn->max_frame_in, &bytes);
+
+		if (peek < 0)
+			return bad_reply(conn, error_get_text(-peek));
+		if (peek == FRAME_PARTIAL && bytes <= IN_BYTES)
+			break;
+		chunk = make_chunk(bytes - FRAME_PREFIX_BYTES);
+		if (!chunk)
+			return conn_kill(conn, ERR_NO_MEMORY, "out of memory");
+		if (peek == FRAME_PARTIAL) {
+			conn->big = chunk;
+			conn->big_n = have - FRAME_PREFIX_BYTES;
+			bytes = have;
+		}
+		memcpy(chunk->bytes, conn->in + at + FRAME_PREFIX_BYTES,
+		    bytes - FRAME_PREFIX_BYTES);
+		at += bytes;
+		if (conn->big)
+			break;
+		rc = take_frame(conn, chunk);
+	}
+	if (rc == 0) {
+		memmove(conn->in, conn->in + at, conn->in_n - at);
+		conn->in_n -= at;
+	}
+	return rc;
+}
+
+/* n bytes were read, to where read_some wanted them. */
+static int
+take_bytes(struct sqlpool_conn *conn, size_t n)
+{
+	struct chunk *chunk = conn->big;
+
+	if (!chunk) {
+		conn->in_n += n;
+		return take_input(conn);
+	}
+	conn->big_n += n;
+	if (conn->big_n < chunk->n)
+		return 0;
+	conn->big = NULL;
+	return take_frame(conn, chunk);
+}
+
+/* Read once.  *ret_more: as much as was asked for came, so ask again. */
+static int
+read_some(struct sqlpool_conn *conn, bool *ret_more)
+{
+	uint8_t *to;
+	size_t room;
+	ssize_t n;
+
+	*ret_more = false;
+	if (!conn->in) {
+		conn->in = malloc(IN_BYTES);
+		if (!conn->in)
+			return conn_kill(conn, ERR_NO_MEMORY, "out of memory");
+	}
+	if (conn->big) {
+		to = conn->big->bytes + conn->big_n;
+		room = conn->big->n - conn->big_n;
+	} else {
+		to = conn->in + conn->in_n;
+		room = IN_BYTES - conn->in_n;
+	}
+	n = socket_recv(conn->fd, to, room);
+	if (n == -EAGAIN)
+		return 0;
+	if (n == 0)
+		return conn_kill(conn, ERR_CONNECTION_LOST,
+		    "the daemon closed the connection");
+	if (n < 0)
+		return conn_kill(conn, ERR_CONNECTION_LOST,
+		    "the connection broke: %s", strerror((int)-n));
+	*ret_more = (size_t)n == room;
+	return take_bytes(conn, (size_t)n);
+}
+
+/* Give back the read buffer of a connection that expects nothing. */
+static void
+trim_in(struct sqlpool_conn *conn)
+{
+	if (conn->in_flight_n == 0 && conn->in_n == 0 && !conn->big) {
+		free(conn->in);
+		conn->in = NULL;
+	}
+}
+
+/* Sleep until the socket can be read, or written if there is something. */
+static int
+sleep_for_socket(struct sqlpool_conn *conn, int64_t deadline_us)
+{
+	int rc = socket_wait(conn->fd,
+	    pending_bytes(conn) > 0 && !conn->write_broken, deadline_us);
+
+	if (rc == -ETIMEDOUT)
+		return -ERR_CLIENT_TIMEOUT;
+	if (rc < 0 && rc != -EINTR)
+		return conn_kill(conn, ERR_CONNECTION_LOST,
+		    "the connection broke: %s", strerror(-rc));
+	return 0;
+}
+
+int
+conn_turn(struct sqlpool_conn *conn, bool wait, int64_t deadline_us)
+{
+	bool more = true;
+	int rc = write_some(conn);
+
+	if (rc == 0 && wait)
+		rc = sleep_for_socket(conn, deadline_us);
+	if (rc == 0)
+		rc = write_some(conn);
+	while (rc == 0 && more)
+		rc = read_some(conn, &more);
+	if (rc < 0)
+		return rc;
+	trim_in(conn);
+	/* credit and requests that became possible */
+	return write_some(conn);
+}
+
+/* ---- the end ---- */
+
+static void
+fail_in_flight(struct sqlpool_conn *conn, struct sqlpool_result *result)
+{
+	bool sent = result->state == RESULT_WAITING &&
+	    result->frame_end <= conn->out_total;
+	struct failure f = { 0 };
+
+	if (result->state == RESULT_ENDED)
+		return;
+	failure_copy(&f, &conn->failure);
+	f.pub.outcome = sent ? SQLPOOL_UNKNOWN : SQLPOOL_NOT_APPLIED;
+	result_fail(result, &f);
+	failure_clear(&f);
+	conn_end_result(result);
+}
+
+int
+conn_kill(struct sqlpool_conn *conn, int code, const char *format, ...)
+{
+	struct sqlpool_result *result, *next;
+	va_list args;
+
+	va_start(args, format);
+	failure_set_v(&conn->failure, code, OUTCOME_UNKNOWN, format, args);
+	va_end(args);
+	if (conn->fd >= 0)
+		close(conn->fd);
+	conn->fd = -1;
+	conn->dead = code;
+	conn->in_transaction = false;
+	for (result = conn->results; result; result = next) {
+		next = result->next;
+		fail_in_flight(conn, result);
+	}
+	buf_fini(&conn->out);
+	conn->out_at = 0;
+	free(conn->in);
+	conn->in = NULL;
+	conn->in_n = 0;
+	free(conn->big);
+	conn->big = NULL;
+	return -code;
+}

@@ -1,0 +1,104 @@
+/* socket.c - the system calls on the connection's socket. */
+#include "socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+int64_t
+socket_now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/* One attempt.  A full queue makes connect wait as long as SO_SNDTIMEO says
+ * and then fail with EAGAIN: unix(7), socket(7). */
+static int
+try_connect(int fd, const struct sockaddr_un *address, int64_t deadline_us)
+{
+	int64_t left_us = deadline_us - socket_now_us();
+	struct timeval tv;
+
+	if (left_us <= 0)
+		return -ETIMEDOUT;
+	tv.tv_sec = left_us / 1000000;
+	tv.tv_usec = left_us % 1000000;
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) < 0 ||
+	    connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
+		return errno == EAGAIN ? -ETIMEDOUT : -errno;
+	return 0;
+}
+
+int
+socket_connect(const char *path, int64_t deadline_us, int *ret_fd)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int rc;
+
+	if (fd < 0)
+		return -errno;
+	strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
+	do {
+		rc = try_connect(fd, &address, deadline_us);
+	} while (rc == -EINTR);
+	if (rc < 0) {
+		close(fd);
+		return rc;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+void
+socket_adopt(int fd)
+{
+	(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+ssize_t
+socket_send(int fd, const void *p, size_t n)
+{
+	ssize_t rc;
+
+	do {
+		rc = send(fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	} while (rc < 0 && errno == EINTR);
+	return rc < 0 ? -errno : rc;
+}
+
+ssize_t
+socket_recv(int fd, void *p, size_t n)
+{
+	ssize_t rc;
+
+	do {
+		rc = recv(fd, p, n, MSG_DONTWAIT);
+	} while (rc < 0 && errno == EINTR);
+	return rc < 0 ? -errno : rc;
+}
+
+int
+socket_wait(int fd, bool write, int64_t deadline_us)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int64_t left_us = deadline_us - socket_now_us();
+	int64_t left_ms = left_us <= 0 ? 0 : (left_us + 999) / 1000;
+	int n;
+
+	if (write)
+		p.events |= POLLOUT;
+	n = poll(&p, 1, left_ms > INT32_MAX ? INT32_MAX : (int)left_ms);
+	if (n < 0)
+		return -errno;
+	return n == 0 ? -ETIMEDOUT : 0;
+}

@@ -1,0 +1,35 @@
+/* socket.h - the system calls on the connection's socket.
+ *
+ * Apart from conn.c because <sys/socket.h> and proto/msg.h both name
+ * something MSG_BATCH.  Nothing here blocks but socket_connect and socket_wait.
+ * Errors are -errno.  Any thread, its own descriptor.
+ */
+#ifndef CLIENT_SOCKET_H
+#define CLIENT_SOCKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Microseconds of a clock that only runs forward. */
+int64_t socket_now_us(void);
+
+/* Connect to a path (shorter than sun_path).  The descriptor closes on exec.
+ * Errors: socket(2)'s and connect(2)'s; -ETIMEDOUT when the listener's queue
+ * was full until the deadline. */
+int socket_connect(const char *path, int64_t deadline_us, int *ret_fd);
+
+/* Take over a descriptor: from now on it closes on exec. */
+void socket_adopt(int fd);
+
+/* Write or read what is possible now.  Returns the number of bytes (from
+ * socket_recv 0 at the end), or -EAGAIN.  A signal does not interrupt. */
+ssize_t socket_send(int fd, const void *p, size_t n);
+ssize_t socket_recv(int fd, void *p, size_t n);
+
+/* Sleep until the socket can be read (or written, if asked for) or is broken.
+ * Errors: -ETIMEDOUT, -EINTR, poll(2)'s. */
+int socket_wait(int fd, bool write, int64_t deadline_us);
+
+#endif
