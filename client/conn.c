@@ -356,8 +356,10 @@ dispatch(struct sqlpool_conn *conn, const struct msg_head *head,
 	uint64_t type = head->type;
 
 	if (head->id == 0 || !result || result->state != RESULT_WAITING) {
+		int rc = take_notice(conn, head->id ? 0 : type, tell);
+
 		free(chunk);
-		return take_notice(conn, head->id ? 0 : type, tell);
+		return rc;
 	}
 	if (type == MSG_ROWS && result->done_expected) {
 		result->received += FRAME_PREFIX_BYTES + chunk->n;
