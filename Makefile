@@ -39,7 +39,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)';)
 
 DEPS = gcc make libc6-dev pkg-config libsqlite3-dev libevent-dev libmsgpack-dev \
 	check libconfuse-dev uthash-dev libreadline-dev sqlite3 unicode-data \
-	procps python3 python3-msgpack
+	procps python3 python3-msgpack libjansson-dev
 DEPS_LINT = clang-format clang-tidy cppcheck mandoc shellcheck
 DEPS_FUZZ = clang libclang-rt-14-dev
 
@@ -49,13 +49,13 @@ MSGPACK := $(shell $(PKG_CONFIG) --exists msgpack-c 2>/dev/null && \
 
 DAEMON_PKGS = sqlite3 libevent_core libevent_extra libevent_pthreads \
 	libconfuse $(MSGPACK)
-pkg_cflags := $(shell $(PKG_CONFIG) --cflags $(DAEMON_PKGS) check readline \
-	2>/dev/null)
+pkg_cflags := $(shell $(PKG_CONFIG) --cflags $(DAEMON_PKGS) check jansson \
+	readline 2>/dev/null)
 pkg_libs = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null)
 daemon_libs := $(call pkg_libs,$(DAEMON_PKGS))
 client_libs := $(call pkg_libs,$(MSGPACK))
 cli_libs    := $(call pkg_libs,$(MSGPACK) sqlite3 readline)
-check_libs  := $(call pkg_libs,check)
+check_libs  := $(call pkg_libs,check jansson)
 
 # --- Flags ------------------------------------------------------------------
 

@@ -246,8 +246,8 @@ msg_get_type_name(uint64_t type)
 	}
 }
 
-static void
-open_map(struct msg_out *m)
+void
+msg_open_map(struct msg_out *m)
 {
 	static const uint8_t empty_map = 0x80;
 
@@ -256,8 +256,8 @@ open_map(struct msg_out *m)
 	buf_put(m->b, &empty_map, 1);
 }
 
-static void
-close_map(struct msg_out *m)
+void
+msg_close_map(struct msg_out *m)
 {
 	assert(m->keys_n <= 15);
 	if (!buf_failed(m->b))
@@ -274,7 +274,7 @@ msg_begin(struct msg_out *m, struct buf *b, enum msg_type type, uint64_t id,
 	m->frame_at = b->n;
 	m->failed_before = b->failed;
 	buf_put(b, prefix, sizeof(prefix));
-	open_map(m);
+	msg_open_map(m);
 	msg_put_uint(m, HEAD_type, (uint64_t)type);
 	msg_put_uint(m, HEAD_id, id);
 	if (stream)
@@ -284,8 +284,8 @@ msg_begin(struct msg_out *m, struct buf *b, enum msg_type type, uint64_t id,
 void
 msg_open_body(struct msg_out *m)
 {
-	close_map(m);
-	open_map(m);
+	msg_close_map(m);
+	msg_open_map(m);
 }
 
 void
@@ -355,7 +355,7 @@ msg_end(struct msg_out *m, size_t max_bytes)
 {
 	size_t n;
 
-	close_map(m);
+	msg_close_map(m);
 	if (buf_failed(m->b)) {
 		msg_abandon(m);
 		return -ERR_NO_MEMORY;

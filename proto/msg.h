@@ -176,6 +176,11 @@ void msg_open_body(struct msg_out *m);
 void msg_begin_body(struct msg_out *m, struct buf *b, enum msg_type type,
     uint64_t id, uint64_t stream);
 
+/* Open a map at the end of m->b and take keys for it; close it by filling in
+ * their count.  For maps inside a body: a msg_out of their own with b set. */
+void msg_open_map(struct msg_out *m);
+void msg_close_map(struct msg_out *m);
+
 /* Add a key; its value is whatever is appended to m->b next. */
 void msg_key(struct msg_out *m, unsigned key);
 void msg_put_uint(struct msg_out *m, unsigned key, uint64_t v);
