@@ -130,6 +130,12 @@ pending_bytes(const struct sqlpool_conn *conn)
 	return conn->out.n - conn->out_at;
 }
 
+static bool
+wants_to_write(const struct sqlpool_conn *conn)
+{
+	return pending_bytes(conn) > 0 && !conn->write_broken;
+}
+
 /* Move a result's frame into `out`. */
 static void
 start_result(struct sqlpool_conn *conn, struct sqlpool_result *result)
@@ -234,7 +240,7 @@ write_some(struct sqlpool_conn *conn)
 {
 	if (buf_failed(&conn->out))
 		return conn_kill(conn, ERR_NO_MEMORY, "out of memory");
-	while (pending_bytes(conn) > 0 && !conn->write_broken) {
+	while (wants_to_write(conn)) {
 		ssize_t n = socket_send(
 		    conn->fd, conn->out.p + conn->out_at, pending_bytes(conn));
 
@@ -523,8 +529,7 @@ trim_in(struct sqlpool_conn *conn)
 static int
 sleep_for_socket(struct sqlpool_conn *conn, int64_t deadline_us)
 {
-	int rc = socket_wait(conn->fd,
-	    pending_bytes(conn) > 0 && !conn->write_broken, deadline_us);
+	int rc = socket_wait(conn->fd, wants_to_write(conn), deadline_us);
 
 	if (rc == -ETIMEDOUT)
 		return -ERR_CLIENT_TIMEOUT;
@@ -551,6 +556,28 @@ conn_turn(struct sqlpool_conn *conn, bool wait, int64_t deadline_us)
 	trim_in(conn);
 	/* credit and requests that became possible */
 	return write_some(conn);
+}
+
+int
+sqlpool_process(struct sqlpool_conn *conn)
+{
+	int rc = conn_check(conn);
+
+	return rc < 0 ? rc : conn_turn(conn, false, 0);
+}
+
+int
+sqlpool_get_pollinfo(struct sqlpool_conn *conn, int *ret_fd, short *ret_events)
+{
+	int rc = conn_check(conn);
+
+	if (rc < 0)
+		return rc;
+	if (!ret_fd || !ret_events)
+		return -ERR_MISUSE;
+	*ret_fd = conn->fd;
+	*ret_events = socket_get_events(wants_to_write(conn));
+	return 0;
 }
 
 /* ---- the end ---- */

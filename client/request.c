@@ -475,11 +475,3 @@ sqlpool_run_atomic(struct sqlpool_conn *conn,
 
 	return rc < 0 ? rc : result_begin(result, ret_result);
 }
-
-int
-sqlpool_flush(struct sqlpool_conn *conn)
-{
-	int rc = conn_check(conn);
-
-	return rc < 0 ? rc : conn_turn(conn, false, 0);
-}

@@ -492,6 +492,17 @@ sqlpool_next_result(struct sqlpool_result *result)
 	return rc < 0 ? rc : SQLPOOL_ROW;
 }
 
+bool
+sqlpool_result_is_ready(const struct sqlpool_result *result)
+{
+	if (!result || result->state == RESULT_ENDED ||
+	    result->failure.pub.code)
+		return true;
+	if (!result->loaded)
+		return result->first;
+	return result->batch || result->rows_left > 0 || result->first->next;
+}
+
 int
 sqlpool_cancel(struct sqlpool_result *result)
 {

@@ -87,16 +87,20 @@ socket_recv(int fd, void *p, size_t n)
 	return rc < 0 ? -errno : rc;
 }
 
+short
+socket_get_events(bool write)
+{
+	return write ? POLLIN | POLLOUT : POLLIN;
+}
+
 int
 socket_wait(int fd, bool write, int64_t deadline_us)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = { .fd = fd, .events = socket_get_events(write) };
 	int64_t left_us = deadline_us - socket_now_us();
 	int64_t left_ms = left_us <= 0 ? 0 : (left_us + 999) / 1000;
 	int n;
 
-	if (write)
-		p.events |= POLLOUT;
 	n = poll(&p, 1, left_ms > INT32_MAX ? INT32_MAX : (int)left_ms);
 	if (n < 0)
 		return -errno;

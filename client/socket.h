@@ -32,4 +32,7 @@ ssize_t socket_recv(int fd, void *p, size_t n);
  * Errors: -ETIMEDOUT, -EINTR, poll(2)'s. */
 int socket_wait(int fd, bool write, int64_t deadline_us);
 
+/* What poll(2) is asked for. */
+short socket_get_events(bool write);
+
 #endif

@@ -510,7 +510,7 @@ SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_run_atomic(struct sqlpool_conn *conn,
  *
  * Requests are executed in the order in which they were sent as far as it can
  * matter: in a transaction, and for a read after a write.  The bytes may wait
- * here until 16 KiB are there or until a call waits or flushes.  When 8 MiB
+ * here until 16 KiB are there or until a call waits or processes.  When 8 MiB
  * wait here, sending waits until some of it is gone.
  *
  * Errors: SQLPOOL_ERR_MISUSE (as sqlpool_run), SQLPOOL_ERR_FRAME_TOO_LONG,
@@ -523,10 +523,22 @@ SQLPOOL_API SQLPOOL_MUST_CHECK int
 sqlpool_send_atomic(struct sqlpool_conn *conn,
     const struct sqlpool_request *request, struct sqlpool_result **ret_result);
 
-/* Write what waits to be written, and read what has arrived, without blocking.
+/* Write what waits to be written and take what has arrived, without blocking.
  *
  * Errors: those of the connection. */
-SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_flush(struct sqlpool_conn *conn);
+SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_process(struct sqlpool_conn *conn);
+
+/* Give what to poll(2) for before sqlpool_process has something to do.
+ *
+ * *ret_fd is the connection's, only to be polled; *ret_events POLLIN, and
+ * POLLOUT while something waits to be written.  Errors: those of the
+ * connection. */
+SQLPOOL_API SQLPOOL_MUST_CHECK int
+sqlpool_get_pollinfo(struct sqlpool_conn *conn, int *ret_fd, short *ret_events);
+
+/* Say whether the next sqlpool_wait, sqlpool_next or sqlpool_next_result returns
+ * without waiting; true for NULL. */
+SQLPOOL_API bool sqlpool_result_is_ready(const struct sqlpool_result *result);
 
 /* Wait until the beginning of the result is there, or its error.
  *

@@ -24,11 +24,13 @@ main(int argc, char **argv)
 	struct sqlpool_conn *conn;
 	struct sqlpool_result *results[REQUESTS];
 	int64_t sum = 0;
+	int rc;
 
 	options.socket_path = argc > 1 ? argv[1] : NULL;
 	options.database = argc > 2 ? argv[2] : NULL;
 	options.app_name = "pipeline";
-	check(conn, sqlpool_open(&options, &conn));
+	rc = sqlpool_open(&options, &conn);
+	check(conn, rc);
 
 	for (int i = 0; i < REQUESTS; i++) {
 		struct sqlpool_request *request = sqlpool_request_new();
@@ -42,8 +44,6 @@ main(int argc, char **argv)
 		sqlpool_request_free(request);
 	}
 	for (int i = 0; i < REQUESTS; i++) {
-		int rc;
-
 		while ((rc = sqlpool_next(results[i])) == SQLPOOL_ROW)
 			sum += sqlpool_column_int64(results[i], 0);
 		check(conn, rc);

@@ -26,7 +26,8 @@ main(int argc, char **argv)
 	options.socket_path = argc > 1 ? argv[1] : NULL;
 	options.database = argc > 2 ? argv[2] : NULL;
 	options.app_name = "sync";
-	check(conn, sqlpool_open(&options, &conn));
+	rc = sqlpool_open(&options, &conn);
+	check(conn, rc);
 
 	check(conn,
 	    sqlpool_exec(conn,
