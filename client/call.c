@@ -12,7 +12,7 @@ start_statement(struct sqlpool_conn *conn, const struct statement *s,
 	struct sqlpool_result *result;
 	struct msg_out m;
 	const char *why;
-	int rc = request_begin(conn, MSG_EXEC, 0, &m, &result);
+	int rc = request_begin(conn, TYPE_EXEC, 0, &m, &result);
 
 	if (rc < 0)
 		return rc;
@@ -47,7 +47,7 @@ run_plain(
 int
 sqlpool_ping(struct sqlpool_conn *conn)
 {
-	return run_plain(conn, MSG_PING, 0, 0);
+	return run_plain(conn, TYPE_PING, 0, 0);
 }
 
 int
@@ -82,7 +82,7 @@ sqlpool_query(struct sqlpool_conn *conn, const char *sql,
 int
 sqlpool_begin(struct sqlpool_conn *conn, enum sqlpool_tx_mode mode)
 {
-	return run_plain(conn, MSG_TX_BEGIN, ASK_tx_mode, (uint64_t)mode);
+	return run_plain(conn, TYPE_TX_BEGIN, ASK_tx_mode, (uint64_t)mode);
 }
 
 static int
@@ -90,7 +90,7 @@ end_transaction(struct sqlpool_conn *conn, bool commit)
 {
 	struct sqlpool_result *result;
 	struct msg_out m;
-	int rc = request_begin(conn, MSG_TX_END, 0, &m, &result);
+	int rc = request_begin(conn, TYPE_TX_END, 0, &m, &result);
 
 	if (rc < 0)
 		return rc;
@@ -163,7 +163,7 @@ sqlpool_prepare(
 		return conn_fail(
 		    conn, ERR_NO_MEMORY, OUTCOME_NOT_APPLIED, "out of memory");
 	stmt->number = conn->next_stmt++;
-	rc = request_begin(conn, MSG_PREPARE, 0, &m, &result);
+	rc = request_begin(conn, TYPE_PREPARE, 0, &m, &result);
 	if (rc == 0) {
 		msg_put_str(&m, ASK_sql, sql);
 		msg_put_uint(&m, ASK_stmt, stmt->number);
@@ -191,7 +191,7 @@ send_close(struct sqlpool_stmt *stmt)
 	struct msg_out m;
 
 	if (conn->pid != getpid() || conn->fd < 0 ||
-	    request_begin(conn, MSG_CLOSE, 0, &m, &result) < 0)
+	    request_begin(conn, TYPE_CLOSE, 0, &m, &result) < 0)
 		return;
 	msg_put_uint(&m, ASK_stmt, stmt->number);
 	if (request_submit(result, &m) == 0)

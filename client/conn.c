@@ -206,13 +206,13 @@ void
 conn_put_credit(struct sqlpool_result *result, uint64_t bytes)
 {
 	result->granted += bytes;
-	put_note(result, MSG_CREDIT, bytes);
+	put_note(result, TYPE_CREDIT, bytes);
 }
 
 void
 conn_put_cancel(struct sqlpool_result *result)
 {
-	put_note(result, MSG_CANCEL, 0);
+	put_note(result, TYPE_CANCEL, 0);
 }
 
 /* Keep the memory of `out` small when it is empty, and its written part
@@ -291,9 +291,9 @@ take_notice(
 	struct failure f = { 0 };
 	int rc = 0;
 
-	if (type == MSG_GOAWAY) {
+	if (type == TYPE_GOAWAY) {
 		take_goaway(conn);
-	} else if (type == MSG_ERROR) {
+	} else if (type == TYPE_ERROR) {
 		failure_take(&f, tell);
 		rc = conn_kill(conn, f.pub.code, "%s", f.pub.message);
 		failure_clear(&f);
@@ -338,12 +338,12 @@ take_end(struct sqlpool_result *result, uint64_t type,
 		conn->in_transaction = tell->tx_state != TX_STATE_NONE;
 	result_take_summary(&result->summary, tell);
 	result->summary.in_transaction = conn->in_transaction;
-	if (type == MSG_ERROR) {
+	if (type == TYPE_ERROR) {
 		failure_take(&f, tell);
 		result_fail(result, &f);
 		failure_clear(&f);
 		free(chunk);
-	} else if (type == MSG_DONE && !result->discard) {
+	} else if (type == TYPE_DONE && !result->discard) {
 		take_rows(result, chunk);
 	} else {
 		if (result->on_ok && !result->failure.pub.code)
@@ -367,13 +367,13 @@ dispatch(struct sqlpool_conn *conn, const struct msg_head *head,
 		free(chunk);
 		return rc;
 	}
-	if (type == MSG_ROWS && result->done_expected) {
+	if (type == TYPE_ROWS && result->done_expected) {
 		result->received += FRAME_PREFIX_BYTES + chunk->n;
 		take_rows(result, chunk);
 		return 0;
 	}
-	if (type == MSG_ERROR ||
-	    type == (result->done_expected ? MSG_DONE : MSG_OK)) {
+	if (type == TYPE_ERROR ||
+	    type == (result->done_expected ? TYPE_DONE : TYPE_OK)) {
 		take_end(result, type, tell, chunk);
 		return 0;
 	}
@@ -399,7 +399,7 @@ take_frame(struct sqlpool_conn *conn, struct chunk *chunk)
 		why = "a header without type and id";
 	else if (msg_read_tell(body_map, &tell, &fault) < 0)
 		why = "a field of the wrong type";
-	else if (head.type == MSG_ERROR && tell.code == 0)
+	else if (head.type == TYPE_ERROR && tell.code == 0)
 		why = "an error without a code";
 	if (why) {
 		free(chunk);

@@ -181,7 +181,7 @@ say_hello(struct sqlpool_conn *conn, const struct sqlpool_options *options,
 	result->timeout_ms = left_ms < 1 ? 1 : (uint32_t)left_ms;
 	result->on_ok = take_hello;
 	result->on_ok_arg = conn;
-	msg_begin(&m, &result->frame, MSG_HELLO, result->id, 0);
+	msg_begin(&m, &result->frame, TYPE_HELLO, result->id, 0);
 	if (options->database)
 		msg_put_str(&m, HEAD_database, options->database);
 	msg_open_body(&m);

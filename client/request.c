@@ -129,8 +129,8 @@ request_begin(struct sqlpool_conn *conn, enum msg_type type,
 		return -ERR_NO_MEMORY;
 	if (timeout_ms)
 		result->timeout_ms = timeout_ms;
-	result->done_expected = type == MSG_EXEC || type == MSG_BATCH;
-	result->batch = type == MSG_BATCH;
+	result->done_expected = type == TYPE_EXEC || type == TYPE_BATCH;
+	result->batch = type == TYPE_BATCH;
 	msg_begin(m, &result->frame, type, result->id, 0);
 	msg_put_uint(m, HEAD_timeout_ms, result->timeout_ms);
 	msg_open_body(m);
@@ -426,7 +426,7 @@ send_request(struct sqlpool_conn *conn, const struct sqlpool_request *request,
 		    conn, ERR_MISUSE, OUTCOME_NOT_APPLIED, "%s", why);
 	rc = wait_for_room(conn);
 	if (rc == 0)
-		rc = request_begin(conn, atomic ? MSG_BATCH : MSG_EXEC,
+		rc = request_begin(conn, atomic ? TYPE_BATCH : TYPE_EXEC,
 		    request->timeout_ms, &m, &result);
 	if (rc < 0)
 		return rc;

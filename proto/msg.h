@@ -24,8 +24,8 @@
 #define MSG_FEATURES_ALL      MSG_FEATURE_DECLTYPES
 
 enum msg_type {
-#define REQUEST(name, type) MSG_##name = (type),
-#define REPLY(name, type)   MSG_##name = (type),
+#define REQUEST(name, type) TYPE_##name = (type),
+#define REPLY(name, type)   TYPE_##name = (type),
 #include "proto/messages.def"
 #undef REQUEST
 #undef REPLY

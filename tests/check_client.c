@@ -101,7 +101,7 @@ END_TEST
 static void
 play_refuse(struct fakeserver *f)
 {
-	uint64_t id = fake_take_type(f, MSG_HELLO);
+	uint64_t id = fake_take_type(f, TYPE_HELLO);
 
 	fake_error(f, id, SQLPOOL_ERR_NO_DATABASE, "no x; there is: app");
 	fake_send(f);
@@ -182,12 +182,12 @@ play_chunks(struct fakeserver *f)
 	uint64_t id;
 
 	fake_take_hello(f, 16, 65536);
-	id = fake_take_type(f, MSG_EXEC);
-	fake_ints(f, MSG_ROWS, id, true, 3);
-	fake_ints(f, MSG_ROWS, id, false, 0);
-	fake_ints(f, MSG_ROWS, id, false, 2);
+	id = fake_take_type(f, TYPE_EXEC);
+	fake_ints(f, TYPE_ROWS, id, true, 3);
+	fake_ints(f, TYPE_ROWS, id, false, 0);
+	fake_ints(f, TYPE_ROWS, id, false, 2);
 	fake_send(f);
-	fake_begin(f, MSG_DONE, id);
+	fake_begin(f, TYPE_DONE, id);
 	msg_put_int(&f->m, TELL_changes, 0);
 	msg_put_uint(&f->m, TELL_queue_us, 11);
 	msg_put_uint(&f->m, TELL_exec_us, 22);
@@ -229,13 +229,13 @@ play_error_after_rows(struct fakeserver *f)
 	uint64_t id;
 
 	fake_take_hello(f, 16, 65536);
-	id = fake_take_type(f, MSG_EXEC);
-	fake_ints(f, MSG_ROWS, id, true, 1);
+	id = fake_take_type(f, TYPE_EXEC);
+	fake_ints(f, TYPE_ROWS, id, true, 1);
 	fake_send(f);
 	/* the client asks for more, and so has read its row */
-	id = fake_take_type(f, MSG_PING);
+	id = fake_take_type(f, TYPE_PING);
 	fake_ok(f, id);
-	fake_begin(f, MSG_ERROR, id - 1);
+	fake_begin(f, TYPE_ERROR, id - 1);
 	msg_put_uint(&f->m, TELL_code, 2067);
 	msg_put_str(&f->m, TELL_message, "UNIQUE constraint failed: t.a");
 	msg_put_uint(&f->m, TELL_offset, 12);
@@ -283,19 +283,19 @@ play_window(struct fakeserver *f)
 	struct fake_request r;
 
 	fake_take_hello(f, 16, window);
-	id = fake_take_type(f, MSG_EXEC);
+	id = fake_take_type(f, TYPE_EXEC);
 	for (int i = 0; i < 200; i++) {
 		while (sent >= window) {
 			if (!fake_take(f, &r))
 				return;
-			ck_assert_uint_eq(r.head.type, MSG_CREDIT);
+			ck_assert_uint_eq(r.head.type, TYPE_CREDIT);
 			ck_assert_uint_eq(r.head.id, 0);
 			ck_assert_uint_eq(r.ask.target, id);
 			window += r.ask.credit_bytes;
 			/* never more than a window ahead of what was read */
 			ck_assert_uint_le(window, sent + 1000);
 		}
-		fake_ints(f, MSG_ROWS, id, i == 0, 100);
+		fake_ints(f, TYPE_ROWS, id, i == 0, 100);
 		sent += f->out.n;
 		fake_send(f);
 	}
@@ -342,7 +342,7 @@ echo_params(struct fakeserver *f, const struct fake_request *r)
 	if (params.n > 0)
 		value_read(&params, &v);
 	named = v.kind == VALUE_MAP && v.count > 0;
-	fake_begin(f, MSG_DONE, r->head.id);
+	fake_begin(f, TYPE_DONE, r->head.id);
 	msg_key(&f->m, TELL_columns);
 	value_put_array(f->m.b, v.count);
 	for (uint32_t i = 0; i < v.count; i++)
@@ -374,7 +374,7 @@ play_echo(struct fakeserver *f)
 
 	fake_take_hello(f, 16, 65536);
 	while (fake_take(f, &r)) {
-		if (r.head.type == MSG_EXEC)
+		if (r.head.type == TYPE_EXEC)
 			echo_params(f, &r);
 	}
 }
@@ -632,30 +632,30 @@ put_fault(struct fakeserver *f, int number, uint64_t id)
 		/* rows without columns; a short row; a map as a value; a value
 		 * over INT64_MAX; a row that is no array; a column that is no
 		 * text; decltypes that are too few */
-		BODY(MSG_DONE, "\x81\x01\x91\x91\x05"),
-		BODY(MSG_DONE, "\x82\x00\x91\xa1x\x01\x91\x90"),
-		BODY(MSG_DONE, "\x82\x00\x91\xa1x\x01\x91\x91\x80"),
-		BODY(MSG_DONE,
+		BODY(TYPE_DONE, "\x81\x01\x91\x91\x05"),
+		BODY(TYPE_DONE, "\x82\x00\x91\xa1x\x01\x91\x90"),
+		BODY(TYPE_DONE, "\x82\x00\x91\xa1x\x01\x91\x91\x80"),
+		BODY(TYPE_DONE,
 		    "\x82\x00\x91\xa1x\x01\x91\x91"
 		    "\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
-		BODY(MSG_DONE, "\x82\x00\x91\xa1x\x01\x91\x05"),
-		BODY(MSG_DONE, "\x82\x00\x91\x05\x01\x91\x91\x05"),
-		BODY(MSG_DONE, "\x83\x00\x91\xa1x\x09\x90\x01\x91\x91\x05"),
+		BODY(TYPE_DONE, "\x82\x00\x91\xa1x\x01\x91\x05"),
+		BODY(TYPE_DONE, "\x82\x00\x91\x05\x01\x91\x91\x05"),
+		BODY(TYPE_DONE, "\x83\x00\x91\xa1x\x09\x90\x01\x91\x91\x05"),
 		/* fields of the wrong type, given twice, not understood */
-		BODY(MSG_DONE, "\x81\x01\x80"),
-		BODY(MSG_DONE, "\x82\x02\x05\x02\x05"),
-		BODY(MSG_DONE, "\x81\x7f\x05"),
-		BODY(MSG_DONE, "\x81\xa1x\x05"),
+		BODY(TYPE_DONE, "\x81\x01\x80"),
+		BODY(TYPE_DONE, "\x82\x02\x05\x02\x05"),
+		BODY(TYPE_DONE, "\x81\x7f\x05"),
+		BODY(TYPE_DONE, "\x81\xa1x\x05"),
 		/* an error without a code; not a reply to EXEC; too deep; cut
 		 * short; counts that cannot be true */
-		BODY(MSG_ERROR, "\x80"),
-		BODY(MSG_OK, "\x80"),
-		BODY(MSG_EXEC, "\x80"),
-		BODY(MSG_DONE,
+		BODY(TYPE_ERROR, "\x80"),
+		BODY(TYPE_OK, "\x80"),
+		BODY(TYPE_EXEC, "\x80"),
+		BODY(TYPE_DONE,
 		    "\x81\x01\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x01"),
-		BODY(MSG_DONE, "\x82\x02\x05"),
-		BODY(MSG_DONE, "\x81\x01\xdd\xff\xff\xff\xff"),
-		BODY(MSG_DONE, "\x81\x01\xc1"),
+		BODY(TYPE_DONE, "\x82\x02\x05"),
+		BODY(TYPE_DONE, "\x81\x01\xdd\xff\xff\xff\xff"),
+		BODY(TYPE_DONE, "\x81\x01\xc1"),
 #undef BODY
 	};
 	static const char *const raw[] = { "HTTP/1.1 400 Bad Request\r\n",
@@ -682,7 +682,7 @@ play_fault(struct fakeserver *f)
 	struct fake_request r;
 
 	fake_take_hello(f, 16, 65536);
-	put_fault(f, fault_number, fake_take_type(f, MSG_EXEC));
+	put_fault(f, fault_number, fake_take_type(f, TYPE_EXEC));
 	fake_send(f);
 	while (fake_take(f, &r))
 		;
@@ -723,8 +723,8 @@ play_cut(struct fakeserver *f)
 	uint64_t id;
 
 	fake_take_hello(f, 16, 65536);
-	id = fake_take_type(f, MSG_EXEC);
-	fake_ints(f, MSG_ROWS, id, true, 3);
+	id = fake_take_type(f, TYPE_EXEC);
+	fake_ints(f, TYPE_ROWS, id, true, 3);
 	fake_done(f, id);
 	cut_size = f->out.n;
 	fake_send_cut(f, cut_at < cut_size ? cut_at : cut_size);
@@ -763,11 +763,11 @@ play_late(struct fakeserver *f)
 	uint64_t first, id;
 
 	fake_take_hello(f, 16, 65536);
-	first = fake_take_type(f, MSG_EXEC);
-	id = fake_take_type(f, MSG_CANCEL);
+	first = fake_take_type(f, TYPE_EXEC);
+	id = fake_take_type(f, TYPE_CANCEL);
 	ck_assert_uint_eq(id, 0);
-	id = fake_take_type(f, MSG_PING);
-	fake_ints(f, MSG_ROWS, first, true, 3);
+	id = fake_take_type(f, TYPE_PING);
+	fake_ints(f, TYPE_ROWS, first, true, 3);
 	fake_done(f, first);
 	fake_ok(f, id);
 	fake_send(f);
@@ -791,7 +791,7 @@ static void
 play_notice(struct fakeserver *f)
 {
 	fake_take_hello(f, 16, 65536);
-	fake_take_type(f, MSG_EXEC);
+	fake_take_type(f, TYPE_EXEC);
 	fake_error(f, 0, SQLPOOL_ERR_FRAME_TOO_DEEP, "nested too deep");
 	fake_send(f);
 }
@@ -813,7 +813,7 @@ static void
 play_close_after_one(struct fakeserver *f)
 {
 	fake_take_hello(f, 1, 65536);
-	fake_take_type(f, MSG_EXEC);
+	fake_take_type(f, TYPE_EXEC);
 }
 
 START_TEST(a_lost_connection_says_what_was_sent)
@@ -864,8 +864,8 @@ play_goaway(struct fakeserver *f)
 	uint64_t id;
 
 	fake_take_hello(f, 1, 65536);
-	id = fake_take_type(f, MSG_EXEC);
-	fake_begin(f, MSG_GOAWAY, 0);
+	id = fake_take_type(f, TYPE_EXEC);
+	fake_begin(f, TYPE_GOAWAY, 0);
 	msg_put_str(&f->m, TELL_message, "shutting down");
 	fake_end(f);
 	fake_done(f, id);
@@ -901,9 +901,9 @@ play_backwards(struct fakeserver *f)
 
 	fake_take_hello(f, 16, 65536);
 	for (int i = 0; i < DEPTH; i++)
-		ids[i] = fake_take_type(f, MSG_EXEC);
+		ids[i] = fake_take_type(f, TYPE_EXEC);
 	for (int i = DEPTH - 1; i >= 0; i--)
-		fake_ints(f, MSG_DONE, ids[i], true, (uint32_t)i);
+		fake_ints(f, TYPE_DONE, ids[i], true, (uint32_t)i);
 	fake_send(f);
 }
 
@@ -942,10 +942,10 @@ play_deep(struct fakeserver *f)
 	memset(text, 'x', sizeof(text));
 	fake_take_hello(f, 8, 65536);
 	while (fake_take(f, &r)) {
-		if (r.head.type != MSG_EXEC)
+		if (r.head.type != TYPE_EXEC)
 			continue;
 		for (int i = 0; i < DEEP_ROWS; i++) {
-			fake_begin(f, i + 1 < DEEP_ROWS ? MSG_ROWS : MSG_DONE,
+			fake_begin(f, i + 1 < DEEP_ROWS ? TYPE_ROWS : TYPE_DONE,
 			    r.head.id);
 			if (i == 0) {
 				msg_key(&f->m, TELL_columns);
@@ -989,11 +989,11 @@ play_never(struct fakeserver *f)
 	uint64_t id;
 
 	fake_take_hello(f, 1, 65536);
-	id = fake_take_type(f, MSG_EXEC);
-	fake_take_type(f, MSG_CANCEL);
+	id = fake_take_type(f, TYPE_EXEC);
+	fake_take_type(f, TYPE_CANCEL);
 	fake_done(f, id);
 	fake_send(f);
-	id = fake_take_type(f, MSG_PING);
+	id = fake_take_type(f, TYPE_PING);
 	fake_ok(f, id);
 	fake_send(f);
 }
@@ -1034,11 +1034,11 @@ play_cancel(struct fakeserver *f)
 	uint64_t id;
 
 	fake_take_hello(f, 1, 65536);
-	id = fake_take_type(f, MSG_EXEC);
+	id = fake_take_type(f, TYPE_EXEC);
 	do {
 		if (!fake_take(f, &r))
 			return;
-	} while (r.head.type != MSG_CANCEL);
+	} while (r.head.type != TYPE_CANCEL);
 	ck_assert_uint_eq(r.ask.target, id);
 	fake_error(f, id, SQLPOOL_ERR_CANCELLED, "cancelled");
 	fake_send(f);

@@ -1,5 +1,5 @@
 /* fakeio.h - the socket calls of fakeserver.c, apart because <sys/socket.h> and
- * proto/msg.h both name something MSG_BATCH.
+ * proto/msg.h both name something TYPE_BATCH.
  */
 #ifndef TESTS_FAKEIO_H
 #define TESTS_FAKEIO_H

@@ -100,9 +100,9 @@ void
 fake_take_hello(
     struct fakeserver *fs, uint64_t in_flight_n, uint64_t window_bytes)
 {
-	uint64_t id = fake_take_type(fs, MSG_HELLO);
+	uint64_t id = fake_take_type(fs, TYPE_HELLO);
 
-	fake_begin(fs, MSG_OK, id);
+	fake_begin(fs, TYPE_OK, id);
 	msg_put_uint(&fs->m, TELL_version, MSG_VERSION);
 	msg_put_str(&fs->m, TELL_server, "sqlpoold 9.9");
 	msg_put_str(&fs->m, TELL_sqlite, "3.40.1");
@@ -147,14 +147,14 @@ fake_send_cut(struct fakeserver *fs, size_t n)
 void
 fake_ok(struct fakeserver *fs, uint64_t id)
 {
-	fake_begin(fs, MSG_OK, id);
+	fake_begin(fs, TYPE_OK, id);
 	fake_end(fs);
 }
 
 void
 fake_done(struct fakeserver *fs, uint64_t id)
 {
-	fake_begin(fs, MSG_DONE, id);
+	fake_begin(fs, TYPE_DONE, id);
 	msg_put_int(&fs->m, TELL_changes, 1);
 	msg_put_int(&fs->m, TELL_rowid, 42);
 	msg_put_uint(&fs->m, TELL_seq, 7);
@@ -164,7 +164,7 @@ fake_done(struct fakeserver *fs, uint64_t id)
 void
 fake_error(struct fakeserver *fs, uint64_t id, int code, const char *message)
 {
-	fake_begin(fs, MSG_ERROR, id);
+	fake_begin(fs, TYPE_ERROR, id);
 	msg_put_uint(&fs->m, TELL_code, (uint64_t)code);
 	msg_put_str(&fs->m, TELL_message, message);
 	fake_end(fs);
