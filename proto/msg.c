@@ -212,22 +212,21 @@ void
 msg_describe_fault(const struct msg_fault *fault, char *out, size_t n)
 {
 	unsigned long long key = fault->key;
+	const char *name = fault->name ? fault->name : "?";
 
 	if (fault->key == UINT64_MAX)
 		snprintf(out, n, "a field key must be an integer from 0 to %d",
 		    MSG_KEY_END - 1);
 	else if (fault->code == ERR_FIELD_UNKNOWN)
 		snprintf(out, n,
-		    "field %llu is not known to this daemon, and fields "
-		    "from %d on must be understood",
+		    "field %llu is not known here, and fields from %d on "
+		    "must be understood",
 		    key, MSG_KEY_MUST);
 	else if (fault->code == ERR_FIELD_MISSING)
-		snprintf(
-		    out, n, "field %llu (%s) is required", key, fault->name);
+		snprintf(out, n, "field %llu (%s) is required", key, name);
 	else
 		snprintf(out, n, "field %llu (%s) must be %s, given once", key,
-		    fault->name ? fault->name : "?",
-		    fault->want ? fault->want : "valid");
+		    name, fault->want ? fault->want : "valid");
 }
 
 const char *

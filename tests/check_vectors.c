@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "proto/error.h"
-#include "proto/msg.h"
+#include "proto/frame.h"
+#include "proto/walk.h"
 #include "tests/lib/hex.h"
 #include "tests/lib/msgjson.h"
 #include "tests/lib/vectors.h"
@@ -57,6 +58,28 @@ START_TEST(vectors_encode_to_the_same_bytes)
 	    "%s encodes to %s", v->name, text);
 	free(text);
 	buf_fini(&b);
+}
+END_TEST
+
+/* Cut anywhere: not there yet for the frame, malformed for its content. */
+START_TEST(vectors_are_refused_when_they_are_cut)
+{
+	const struct vector *v = &vectors.v[_i];
+	struct span head, body;
+	size_t bytes;
+
+	if (!v->decoded)
+		return;
+	for (size_t n = 0; n < v->bytes.n; n++)
+		ck_assert_int_eq(
+		    frame_peek(v->bytes.p, n, FRAME_DEFAULT_MAX_BYTES, &bytes),
+		    FRAME_PARTIAL);
+	for (size_t n = FRAME_PREFIX_BYTES; n < v->bytes.n; n++)
+		ck_assert_int_eq(
+		    walk_frame((struct span){ v->bytes.p + FRAME_PREFIX_BYTES,
+				   n - FRAME_PREFIX_BYTES },
+			&head, &body),
+		    -ERR_FRAME_MALFORMED);
 }
 END_TEST
 
@@ -175,7 +198,7 @@ START_TEST(page_has_an_example_of_every_type)
 	while (!found && (at = find_example(at))) {
 		struct buf b;
 		char name[128];
-		const json_t *type;
+		json_t *type;
 
 		buf_init(&b);
 		parse_example(&at, name, sizeof(name), &b);
@@ -328,6 +351,8 @@ make_suite(void)
 	    codec, vectors_decode_to_their_decoded_form, 0, (int)vectors.n);
 	tcase_add_loop_test(
 	    codec, vectors_encode_to_the_same_bytes, 0, (int)vectors.n);
+	tcase_add_loop_test(
+	    codec, vectors_are_refused_when_they_are_cut, 0, (int)vectors.n);
 	tcase_add_loop_test(
 	    codec, vectors_have_names_of_their_own, 0, (int)vectors.n);
 	tcase_add_test(text, page_shows_the_bytes_of_the_vectors);

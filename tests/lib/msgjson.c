@@ -5,7 +5,6 @@
 #include "tests/lib/msgjson.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,16 +52,9 @@ static const struct named types[] = {
 };
 /* clang-format on */
 
-static void __attribute__((noreturn, format(printf, 2, 3)))
-die(const char *name, const char *format, ...)
+static void __attribute__((noreturn)) die(const char *name, const char *text)
 {
-	va_list args;
-
-	va_start(args, format);
-	fprintf(stderr, "msgjson: %s: ", name);
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
-	va_end(args);
+	fprintf(stderr, "msgjson: %s %s\n", name, text);
 	exit(2);
 }
 
@@ -73,13 +65,6 @@ find_name(const struct named *table, const char *name)
 		if (strcmp(table->name, name) == 0)
 			return table;
 	die(name, "is in no table");
-}
-
-/* Jansson's iterators want an object they could change. */
-static json_t *
-unconst(const json_t *j)
-{
-	return (json_t *)(uintptr_t)j;
 }
 
 /* --- Values --------------------------------------------------------------- */
@@ -169,7 +154,7 @@ value_to_json(struct span *cur)
 	case VALUE_EXT:
 		break;
 	}
-	die("value", "kind %d has no JSON form", (int)v.kind);
+	die("ext", "has no JSON form");
 }
 
 static void
@@ -196,7 +181,7 @@ put_tagged(const char *tag, const char *text, struct buf *b)
 	buf_fini(&bytes);
 }
 
-static void put_value(const json_t *j, struct buf *b);
+static void put_value(json_t *j, struct buf *b);
 
 static void
 put_object(json_t *object, struct buf *b)
@@ -220,7 +205,7 @@ put_object(json_t *object, struct buf *b)
 }
 
 static void
-put_value(const json_t *j, struct buf *b)
+put_value(json_t *j, struct buf *b)
 {
 	switch (json_typeof(j)) {
 	case JSON_NULL:
@@ -245,7 +230,7 @@ put_value(const json_t *j, struct buf *b)
 			put_value(json_array_get(j, i), b);
 		break;
 	case JSON_OBJECT:
-		put_object(unconst(j), b);
+		put_object(j, b);
 		break;
 	}
 }
@@ -423,10 +408,10 @@ msgjson_decode(
 /* --- Writing messages ----------------------------------------------------- */
 
 static void
-put_fields(struct msg_out *m, const json_t *form, const struct named *names);
+put_fields(struct msg_out *m, json_t *form, const struct named *names);
 
 static void
-put_nested(struct buf *b, const json_t *form, const struct named *names)
+put_nested(struct buf *b, json_t *form, const struct named *names)
 {
 	struct msg_out m = { .b = b };
 
@@ -440,7 +425,7 @@ put_nested(struct buf *b, const json_t *form, const struct named *names)
 }
 
 static void
-put_field(struct msg_out *m, const struct named *field, const json_t *v,
+put_field(struct msg_out *m, const struct named *field, json_t *v,
     const struct named *names)
 {
 	if (strcmp(field->name, "steps") == 0) {
@@ -464,9 +449,9 @@ put_field(struct msg_out *m, const struct named *field, const json_t *v,
 }
 
 static void
-put_fields(struct msg_out *m, const json_t *form, const struct named *names)
+put_fields(struct msg_out *m, json_t *form, const struct named *names)
 {
-	json_t *object = unconst(form);
+	json_t *object = form;
 
 	for (void *it = json_object_iter(object); it;
 	     it = json_object_iter_next(object, it))
@@ -476,9 +461,9 @@ put_fields(struct msg_out *m, const json_t *form, const struct named *names)
 
 /* msg_begin writes type, id and stream; what else is in the head follows. */
 static void
-put_rest_of_head(struct msg_out *m, const json_t *head)
+put_rest_of_head(struct msg_out *m, json_t *head)
 {
-	json_t *object = unconst(head);
+	json_t *object = head;
 
 	for (void *it = json_object_iter(object); it;
 	     it = json_object_iter_next(object, it)) {
@@ -493,7 +478,7 @@ put_rest_of_head(struct msg_out *m, const json_t *head)
 
 /* A number stands for a type that has no name. */
 static enum msg_type
-get_type(const json_t *type)
+get_type(json_t *type)
 {
 	if (json_is_integer(type))
 		return (enum msg_type)json_integer_value(type);
@@ -503,10 +488,10 @@ get_type(const json_t *type)
 }
 
 void
-msgjson_encode(const json_t *form, bool is_reply, struct buf *b)
+msgjson_encode(json_t *form, bool is_reply, struct buf *b)
 {
-	const json_t *head = json_object_get(form, "head");
-	const json_t *type = json_object_get(head, "type");
+	json_t *head = json_object_get(form, "head");
+	json_t *type = json_object_get(head, "type");
 	json_int_t id = json_integer_value(json_object_get(head, "id"));
 	json_int_t stream = json_integer_value(json_object_get(head, "stream"));
 	struct msg_out m;

@@ -19,6 +19,6 @@ int msgjson_decode(struct span frame, bool is_reply, json_t **ret,
     struct msg_fault *ret_fault);
 
 /* Append the frame of a decoded form. */
-void msgjson_encode(const json_t *form, bool is_reply, struct buf *b);
+void msgjson_encode(json_t *form, bool is_reply, struct buf *b);
 
 #endif

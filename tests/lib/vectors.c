@@ -1,23 +1,15 @@
 /* vectors.c - the vectors file. */
 #include "tests/lib/vectors.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/lib/hex.h"
 
-static void __attribute__((noreturn, format(printf, 2, 3)))
-die(const char *name, const char *format, ...)
+static void __attribute__((noreturn)) die(const char *name, const char *text)
 {
-	va_list args;
-
-	va_start(args, format);
-	fprintf(stderr, "vectors: %s: ", name);
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
-	va_end(args);
+	fprintf(stderr, "%s: %s: %s\n", VECTORS_PATH, name, text);
 	exit(2);
 }
 
@@ -33,19 +25,19 @@ find_code(const char *name)
 }
 
 static const char *
-get_string(const json_t *entry, const char *name, const char *key)
+get_string(json_t *entry, const char *name, const char *key)
 {
 	const char *s = json_string_value(json_object_get(entry, key));
 
 	if (!s)
-		die(name, "has no %s", key);
+		die(name, key);
 	return s;
 }
 
 static void
-load_fault(struct vector *v, const json_t *fault)
+load_fault(struct vector *v, json_t *fault)
 {
-	const json_t *key = json_object_get(fault, "key");
+	json_t *key = json_object_get(fault, "key");
 
 	v->fault_code = -find_code(get_string(fault, v->name, "code"));
 	v->has_fault_key = key != NULL;
@@ -54,10 +46,10 @@ load_fault(struct vector *v, const json_t *fault)
 }
 
 static void
-load_vector(struct vectors *vs, const json_t *entry, const char *name)
+load_vector(struct vectors *vs, json_t *entry, const char *name)
 {
 	struct vector *v = &vs->v[vs->n++];
-	const json_t *fault = json_object_get(entry, "fault");
+	json_t *fault = json_object_get(entry, "fault");
 
 	snprintf(v->name, sizeof(v->name), "%s", name);
 	v->is_reply = strcmp(get_string(entry, name, "direction"), "reply") ==
@@ -75,10 +67,10 @@ load_vector(struct vectors *vs, const json_t *entry, const char *name)
 }
 
 static void
-load_conversation(struct vectors *vs, const json_t *entry)
+load_conversation(struct vectors *vs, json_t *entry)
 {
 	const char *name = get_string(entry, "conversation", "name");
-	const json_t *frames = json_object_get(entry, "frames");
+	json_t *frames = json_object_get(entry, "frames");
 
 	for (size_t i = 0; i < json_array_size(frames); i++) {
 		char full[128];
@@ -93,13 +85,13 @@ void
 vectors_open(struct vectors *vs)
 {
 	json_error_t error;
-	const json_t *messages, *conversations;
+	json_t *messages, *conversations;
 	size_t most;
 
 	*vs = (struct vectors){ 0 };
 	vs->root = json_load_file(VECTORS_PATH, JSON_ALLOW_NUL, &error);
 	if (!vs->root)
-		die(VECTORS_PATH, "line %d: %s", error.line, error.text);
+		die("not loaded", error.text);
 	messages = json_object_get(vs->root, "messages");
 	conversations = json_object_get(vs->root, "conversations");
 	most = json_array_size(messages);
@@ -108,9 +100,9 @@ vectors_open(struct vectors *vs)
 		    json_array_get(conversations, i), "frames"));
 	vs->v = calloc(most, sizeof(*vs->v));
 	if (!vs->v)
-		die(VECTORS_PATH, "out of memory");
+		die("vectors", "out of memory");
 	for (size_t i = 0; i < json_array_size(messages); i++) {
-		const json_t *entry = json_array_get(messages, i);
+		json_t *entry = json_array_get(messages, i);
 
 		load_vector(vs, entry, get_string(entry, "message", "name"));
 	}

@@ -16,12 +16,12 @@
 struct vector {
 	char name[128];
 	bool is_reply;
-	bool encodes;          /* encoding the decoded form gives these bytes */
-	struct buf bytes;      /* a frame */
-	const json_t *decoded; /* borrowed; NULL when it is faulty */
-	const json_t *conversation; /* borrowed; NULL: it stands alone */
-	int fault_code;             /* negative; 0 when there is none */
-	uint64_t fault_key;         /* UINT64_MAX: no integer */
+	bool encodes;         /* encoding the decoded form gives these bytes */
+	struct buf bytes;     /* a frame */
+	json_t *decoded;      /* borrowed; NULL when it is faulty */
+	json_t *conversation; /* borrowed; NULL: it stands alone */
+	int fault_code;       /* negative; 0 when there is none */
+	uint64_t fault_key;   /* UINT64_MAX: no integer */
 	bool has_fault_key;
 };
 
