@@ -1,7 +1,6 @@
 /* socket.h - the system calls on the connection's socket.
  *
- * Apart from conn.c because <sys/socket.h> and proto/msg.h both name
- * something TYPE_BATCH.  Nothing here blocks but socket_connect and socket_wait.
+ * Nothing here blocks but socket_connect and socket_wait.
  * Errors are -errno.  Any thread, its own descriptor.
  */
 #ifndef CLIENT_SOCKET_H

@@ -1,0 +1,70 @@
+/* shell.h - what the shell knows, and how it runs what it is given.
+ *
+ * One thread.  Messages of errors are sqlite3's, as it prints them for SQL given
+ * as arguments, in a script, and at a prompt.
+ */
+#ifndef CLIENT_CLI_SHELL_H
+#define CLIENT_CLI_SHELL_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include <sqlpool.h>
+
+#include "client/cli/output.h"
+
+/* Exit statuses, and what running something returns. */
+enum shell_status {
+	SHELL_OK = 0,
+	SHELL_SQL_ERROR = 1,
+	SHELL_NO_CONNECTION = 2, /* also wrong usage */
+	SHELL_QUIT = 3,          /* .quit: never an exit status */
+};
+
+struct shell {
+	struct sqlpool_conn *conn;
+	struct sqlpool_options options;
+	struct output_style style;
+	FILE *out;
+	bool bail;        /* stop at the first error */
+	bool echo;        /* print what is run */
+	bool interactive; /* at a prompt */
+	unsigned depth;   /* of .read */
+};
+
+/* Where SQL came from: its errors say so. */
+enum shell_origin { SHELL_ARGUMENT, SHELL_SCRIPT, SHELL_PROMPT };
+
+struct shell_place {
+	enum shell_origin origin;
+	unsigned long line; /* of a script, where the statement begins */
+};
+
+/* ---- main.c ---- */
+
+/* Connect, unless connected.  Prints the error. */
+enum shell_status shell_connect(struct shell *shell);
+
+/* ---- run.c ---- */
+
+/* Run all statements of sql, which is changed; stop at the first error. */
+enum shell_status
+shell_run_sql(struct shell *shell, char *sql, const struct shell_place *place);
+
+/* Catch interrupts for the time of a statement.  At a prompt only. */
+void shell_catch_interrupts(void);
+
+/* Say whether there was an interrupt since this was asked last. */
+bool shell_take_interrupt(void);
+
+/* ---- script.c ---- */
+
+/* Run a script, or with f NULL what is typed at a prompt. */
+enum shell_status shell_run_file(struct shell *shell, FILE *f);
+
+/* ---- commands.c ---- */
+
+/* Run a command that begins with a dot; the line is changed. */
+enum shell_status shell_run_command(struct shell *shell, char *line);
+
+#endif
