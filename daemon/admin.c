@@ -1,0 +1,154 @@
+/* admin.c - SHOW commands. */
+#include "daemon/admin.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+#include "daemon/stats.h"
+#include "proto/error.h"
+#include "proto/value.h"
+
+#define WORDS_BYTES 64
+
+struct command {
+	const char *words;
+	const char *columns[6];
+	void (*put_rows)(const struct dbs *dbs, struct answer *a);
+	const char *text;
+};
+
+static void put_help(const struct dbs *dbs, struct answer *a);
+
+static void
+put_cstr(struct buf *b, const char *s)
+{
+	value_put_text(b, s, strlen(s));
+}
+
+static void
+put_databases(const struct dbs *dbs, struct answer *a)
+{
+	for (size_t i = 0; i < dbs->n; i++) {
+		const struct db *db = &dbs->list[i];
+
+		value_put_array(a->out, 5);
+		put_cstr(a->out, db->conf->name);
+		put_cstr(a->out, db->conf->path);
+		put_cstr(a->out,
+		    db->conf->access == CONF_ACCESS_SHARED ? "shared"
+							   : "exclusive");
+		value_put_uint(a->out, atomic_load(writer_get_seq(db->writer)));
+		value_put_uint(a->out, writer_get_queue_n(db->writer));
+		a->rows_n++;
+	}
+}
+
+static void
+put_stats(const struct dbs *dbs, struct answer *a)
+{
+	(void)dbs;
+	for (int i = 0; i < STAT_N; i++) {
+		value_put_array(a->out, 3);
+		put_cstr(a->out, stats_get_name((enum stats_id)i));
+		value_put_uint(a->out, stats_get((enum stats_id)i));
+		put_cstr(a->out, stats_get_text((enum stats_id)i));
+		a->rows_n++;
+	}
+}
+
+static void
+put_version(const struct dbs *dbs, struct answer *a)
+{
+	(void)dbs;
+	value_put_array(a->out, 2);
+	put_cstr(a->out, "sqlpoold " SQLPOOLD_VERSION);
+	put_cstr(a->out, dbconn_get_library_version());
+	a->rows_n++;
+}
+
+/* clang-format off */
+static const struct command commands[] = {
+	{ "SHOW DATABASES", { "name", "path", "access", "commits", "queue" },
+	  put_databases, "what is served" },
+	{ "SHOW STATS", { "name", "value", "text" },
+	  put_stats, "counters since the start, over all databases" },
+	{ "SHOW VERSION", { "server", "sqlite" },
+	  put_version, "versions" },
+	{ "SHOW HELP", { "command", "text" },
+	  put_help, "this list" },
+};
+/* clang-format on */
+
+static void
+put_help(const struct dbs *dbs, struct answer *a)
+{
+	(void)dbs;
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		value_put_array(a->out, 2);
+		put_cstr(a->out, commands[i].words);
+		put_cstr(a->out, commands[i].text);
+		a->rows_n++;
+	}
+}
+
+/* Copy the text with single spaces between words and without a semicolon. */
+static void
+tidy(struct span sql, char *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < sql.n && n + 1 < WORDS_BYTES; i++) {
+		char ch = (char)sql.p[i];
+
+		if (ch == ';')
+			break;
+		if (!isspace((unsigned char)ch))
+			out[n++] = ch;
+		else if (n > 0 && out[n - 1] != ' ')
+			out[n++] = ' ';
+	}
+	while (n > 0 && out[n - 1] == ' ')
+		n--;
+	out[n] = '\0';
+}
+
+static const struct command *
+find_command(const char *words)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcasecmp(words, commands[i].words) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+void
+admin_run(const struct dbs *dbs, struct request *r, struct buf *b)
+{
+	const struct command *cmd;
+	char words[WORDS_BYTES];
+	struct answer a;
+	uint32_t n = 0;
+
+	tidy(r->sql, words);
+	cmd = r->type == TYPE_EXEC ? find_command(words) : NULL;
+	answer_init(&a, r, b);
+	if (!cmd) {
+		failure_set(&r->failure, ERR_NOT_ALLOWED,
+		    "@admin does not know \"%s\"; EXEC \"SHOW HELP\" lists "
+		    "what it knows",
+		    words);
+		answer_finish(&a);
+		return;
+	}
+	answer_open(&a);
+	while (n < 6 && cmd->columns[n])
+		n++;
+	msg_key(&a.frame, TELL_columns);
+	value_put_array(b, n);
+	for (uint32_t i = 0; i < n; i++)
+		put_cstr(b, cmd->columns[i]);
+	answer_open_rows(&a);
+	cmd->put_rows(dbs, &a);
+	answer_finish(&a);
+}

@@ -1,0 +1,133 @@
+/* client.h - one connected client: its bytes in and out, and what it has under
+ * way; and the loop of the worker it lives on.
+ *
+ * A client belongs to one worker for life (T2).  Reading turns bytes into
+ * requests and collects them in the loop; nothing is run here.  A client that
+ * is closed stays until the turn ends and nothing of it is in flight (T4): the
+ * event loop, and requests on other threads, may still know it.
+ *
+ * Thread: the worker.
+ */
+#ifndef DAEMON_CLIENT_H
+#define DAEMON_CLIENT_H
+
+#include "daemon/db.h"
+#include "daemon/hot.h"
+#include "daemon/mailbox.h"
+#include "daemon/out.h"
+#include "daemon/session.h"
+
+struct event;
+struct event_base;
+struct prepared;
+
+/* Why a connection ended: close.def. */
+enum close_reason {
+#define CLOSE(name, text) CLOSE_##name,
+#include "daemon/close.def"
+#undef CLOSE
+};
+
+/* A worker's loop, as its clients see it. */
+struct loop {
+	struct event_base *base;
+	const struct conf *conf; /* borrowed, like dbs */
+	struct dbs *dbs;
+	struct hot *hots; /* by database index */
+	struct mailbox mailbox;
+	struct out_pool pool;
+	uint8_t *arena; /* what was read in this turn */
+	size_t arena_n;
+	struct line collected;  /* in order of arrival */
+	struct client *clients; /* all of them */
+	size_t clients_n;
+	struct client *dirty;   /* have output that nobody tried to write */
+	struct client *zombies; /* closed, to be freed */
+	unsigned held_n;        /* clients that hold requests back */
+	bool draining;
+};
+
+struct client {
+	struct client *next, **at; /* in loop->clients or loop->zombies */
+	struct client *next_dirty;
+	struct loop *loop;
+	int fd;
+	struct event *readable, *writable;
+	struct owner owner; /* pid, application name */
+	uid_t uid;
+
+	/* bytes */
+	struct buf partial; /* a frame that has not arrived completely */
+	struct out out;
+	bool is_dirty, reads_paused, writes_pending;
+
+	/* what HELLO agreed on */
+	bool said_hello;
+	struct db *db;    /* the default database, or NULL */
+	bool is_admin_db; /* the default is @admin */
+	uint64_t features;
+	size_t max_frame_bytes, window_bytes;
+
+	/* what is under way */
+	struct request *requests; /* all, newest first */
+	uint64_t top_id;          /* the largest id so far */
+	unsigned away_n;          /* not answered in the turn they came in */
+	size_t away_bytes;
+	struct line parked; /* behind its own writes */
+	struct line held;   /* until its output drains */
+	struct session *sessions;
+	struct prepared *prepared; /* uthash by number */
+	struct vars *vars;
+
+	bool closed;
+	bool abandoned; /* what it had under way was told to stop */
+	bool hangs_up;  /* close it once its output is written */
+	enum close_reason why;
+};
+
+/* Take over a connected socket.  NULL: out of memory; the socket is closed. */
+struct client *client_new(struct loop *loop, int fd, pid_t pid, uid_t uid);
+
+/* End the connection: no more events, the socket is closed, what is under way
+ * is told to stop.  The memory goes later: client_free_zombies. */
+void client_close(struct client *cl, enum close_reason why);
+
+/* End it when what is to be written is written. */
+void client_hang_up(struct client *cl, enum close_reason why);
+
+/* Free the closed ones that have nothing in flight. */
+void client_free_zombies(struct loop *loop);
+
+/* Give the buffer that replies are appended to; client_end_reply afterwards.
+ * NULL: out of memory, and the client is closed. */
+struct buf *client_begin_reply(struct client *cl);
+void client_end_reply(struct client *cl, const struct buf *b);
+
+/* Write what waits, of all clients that have something new. */
+void client_flush_dirty(struct loop *loop);
+
+/* Send the frames of a request that its credit allows, or drop them when the
+ * client is closed.  When it is home and all was sent, it is freed. */
+void client_send_pieces(struct client *cl, struct request *r);
+
+/* Forget the frames of a request that were not sent. */
+void client_drop_pieces(struct request *r);
+
+/* Add and remove what is under way. */
+void client_add_request(struct client *cl, struct request *r);
+void client_free_request(struct client *cl, struct request *r);
+
+/* Find another request than not, by id, that is under way; or NULL. */
+struct request *client_find_request(
+    struct client *cl, uint64_t id, const struct request * not );
+
+/* Say whether so much output waits that no more should be made. */
+bool client_is_clogged(const struct client *cl);
+
+/* Prepared statements.  put: -ERR_NO_MEMORY, -ERR_QUEUE_FULL (too many);
+ * get: a span with p NULL when there is none; drop: false when there is none. */
+int client_put_prepared(struct client *cl, uint64_t number, struct span sql);
+struct span client_get_prepared(const struct client *cl, uint64_t number);
+bool client_drop_prepared(struct client *cl, uint64_t number);
+
+#endif

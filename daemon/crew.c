@@ -1,0 +1,132 @@
+/* crew.c - threads that run serial queues. */
+#include "daemon/crew.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/stats.h"
+#include "proto/error.h"
+
+struct crew {
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	struct squeue *head, *tail; /* READY ones, first come first run */
+	bool stopping;
+	unsigned n;
+	char name[12];
+	pthread_t threads[];
+};
+
+static void
+push_ready(struct crew *c, struct squeue *q)
+{
+	q->state = SQUEUE_READY;
+	q->next = NULL;
+	if (c->tail)
+		c->tail->next = q;
+	else
+		c->head = q;
+	c->tail = q;
+}
+
+static struct squeue *
+take_ready(struct crew *c)
+{
+	struct squeue *q = c->head;
+
+	c->head = q->next;
+	if (!c->head)
+		c->tail = NULL;
+	q->state = SQUEUE_RUNNING;
+	return q;
+}
+
+static void *
+crew_main(void *arg)
+{
+	struct crew *c = arg;
+
+	pthread_setname_np(pthread_self(), c->name);
+	stats_attach();
+	pthread_mutex_lock(&c->lock);
+	for (;;) {
+		struct squeue *q;
+
+		while (!c->head && !c->stopping)
+			pthread_cond_wait(&c->work, &c->lock);
+		if (!c->head)
+			break;
+		q = take_ready(c);
+		pthread_mutex_unlock(&c->lock);
+		q->run(q);
+		pthread_mutex_lock(&c->lock);
+		if (q->state == SQUEUE_AGAIN)
+			push_ready(c, q);
+		else
+			q->state = SQUEUE_IDLE;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return NULL;
+}
+
+int
+crew_start(const char *name, unsigned n, struct crew **ret_crew)
+{
+	struct crew *c = calloc(1, sizeof(*c) + n * sizeof(c->threads[0]));
+
+	if (!c)
+		return -ERR_NO_MEMORY;
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->work, NULL);
+	snprintf(c->name, sizeof(c->name), "%s", name);
+	for (c->n = 0; c->n < n; c->n++) {
+		if (pthread_create(&c->threads[c->n], NULL, crew_main, c)) {
+			crew_stop(c);
+			return -ERR_NO_MEMORY;
+		}
+	}
+	*ret_crew = c;
+	return 0;
+}
+
+void
+crew_stop(struct crew *c)
+{
+	if (!c)
+		return;
+	pthread_mutex_lock(&c->lock);
+	c->stopping = true;
+	pthread_cond_broadcast(&c->work);
+	pthread_mutex_unlock(&c->lock);
+	for (unsigned i = 0; i < c->n; i++)
+		pthread_join(c->threads[i], NULL);
+	pthread_cond_destroy(&c->work);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+void
+squeue_init(struct squeue *q, struct crew *crew, void (*run)(struct squeue *q))
+{
+	*q = (struct squeue){ .crew = crew, .run = run };
+}
+
+void
+squeue_kick(struct squeue *q)
+{
+	struct crew *c = q->crew;
+	bool wake = false;
+
+	pthread_mutex_lock(&c->lock);
+	if (q->state == SQUEUE_IDLE) {
+		push_ready(c, q);
+		wake = true;
+	} else if (q->state == SQUEUE_RUNNING) {
+		q->state = SQUEUE_AGAIN;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (wake)
+		pthread_cond_signal(&c->work);
+}

@@ -1,0 +1,46 @@
+/* crew.h - a few threads that run serial queues.
+ *
+ * A serial queue is something with work of its own (a writer, a heavy reader)
+ * that one thread at a time may run.  It costs no thread: whoever gives it work
+ * kicks it, and the next free thread of its crew calls its run function, which
+ * does what there is and returns.
+ *
+ *            kick                 a thread takes it
+ *   IDLE ───────────▶ READY ─────────────────────────▶ RUNNING ──▶ IDLE
+ *                       ▲                                 │ kick
+ *                       └──── run returned ◀── AGAIN ◀────┘
+ *
+ * crew_kick: any thread.  run: a thread of the crew.
+ */
+#ifndef DAEMON_CREW_H
+#define DAEMON_CREW_H
+
+struct crew;
+
+enum squeue_state { SQUEUE_IDLE, SQUEUE_READY, SQUEUE_RUNNING, SQUEUE_AGAIN };
+
+struct squeue {
+	struct squeue *next;     /* under the crew's lock */
+	enum squeue_state state; /* under the crew's lock */
+	struct crew *crew;
+	void (*run)(struct squeue *q); /* does what there is; must not block
+					* on anything but its own I/O */
+};
+
+/* Start a crew of n threads, named for ps.  On 0 the caller owns *ret_crew.
+ * Errors: -ERR_NO_MEMORY (memory or threads). */
+int crew_start(const char *name, unsigned n, struct crew **ret_crew);
+
+/* Let the threads run what is ready, end them and free the crew.  Nobody may
+ * kick any more.  NULL is fine. */
+void crew_stop(struct crew *crew);
+
+/* Make a queue that belongs to a crew. */
+void
+squeue_init(struct squeue *q, struct crew *crew, void (*run)(struct squeue *q));
+
+/* Say that a queue has work.  Never lost: a kick while it runs makes it run
+ * once more. */
+void squeue_kick(struct squeue *q);
+
+#endif

@@ -1,0 +1,261 @@
+/* db.c - open and close the databases, and say plainly why one cannot be. */
+#include "daemon/db.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proto/error.h"
+
+/* SQLite's primary codes: sqlite.org/rescode.html */
+enum { SQL_READONLY = 8, SQL_CANTOPEN = 14, SQL_NOTADB = 26 };
+
+static unsigned
+count_readers(const struct conf *conf)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (conf->reader_threads)
+		return conf->reader_threads;
+	return cpus > 2 ? (unsigned)cpus : 2;
+}
+
+/* Who holds a lock on the file, from /proc/locks (proc(5)).  The file itself is
+ * not opened: closing it would drop SQLite's own locks (facts.md 0.2). */
+static long
+find_lock_holder(const char *path)
+{
+	struct stat st;
+	char line[256];
+	long pid = 0;
+	FILE *locks;
+
+	if (stat(path, &st) < 0)
+		return 0;
+	locks = fopen("/proc/locks", "re");
+	while (locks && pid == 0 && fgets(line, sizeof(line), locks)) {
+		unsigned major, minor;
+		unsigned long inode;
+		long holder;
+
+		if (sscanf(line, "%*s POSIX %*s %*s %ld %x:%x:%lu", &holder,
+			&major, &minor, &inode) == 4 &&
+		    inode == st.st_ino && major == major(st.st_dev) &&
+		    minor == minor(st.st_dev) && holder != (long)getpid())
+			pid = holder;
+	}
+	if (locks)
+		fclose(locks);
+	return pid;
+}
+
+static int
+explain_busy(const struct conf_db *db, struct failure *f)
+{
+	long pid = find_lock_holder(db->path);
+
+	if (pid > 0)
+		return failure_set(f, ERR_EXTERNAL_BUSY,
+		    "cannot open %s: process %ld has it open; stop that "
+		    "process, or use sqlpool-cli if it is a daemon that "
+		    "serves the file already",
+		    db->path, pid);
+	return failure_set(f, ERR_EXTERNAL_BUSY,
+	    "cannot open %s: another process has it open; find it with "
+	    "\"fuser -v %s\" and stop it",
+	    db->path, db->path);
+}
+
+static int
+explain_directory(const struct conf_db *db, const char *dir, struct failure *f)
+{
+	struct stat st;
+
+	if (stat(dir, &st) < 0)
+		return failure_set(f, SQL_CANTOPEN,
+		    "cannot open %s: directory %s: %s; create it or correct "
+		    "the path",
+		    db->path, dir, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return failure_set(f, SQL_CANTOPEN,
+		    "cannot open %s: %s is not a directory; correct the path",
+		    db->path, dir);
+	if (access(dir, W_OK | X_OK) < 0)
+		return failure_set(f, SQL_CANTOPEN,
+		    "cannot open %s: directory %s cannot be written (%s), and "
+		    "SQLite keeps its WAL there; change its owner or mode, or "
+		    "run the daemon as its owner",
+		    db->path, dir, strerror(errno));
+	return 0;
+}
+
+static int
+explain_cantopen(const struct conf_db *db, struct failure *f)
+{
+	char copy[PATH_MAX];
+	struct stat st;
+	int rc;
+
+	snprintf(copy, sizeof(copy), "%s", db->path);
+	rc = explain_directory(db, dirname(copy), f);
+	if (rc < 0)
+		return rc;
+	if (stat(db->path, &st) == 0 && S_ISDIR(st.st_mode))
+		return failure_set(f, SQL_CANTOPEN,
+		    "cannot open %s: it is a directory; give the path of a "
+		    "file in it",
+		    db->path);
+	if (access(db->path, R_OK | W_OK) < 0 && errno != ENOENT)
+		return failure_set(f, SQL_CANTOPEN,
+		    "cannot open %s: %s; change its owner or mode, or run the "
+		    "daemon as its owner",
+		    db->path, strerror(errno));
+	return -SQL_CANTOPEN;
+}
+
+/* Put the reason why a file cannot be opened into words that help. */
+static int
+explain(const struct conf_db *db, struct failure *f)
+{
+	char *text;
+	int code = f->code;
+
+	if (code == ERR_EXTERNAL_BUSY)
+		return explain_busy(db, f);
+	if ((code & 0xff) == SQL_NOTADB)
+		return failure_set(f, code,
+		    "cannot open %s: it is not an SQLite database, or it is "
+		    "encrypted; give the path of a database, or of a file that "
+		    "does not exist yet",
+		    db->path);
+	if ((code & 0xff) == SQL_CANTOPEN || (code & 0xff) == SQL_READONLY)
+		if (explain_cantopen(db, f) != -SQL_CANTOPEN)
+			return -f->code;
+	text = f->text;
+	f->text = NULL;
+	failure_set(f, code, "cannot open %s: %s", db->path,
+	    text ? text : error_get_name(code));
+	free(text);
+	return -code;
+}
+
+static int
+open_db(const struct conf *conf, struct dbs *dbs, size_t i, struct failure *f)
+{
+	struct db *db = &dbs->list[i];
+	int rc;
+
+	db->conf = &conf->dbs[i];
+	db->index = i;
+	rc = writer_open(conf, db->conf, dbs->writers, &db->writer, f);
+	if (rc < 0)
+		return explain(db->conf, f);
+	rc = readers_new(conf, db->conf, dbs->readers,
+	    writer_get_seq(db->writer), &db->readers);
+	if (rc < 0)
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	writer_set_readers(db->writer, db->readers);
+	return 0;
+}
+
+static uint64_t
+make_epoch(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+int
+dbs_open(const struct conf *conf, struct dbs *dbs, struct failure *f)
+{
+	int rc;
+
+	*dbs = (struct dbs){ .epoch = make_epoch() };
+	dbs->list = calloc(conf->db_n + 1, sizeof(*dbs->list));
+	if (!dbs->list)
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	rc = crew_start("writers", conf->writer_threads, &dbs->writers);
+	if (rc == 0)
+		rc = crew_start("readers", count_readers(conf), &dbs->readers);
+	if (rc < 0)
+		failure_set(f, ERR_NO_MEMORY, "cannot start threads");
+	while (rc == 0 && dbs->n < conf->db_n) {
+		rc = open_db(conf, dbs, dbs->n, f);
+		dbs->n++;
+	}
+	if (rc < 0) {
+		dbs_stop(dbs);
+		dbs_close(dbs);
+	}
+	return rc;
+}
+
+void
+dbs_stop(struct dbs *dbs)
+{
+	crew_stop(dbs->readers);
+	crew_stop(dbs->writers);
+	dbs->readers = dbs->writers = NULL;
+}
+
+void
+dbs_close(struct dbs *dbs)
+{
+	for (size_t i = 0; i < dbs->n; i++) {
+		readers_free(dbs->list[i].readers);
+		writer_close(dbs->list[i].writer);
+	}
+	free(dbs->list);
+	*dbs = (struct dbs){ 0 };
+}
+
+struct db *
+dbs_find(const struct dbs *dbs, struct span name)
+{
+	for (size_t i = 0; i < dbs->n; i++) {
+		const char *have = dbs->list[i].conf->name;
+
+		if (strlen(have) == name.n && memcmp(have, name.p, name.n) == 0)
+			return &dbs->list[i];
+	}
+	return NULL;
+}
+
+void
+dbs_put_names(const struct dbs *dbs, char *out, size_t n)
+{
+	size_t at = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < dbs->n && at < n; i++) {
+		int len = snprintf(out + at, n - at, "%s%s", i ? ", " : "",
+		    dbs->list[i].conf->name);
+
+		at += len > 0 ? (size_t)len : 0;
+	}
+}
+
+void
+db_reap(struct db *db)
+{
+	readers_reap(db->readers);
+	writer_reap(db->writer);
+}
+
+void
+dbs_tick(struct dbs *dbs)
+{
+	for (size_t i = 0; i < dbs->n; i++) {
+		readers_tick(dbs->list[i].readers);
+		writer_tick(dbs->list[i].writer);
+	}
+}

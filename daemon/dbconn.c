@@ -1,0 +1,421 @@
+/* dbconn.c - open, set up, control and close a connection.
+ *
+ * Thread: whoever owns the connection at the moment. */
+#include "daemon/dbconn_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/clock.h"
+#include "proto/error.h"
+
+/* The progress handler is called every so many opcodes: 20 to 30 us, within the
+ * noise of what the query costs (facts.md section 4). */
+#define PROGRESS_OPCODES 1000
+
+/* A connection of this process never meets a lock for long: the writer is one,
+ * WAL readers take none.  This bounds what is left, such as recovery when the
+ * file is opened. */
+#define INNER_BUSY_MS 2000
+
+/* A statement journal up to this size stays in memory: design, "Library
+ * set-up". */
+#define STATEMENT_JOURNAL_BYTES (1 << 20)
+
+static const char *const verb_sql[DBCONN_VERBS_N] = {
+	[DBCONN_BEGIN] = "BEGIN",
+	[DBCONN_BEGIN_IMMEDIATE] = "BEGIN IMMEDIATE",
+	[DBCONN_SNAPSHOT] = "SELECT 1 FROM sqlite_schema LIMIT 1",
+	[DBCONN_COMMIT] = "COMMIT",
+	[DBCONN_ROLLBACK] = "ROLLBACK",
+	[DBCONN_SAVEPOINT_BATCH] = "SAVEPOINT \"sqlpoold batch\"",
+	[DBCONN_RELEASE_BATCH] = "RELEASE \"sqlpoold batch\"",
+	[DBCONN_UNDO_BATCH] = "ROLLBACK TO \"sqlpoold batch\"",
+	[DBCONN_SAVEPOINT_STEP] = "SAVEPOINT \"sqlpoold step\"",
+	[DBCONN_RELEASE_STEP] = "RELEASE \"sqlpoold step\"",
+	[DBCONN_UNDO_STEP] = "ROLLBACK TO \"sqlpoold step\"",
+};
+
+int
+dbconn_setup_library(void)
+{
+	/* facts.md 0.3: with MEMSTATUS on, every small allocation takes one
+	 * global mutex; section 2: a statement journal that spills goes to
+	 * /var/tmp */
+	if (sqlite3_config(SQLITE_CONFIG_MULTITHREAD) != SQLITE_OK ||
+	    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) != SQLITE_OK ||
+	    sqlite3_config(SQLITE_CONFIG_STMTJRNL_SPILL,
+		STATEMENT_JOURNAL_BYTES) != SQLITE_OK ||
+	    sqlite3_initialize() != SQLITE_OK)
+		return -ERR_INTERNAL;
+	return 0;
+}
+
+const char *
+dbconn_get_library_version(void)
+{
+	return sqlite3_libversion();
+}
+
+int
+dbconn_fail(struct dbconn *c, int rc, struct failure *f)
+{
+	int code = c->db ? sqlite3_extended_errcode(c->db) : rc;
+	int primary;
+
+	if (code == SQLITE_OK || (code & 0xff) != (rc & 0xff))
+		code = rc;
+	primary = code & 0xff;
+	if (primary == SQLITE_BUSY && code != SQLITE_BUSY_SNAPSHOT)
+		return failure_set(f, ERR_EXTERNAL_BUSY,
+		    "a process outside the daemon holds the lock on %s; find "
+		    "it with: fuser -v %s",
+		    c->conf->path, c->conf->path);
+	failure_set(f, code, "%s",
+	    c->db && code == sqlite3_extended_errcode(c->db)
+		? sqlite3_errmsg(c->db)
+		: sqlite3_errstr(code));
+	if (c->db)
+		f->offset = sqlite3_error_offset(c->db);
+	return -code;
+}
+
+static int
+on_progress(void *arg)
+{
+	struct dbconn *c = arg;
+
+	if (c->stop && atomic_load_explicit(c->stop, memory_order_relaxed))
+		return 1;
+	if (c->budget_end_us && clock_now_us() > c->budget_end_us) {
+		c->over_budget = true;
+		return 1;
+	}
+	return 0;
+}
+
+static int
+on_wal(void *arg, sqlite3 *db, const char *name, int frames)
+{
+	struct dbconn *c = arg;
+
+	(void)db;
+	(void)name;
+	c->wal_frames = (uint32_t)frames;
+	return SQLITE_OK;
+}
+
+/* Which value of struct vars a SQL function answers; the user data of the
+ * function is the connection. */
+static void
+sql_rowid(sqlite3_context *ctx, int n, sqlite3_value **v)
+{
+	struct dbconn *c = sqlite3_user_data(ctx);
+
+	(void)n;
+	(void)v;
+	sqlite3_result_int64(ctx, c->vars ? atomic_load(&c->vars->rowid) : 0);
+}
+
+static void
+sql_changes(sqlite3_context *ctx, int n, sqlite3_value **v)
+{
+	struct dbconn *c = sqlite3_user_data(ctx);
+
+	(void)n;
+	(void)v;
+	sqlite3_result_int64(ctx, c->vars ? atomic_load(&c->vars->changes) : 0);
+}
+
+static void
+sql_total_changes(sqlite3_context *ctx, int n, sqlite3_value **v)
+{
+	struct dbconn *c = sqlite3_user_data(ctx);
+
+	(void)n;
+	(void)v;
+	sqlite3_result_int64(ctx, c->vars ? atomic_load(&c->vars->total) : 0);
+}
+
+/* A reader never ran the session's writes, so it is told what they gave. */
+static int
+add_functions(struct dbconn *c)
+{
+	static const struct {
+		const char *name;
+		void (*call)(sqlite3_context *, int, sqlite3_value **);
+	} functions[] = {
+		{ "last_insert_rowid", sql_rowid },
+		{ "changes", sql_changes },
+		{ "total_changes", sql_total_changes },
+	};
+
+	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+		int rc = sqlite3_create_function_v2(c->db, functions[i].name, 0,
+		    SQLITE_UTF8, c, functions[i].call, NULL, NULL, NULL);
+
+		if (rc != SQLITE_OK)
+			return rc;
+	}
+	return SQLITE_OK;
+}
+
+static int
+exec_sql(struct dbconn *c, struct failure *f, const char *sql)
+{
+	int rc = sqlite3_exec(c->db, sql, NULL, NULL, NULL);
+
+	return rc == SQLITE_OK ? 0 : dbconn_fail(c, rc, f);
+}
+
+/* PRAGMA journal_mode answers the mode that is in force. */
+static int
+switch_to_wal(struct dbconn *c, struct failure *f)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = sqlite3_prepare_v2(
+	    c->db, "PRAGMA journal_mode=WAL", -1, &st, NULL);
+	int result = 0;
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(st);
+	if (rc != SQLITE_ROW)
+		result = dbconn_fail(c, rc, f);
+	else if (strcmp((const char *)sqlite3_column_text(st, 0), "wal") != 0)
+		result = failure_set(f, ERR_DATABASE_DOWN,
+		    "cannot switch %s to WAL mode: it stays in mode %s",
+		    c->conf->path, (const char *)sqlite3_column_text(st, 0));
+	sqlite3_finalize(st);
+	return result;
+}
+
+static int
+apply_conf(struct dbconn *c, struct failure *f)
+{
+	char sql[320];
+	int rc = c->role == DBCONN_WRITER ? switch_to_wal(c, f) : 0;
+
+	if (rc < 0)
+		return rc;
+	/* temp_store, mmap_size: design, "Library set-up" */
+	snprintf(sql, sizeof(sql),
+	    "PRAGMA synchronous=%s; PRAGMA foreign_keys=%d;"
+	    "PRAGMA cache_size=-%lld; PRAGMA temp_store=MEMORY;"
+	    "PRAGMA mmap_size=0; PRAGMA query_only=%d",
+	    c->conf->synchronous == CONF_SYNC_FULL ? "FULL" : "NORMAL",
+	    c->conf->foreign_keys ? 1 : 0,
+	    (long long)c->conf->cache_bytes / 1024,
+	    c->role == DBCONN_READER ? 1 : 0);
+	return exec_sql(c, f, sql);
+}
+
+static int
+read_page_size(struct dbconn *c, struct failure *f)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = sqlite3_prepare_v2(c->db, "PRAGMA page_size", -1, &st, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(st);
+	c->page_bytes = rc == SQLITE_ROW ? sqlite3_column_int(st, 0) : 0;
+	sqlite3_finalize(st);
+	return rc == SQLITE_ROW ? 0 : dbconn_fail(c, rc, f);
+}
+
+static int
+prepare_verbs(struct dbconn *c, struct failure *f)
+{
+	for (int i = 0; i < DBCONN_VERBS_N; i++) {
+		int rc = sqlite3_prepare_v3(c->db, verb_sql[i], -1,
+		    SQLITE_PREPARE_PERSISTENT, &c->verbs[i], NULL);
+
+		if (rc != SQLITE_OK)
+			return dbconn_fail(c, rc, f);
+	}
+	return 0;
+}
+
+static int
+set_up(struct dbconn *c, struct failure *f)
+{
+	int64_t wait_us = c->conf->access == CONF_ACCESS_SHARED
+	    ? c->conf->busy_wait_us
+	    : (int64_t)INNER_BUSY_MS * 1000;
+	int rc;
+
+	sqlite3_extended_result_codes(c->db, 1);
+	sqlite3_busy_timeout(c->db, (int)(wait_us / 1000));
+	rc = guard_install(&c->guard, c->db);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_wal_autocheckpoint(c->db, 0);
+	if (rc == SQLITE_OK && c->role == DBCONN_READER)
+		rc = add_functions(c);
+	if (rc != SQLITE_OK)
+		return dbconn_fail(c, rc, f);
+	sqlite3_wal_hook(c->db, on_wal, c);
+	sqlite3_progress_handler(c->db, PROGRESS_OPCODES, on_progress, c);
+	c->guard.internal = true;
+	rc = apply_conf(c, f);
+	if (rc == 0)
+		rc = read_page_size(c, f);
+	if (rc == 0)
+		rc = prepare_verbs(c, f);
+	if (rc == 0) /* the schema is parsed now, not at the first query */
+		rc = dbconn_run(c, DBCONN_SNAPSHOT, f);
+	c->guard.internal = false;
+	return rc;
+}
+
+int
+dbconn_open(const struct conf_db *conf, enum dbconn_role role,
+    struct dbconn **ret_conn, struct failure *f)
+{
+	/* vfs.html, "unix-excl": other processes are kept out and the
+	 * wal-index lives in the heap */
+	const char *vfs = conf->access == CONF_ACCESS_SHARED ? NULL
+							     : "unix-excl";
+	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
+	    (role == DBCONN_WRITER ? SQLITE_OPEN_CREATE : 0);
+	struct dbconn *c = calloc(1, sizeof(*c));
+	int rc;
+
+	if (!c)
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	c->conf = conf;
+	c->role = role;
+	rc = sqlite3_open_v2(conf->path, &c->db, flags, vfs);
+	rc = rc == SQLITE_OK ? set_up(c, f) : dbconn_fail(c, rc, f);
+	if (rc < 0) {
+		dbconn_close(c);
+		return rc;
+	}
+	*ret_conn = c;
+	return 0;
+}
+
+void
+dbconn_close(struct dbconn *c)
+{
+	if (!c)
+		return;
+	stmt_drop_all(c);
+	for (int i = 0; i < DBCONN_VERBS_N; i++)
+		sqlite3_finalize(c->verbs[i]);
+	sqlite3_close(c->db);
+	free(c);
+}
+
+void
+dbconn_watch(struct dbconn *c, const _Atomic int *stop, int64_t budget_us)
+{
+	c->stop = stop;
+	c->budget_end_us = budget_us > 0 ? clock_now_us() + budget_us : 0;
+	c->over_budget = false;
+}
+
+bool
+dbconn_is_over_budget(const struct dbconn *c)
+{
+	return c->over_budget;
+}
+
+void
+dbconn_set_vars(struct dbconn *c, struct vars *vars)
+{
+	c->vars = vars;
+	if (c->role == DBCONN_WRITER && vars)
+		sqlite3_set_last_insert_rowid(c->db,
+		    atomic_load_explicit(&vars->rowid, memory_order_relaxed));
+}
+
+int
+dbconn_run(struct dbconn *c, enum dbconn_verb verb, struct failure *f)
+{
+	sqlite3_stmt *st = c->verbs[verb];
+	int rc = sqlite3_step(st);
+	int result = 0;
+
+	if (rc != SQLITE_DONE && rc != SQLITE_ROW)
+		result = dbconn_fail(c, rc, f);
+	sqlite3_reset(st);
+	return result;
+}
+
+int
+dbconn_open_savepoint(struct dbconn *c, const char *name, struct failure *f)
+{
+	char *sql = sqlite3_mprintf("SAVEPOINT \"%w\"", name);
+	int rc;
+
+	if (!sql)
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	c->guard.internal = true;
+	rc = exec_sql(c, f, sql);
+	c->guard.internal = false;
+	sqlite3_free(sql);
+	return rc;
+}
+
+bool
+dbconn_in_tx(const struct dbconn *c)
+{
+	return sqlite3_get_autocommit(c->db) == 0;
+}
+
+bool
+dbconn_has_fk_debt(struct dbconn *c)
+{
+	int now = 0, high = 0;
+
+	if (!c->conf->foreign_keys)
+		return false;
+	/* sqlite.org/c3ref/c_dbstatus_options.html, DEFERRED_FKS */
+	sqlite3_db_status(c->db, SQLITE_DBSTATUS_DEFERRED_FKS, &now, &high, 0);
+	return now != 0;
+}
+
+int64_t
+dbconn_get_rowid(const struct dbconn *c)
+{
+	return sqlite3_last_insert_rowid(c->db);
+}
+
+int64_t
+dbconn_get_changes(const struct dbconn *c)
+{
+	return sqlite3_changes64(c->db);
+}
+
+int64_t
+dbconn_get_total_changes(const struct dbconn *c)
+{
+	return sqlite3_total_changes64(c->db);
+}
+
+uint32_t
+dbconn_get_wal_frames(const struct dbconn *c)
+{
+	return c->wal_frames;
+}
+
+int64_t
+dbconn_get_wal_bytes(const struct dbconn *c)
+{
+	/* a frame is a 24-byte header and a page: fileformat2.html, 4.1 */
+	return (int64_t)c->wal_frames * (c->page_bytes + 24);
+}
+
+int
+dbconn_checkpoint(struct dbconn *c, bool truncate, int *ret_log,
+    int *ret_copied, struct failure *f)
+{
+	int mode = truncate ? SQLITE_CHECKPOINT_TRUNCATE
+			    : SQLITE_CHECKPOINT_PASSIVE;
+	int rc;
+
+	dbconn_watch(c, NULL, 0);
+	rc = sqlite3_wal_checkpoint_v2(
+	    c->db, "main", mode, ret_log, ret_copied);
+	return rc == SQLITE_OK ? 0 : dbconn_fail(c, rc, f);
+}

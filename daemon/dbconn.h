@@ -1,0 +1,156 @@
+/* dbconn.h - one hot connection to one database, and its statements.
+ *
+ * The only door to SQLite, with guard.h.  A connection is used by one thread at
+ * a time: the worker it belongs to, or whoever runs the writer or heavy reader
+ * it belongs to.  Nothing of one client stays on it: a statement is reset and
+ * its bindings cleared by stmt_reset.
+ *
+ * A function that takes a struct failure fills it in when it fails.
+ */
+#ifndef DAEMON_DBCONN_H
+#define DAEMON_DBCONN_H
+
+#include "conf/conf.h"
+#include "daemon/request.h"
+
+struct dbconn;
+struct stmt;
+
+enum dbconn_role {
+	DBCONN_WRITER, /* the one that writes; creates the file, sets WAL */
+	DBCONN_READER, /* query_only */
+};
+
+/* The daemon's own statements. */
+enum dbconn_verb {
+	DBCONN_BEGIN,           /* deferred: for reads */
+	DBCONN_BEGIN_IMMEDIATE, /* takes the write lock */
+	DBCONN_SNAPSHOT,        /* reads one page, so that BEGIN's snapshot is
+				 * fixed now */
+	DBCONN_COMMIT,
+	DBCONN_ROLLBACK,
+	DBCONN_SAVEPOINT_BATCH, /* around a BATCH */
+	DBCONN_RELEASE_BATCH,
+	DBCONN_UNDO_BATCH,
+	DBCONN_SAVEPOINT_STEP, /* around a step that may fail */
+	DBCONN_RELEASE_STEP,
+	DBCONN_UNDO_STEP,
+	DBCONN_VERBS_N,
+};
+
+/* Prepare the library: threads, allocator statistics, statement journal.
+ * Before anything else of SQLite, once, on the main thread.
+ * Errors: -ERR_INTERNAL (the library was set up already). */
+int dbconn_setup_library(void);
+
+/* Give the version of the SQLite library in use, e.g. "3.40.1". */
+const char *dbconn_get_library_version(void);
+
+/* Open a connection, with everything set that the configuration says and the
+ * schema parsed.  A WRITER creates the file if it is absent.
+ *
+ * Errors: SQLite's, negative; CANTOPEN, NOTADB, BUSY (another process has it
+ * open), READONLY, IOERR; -ERR_NO_MEMORY. */
+int dbconn_open(const struct conf_db *conf, enum dbconn_role role,
+    struct dbconn **ret_conn, struct failure *f);
+
+/* Finalize its statements and close it.  NULL is fine. */
+void dbconn_close(struct dbconn *c);
+
+/* Let a running statement be stopped: when *stop is not 0, or (budget_us > 0)
+ * when it has run for that long.  stop NULL: by nothing. */
+void dbconn_watch(struct dbconn *c, const _Atomic int *stop, int64_t budget_us);
+
+/* Say whether the last statement was stopped for its budget. */
+bool dbconn_is_over_budget(const struct dbconn *c);
+
+/* Choose whose last_insert_rowid(), changes() and total_changes() the next
+ * statement sees.  On a reader they are answered from vars; on a writer the
+ * rowid is set, and the others are SQLite's own. */
+void dbconn_set_vars(struct dbconn *c, struct vars *vars);
+
+/* Run one of the daemon's own statements.  Errors: SQLite's, negative. */
+int dbconn_run(struct dbconn *c, enum dbconn_verb verb, struct failure *f);
+
+/* Open a savepoint by name.  Errors: SQLite's; -ERR_NO_MEMORY. */
+int
+dbconn_open_savepoint(struct dbconn *c, const char *name, struct failure *f);
+
+/* Say whether a transaction is open on it. */
+bool dbconn_in_tx(const struct dbconn *c);
+
+/* Say whether a COMMIT now would fail on a deferred foreign key. */
+bool dbconn_has_fk_debt(struct dbconn *c);
+
+int64_t dbconn_get_rowid(const struct dbconn *c);
+int64_t dbconn_get_changes(const struct dbconn *c);
+int64_t dbconn_get_total_changes(const struct dbconn *c);
+
+/* Frames in the WAL after this connection's last commit, and their bytes. */
+uint32_t dbconn_get_wal_frames(const struct dbconn *c);
+int64_t dbconn_get_wal_bytes(const struct dbconn *c);
+
+/* Checkpoint what can be copied without waiting; with truncate, everything,
+ * and empty the log.  Only the writer's own connection, so that no checkpoint
+ * can meet a commit (facts.md 0.1).  *ret_log and *ret_copied are frames. */
+int dbconn_checkpoint(struct dbconn *c, bool truncate, int *ret_log,
+    int *ret_copied, struct failure *f);
+
+/* Find a statement in the cache or prepare it.  *ret_stmt is NULL for text
+ * without a statement.  It belongs to the connection and is valid until the
+ * next stmt_prepare on it.
+ *
+ * Errors: SQLite's, with the offset; -ERR_NOT_ALLOWED (the guard);
+ * -ERR_MULTIPLE_STATEMENTS, with the second one's offset; -ERR_FIELD_RANGE (a
+ * NUL byte in the text); -ERR_NO_MEMORY. */
+int stmt_prepare(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
+    struct failure *f);
+
+enum msg_kind stmt_get_kind(const struct stmt *st);
+
+/* The transaction control a KIND_TX statement is. */
+enum stmt_tx {
+	STMT_TX_BEGIN,
+	STMT_TX_BEGIN_IMMEDIATE, /* or EXCLUSIVE: the same in WAL mode */
+	STMT_TX_COMMIT,
+	STMT_TX_ROLLBACK,
+	STMT_TX_SAVEPOINT,
+	STMT_TX_RELEASE,
+	STMT_TX_ROLLBACK_TO,
+};
+enum stmt_tx stmt_get_tx(const struct stmt *st);
+const char *stmt_get_savepoint(const struct stmt *st);
+
+/* Remember that it is too long for a worker; ask whether it was lately. */
+void stmt_mark_heavy(struct stmt *st);
+bool stmt_take_heavy(struct stmt *st);
+
+unsigned stmt_get_columns_n(const struct stmt *st);
+
+/* Bind parameters: a raw msgpack array or map, or nothing (n 0).  Values are
+ * borrowed until stmt_reset.
+ *
+ * Errors: -ERR_PARAM_COUNT, -ERR_PARAM_NAME, -ERR_PARAM_TYPE; SQLite's TOOBIG,
+ * NOMEM. */
+int stmt_bind(
+    struct dbconn *c, struct stmt *st, struct span params, struct failure *f);
+
+/* Step.  1: a row; 0: done; negative: SQLite's code.  A lock that another
+ * process holds is -ERR_EXTERNAL_BUSY. */
+int stmt_step(struct dbconn *c, struct stmt *st, struct failure *f);
+
+/* Append the current row as an array.  -ERR_NO_MEMORY: a value could not be
+ * read. */
+int stmt_put_row(struct stmt *st, struct buf *b);
+
+/* Append arrays: column names, declared types (nil without), the names of the
+ * parameters (nil without). */
+void stmt_put_columns(const struct stmt *st, struct buf *b);
+void stmt_put_decltypes(const struct stmt *st, struct buf *b);
+void stmt_put_param_names(const struct stmt *st, struct buf *b);
+unsigned stmt_get_params_n(const struct stmt *st);
+
+/* Put it back: reset, bindings cleared.  NULL is fine. */
+void stmt_reset(struct stmt *st);
+
+#endif

@@ -1,0 +1,33 @@
+/* dbconn_impl.h - what dbconn.c and stmt.c share of a connection. */
+#ifndef DAEMON_DBCONN_IMPL_H
+#define DAEMON_DBCONN_IMPL_H
+
+#include <sqlite3.h>
+
+#include "daemon/dbconn.h"
+#include "daemon/guard.h"
+
+struct dbconn {
+	sqlite3 *db;
+	const struct conf_db *conf; /* borrowed */
+	enum dbconn_role role;
+	struct guard guard;
+	sqlite3_stmt *verbs[DBCONN_VERBS_N]; /* prepared at open */
+	struct stmt *cache;                  /* uthash by SQL text */
+	unsigned cache_n;
+	uint64_t uses;           /* a clock for the cache's LRU */
+	struct vars *vars;       /* borrowed, of the session that is served */
+	const _Atomic int *stop; /* borrowed; NULL: nobody can stop it */
+	int64_t budget_end_us;   /* 0: none */
+	bool over_budget;
+	uint32_t wal_frames;
+	int page_bytes;
+};
+
+/* Fill in f from the connection's last error.  Returns the negative code. */
+int dbconn_fail(struct dbconn *c, int rc, struct failure *f);
+
+/* Finalize all cached statements (stmt.c). */
+void stmt_drop_all(struct dbconn *c);
+
+#endif

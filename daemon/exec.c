@@ -1,0 +1,520 @@
+/* exec.c - statements into answers. */
+#include "daemon/exec.h"
+
+#include <stdlib.h>
+
+#include "daemon/clock.h"
+#include "daemon/mailbox.h"
+#include "daemon/stats.h"
+#include "proto/error.h"
+#include "proto/frame.h"
+#include "proto/value.h"
+
+/* An array of rows is written with a 16-bit count. */
+#define ROWS_MAX 65535
+
+int
+exec_prepare(
+    struct exec *ex, struct dbconn *conn, struct request *r, struct buf *out)
+{
+	int rc;
+
+	*ex = (struct exec){ .conn = conn, .r = r };
+	answer_init(&ex->answer, r, out);
+	if (!r->started_us)
+		r->started_us = clock_now_us();
+	rc = stmt_prepare(conn, r->sql, &ex->stmt, &r->failure);
+	if (rc < 0)
+		return rc;
+	if (!ex->stmt)
+		return 0;
+	rc = stmt_bind(conn, ex->stmt, r->params, &r->failure);
+	if (rc < 0) {
+		stmt_reset(ex->stmt);
+		ex->stmt = NULL;
+		return rc;
+	}
+	dbconn_set_vars(conn, r->vars);
+	ex->total_before = dbconn_get_total_changes(conn);
+	return 0;
+}
+
+/* Open a frame that can take rows.  Columns are known for sure only after the
+ * first step: the schema may have changed since the statement was prepared. */
+static void
+open_frame(struct exec *ex)
+{
+	struct answer *a = &ex->answer;
+
+	answer_open(a);
+	if (stmt_get_columns_n(ex->stmt) == 0)
+		return;
+	if (!a->columns_given) {
+		msg_key(&a->frame, TELL_columns);
+		stmt_put_columns(ex->stmt, a->out);
+		if (ex->r->decltypes) {
+			msg_key(&a->frame, TELL_decltypes);
+			stmt_put_decltypes(ex->stmt, a->out);
+		}
+		a->columns_given = true;
+	}
+	answer_open_rows(a);
+}
+
+static int
+flush(struct exec *ex)
+{
+	size_t bytes = answer_get_bytes(&ex->answer);
+	int rc = answer_flush(&ex->answer);
+
+	if (rc < 0)
+		return failure_set(&ex->r->failure,
+		    rc == -ERR_NO_MEMORY ? ERR_NO_MEMORY : ERR_ROW_TOO_LARGE,
+		    "a row does not fit in a frame of %zu bytes; select less of "
+		    "it (substr), or raise max_frame",
+		    ex->r->max_frame_bytes);
+	ex->flushed_bytes += bytes;
+	if (ex->streams)
+		mailbox_post(ex->r, false);
+	return 0;
+}
+
+static bool
+is_window_full(const struct exec *ex)
+{
+	return ex->streams &&
+	    ex->flushed_bytes >= atomic_load(&ex->r->granted) + ex->ahead_bytes;
+}
+
+/* Append the current row.  When it makes the frame longer than the client
+ * takes, it moves to a frame of its own. */
+static int
+put_row(struct exec *ex)
+{
+	struct answer *a = &ex->answer;
+	size_t before = a->out->n;
+
+	if (stmt_put_row(ex->stmt, a->out) < 0)
+		return failure_set(
+		    &ex->r->failure, ERR_NO_MEMORY, "out of memory for a row");
+	a->rows_n++;
+	if (answer_get_bytes(a) > ex->r->max_frame_bytes && a->rows_n > 1) {
+		int rc;
+
+		buf_cut(a->out, before);
+		a->rows_n--;
+		rc = flush(ex);
+		if (rc < 0)
+			return rc;
+		open_frame(ex);
+		if (stmt_put_row(ex->stmt, a->out) < 0)
+			return failure_set(&ex->r->failure, ERR_NO_MEMORY,
+			    "out of memory for a row");
+		a->rows_n++;
+	}
+	ex->rows_n++;
+	return 0;
+}
+
+/* After a row: is the result too large for whoever runs it? */
+static int
+check_size(struct exec *ex)
+{
+	uint64_t bytes = ex->flushed_bytes + answer_get_bytes(&ex->answer);
+
+	if (ex->most_bytes == 0 || bytes <= ex->most_bytes)
+		return EXEC_DONE;
+	if (ex->most_code == 0)
+		return EXEC_OVER;
+	return failure_set(&ex->r->failure, ex->most_code,
+	    "the result of a statement that writes may have at most %zu bytes; "
+	    "return fewer rows",
+	    ex->most_bytes);
+}
+
+/* A statement that failed: because it was told to stop, or by itself? */
+static int
+judge_failure(struct exec *ex, int rc)
+{
+	if (dbconn_is_over_budget(ex->conn))
+		return EXEC_OVER;
+	if (request_get_stop(ex->r))
+		request_fail_stopped(ex->r, "while it ran");
+	return rc < 0 ? rc : -ex->r->failure.code;
+}
+
+/* One row has arrived: take it in. */
+static int
+take_row(struct exec *ex)
+{
+	struct answer *a = &ex->answer;
+	int rc;
+
+	if (!a->open)
+		open_frame(ex);
+	rc = put_row(ex);
+	if (rc == 0)
+		rc = check_size(ex);
+	if (rc != 0)
+		return rc;
+	if (answer_get_bytes(a) >= ANSWER_CHUNK_BYTES || a->rows_n == ROWS_MAX)
+		rc = flush(ex);
+	return rc;
+}
+
+int
+exec_run(struct exec *ex)
+{
+	struct request *r = ex->r;
+
+	if (!ex->stmt)
+		return EXEC_DONE;
+	for (;;) {
+		int rc;
+
+		if (request_get_stop(r)) {
+			request_fail_stopped(r, "while it ran");
+			return -r->failure.code;
+		}
+		if (is_window_full(ex))
+			return EXEC_BLOCKED;
+		if (r->max_rows && ex->rows_n == r->max_rows)
+			return EXEC_DONE;
+		rc = stmt_step(ex->conn, ex->stmt, &r->failure);
+		if (rc < 0) {
+			ex->stmt_failed = true;
+			return judge_failure(ex, rc);
+		}
+		if (rc == 0)
+			break;
+		rc = take_row(ex);
+		if (rc != 0)
+			return rc;
+	}
+	if (!ex->answer.open)
+		open_frame(ex);
+	return EXEC_DONE;
+}
+
+/* What the statement left behind goes to its session. */
+static void
+take_vars(struct exec *ex)
+{
+	struct vars *v = ex->r->vars;
+	int64_t total = dbconn_get_total_changes(ex->conn) - ex->total_before;
+	enum msg_kind kind = stmt_get_kind(ex->stmt);
+
+	if (kind != KIND_WRITE)
+		return;
+	/* changes() keeps what an earlier statement gave when this one changed
+	 * nothing: sqlite.org/c3ref/changes.html */
+	ex->r->changes += total ? dbconn_get_changes(ex->conn) : 0;
+	ex->r->rowid = dbconn_get_rowid(ex->conn);
+	if (!v)
+		return;
+	atomic_store(&v->changes, total ? dbconn_get_changes(ex->conn) : 0);
+	atomic_store(&v->rowid, ex->r->rowid);
+	atomic_fetch_add(&v->total, total);
+}
+
+void
+exec_close(struct exec *ex)
+{
+	if (!ex->stmt)
+		return;
+	stmt_reset(ex->stmt);
+	take_vars(ex);
+	ex->stmt = NULL;
+}
+
+/* --- Batches ------------------------------------------------------------ */
+
+enum step_state { STEP_SKIPPED, STEP_OK, STEP_FAILED };
+
+/* Conditions were checked when the request was read: client.c. */
+static bool
+is_met(struct span *cur, const uint8_t *states)
+{
+	struct value v;
+	uint32_t n;
+	bool met, all = true, any = false;
+	int64_t op;
+
+	value_read(cur, &v);
+	n = v.count;
+	value_read(cur, &v);
+	op = v.i;
+	if (op == COND_OK || op == COND_ERROR) {
+		value_read(cur, &v);
+		return states[v.i] == (op == COND_OK ? STEP_OK : STEP_FAILED);
+	}
+	for (uint32_t i = 1; i < n; i++) {
+		met = is_met(cur, states);
+		all = all && met;
+		any = any || met;
+	}
+	if (op == COND_NOT)
+		return !any;
+	return op == COND_AND ? all : any;
+}
+
+/* Finish the map of a step's result, which is open in the answer. */
+static void
+put_step_summary(struct exec *ex, int64_t changes)
+{
+	struct answer *a = &ex->answer;
+
+	answer_close_rows(a);
+	if (changes)
+		msg_put_int(&a->frame, TELL_changes, changes);
+	if (ex->r->rowid)
+		msg_put_int(&a->frame, TELL_rowid, ex->r->rowid);
+	msg_close_map(&a->frame);
+}
+
+static int
+check_step_kind(struct exec *ex)
+{
+	switch (stmt_get_kind(ex->stmt)) {
+	case KIND_TX:
+		return failure_set(&ex->r->failure, ERR_NOT_ALLOWED,
+		    "a BATCH is a transaction already: BEGIN, COMMIT, "
+		    "ROLLBACK and SAVEPOINT are not allowed in it");
+	case KIND_MAINTENANCE:
+		return failure_set(&ex->r->failure, ERR_NOT_ALLOWED,
+		    "VACUUM is not allowed in a BATCH: it cannot run in a "
+		    "transaction; send it by itself");
+	case KIND_EMPTY:
+	case KIND_READ:
+	case KIND_WRITE:
+	case KIND_SCHEMA:
+		break;
+	}
+	return 0;
+}
+
+/* Step one statement of a batch; its rows go into the open step map. */
+static int
+run_step_rows(struct exec *ex)
+{
+	struct answer *a = &ex->answer;
+	struct request *r = ex->r;
+	bool first = true;
+
+	for (;;) {
+		int rc = stmt_step(ex->conn, ex->stmt, &r->failure);
+
+		if (rc < 0)
+			return judge_failure(ex, rc);
+		if (first && stmt_get_columns_n(ex->stmt) > 0) {
+			msg_key(&a->frame, TELL_columns);
+			stmt_put_columns(ex->stmt, a->out);
+			answer_open_rows(a);
+		}
+		first = false;
+		if (rc == 0)
+			return 0;
+		if (stmt_put_row(ex->stmt, a->out) < 0)
+			return failure_set(&r->failure, ERR_NO_MEMORY,
+			    "out of memory for a row");
+		if (++a->rows_n == ROWS_MAX ||
+		    answer_get_bytes(a) > r->max_frame_bytes)
+			return failure_set(&r->failure, ERR_RESULT_TOO_LARGE,
+			    "the results of a BATCH may have at most %zu bytes "
+			    "and %d rows a step; select less, or read outside "
+			    "of the BATCH",
+			    r->max_frame_bytes, ROWS_MAX);
+	}
+}
+
+/* Run one step.  Its result is appended to the open steps array: while the
+ * step's map is written, the answer's frame is set aside. */
+static int
+run_step(struct exec *ex, const struct step *step)
+{
+	struct answer *a = &ex->answer;
+	struct request *r = ex->r;
+	struct msg_out outer = a->frame;
+	int64_t changes_before = r->changes;
+	int rc;
+
+	rc = stmt_prepare(ex->conn, step->sql, &ex->stmt, &r->failure);
+	if (rc == 0)
+		rc = check_step_kind(ex);
+	if (rc < 0)
+		return rc;
+	msg_open_map(&a->frame);
+	dbconn_set_vars(ex->conn, r->vars);
+	ex->total_before = dbconn_get_total_changes(ex->conn);
+	r->rowid = 0;
+	if (ex->stmt)
+		rc = stmt_bind(ex->conn, ex->stmt, step->params, &r->failure);
+	if (ex->stmt && rc == 0)
+		rc = run_step_rows(ex);
+	stmt_reset(ex->stmt);
+	if (rc == 0) {
+		take_vars(ex);
+		put_step_summary(ex, r->changes - changes_before);
+	}
+	ex->stmt = NULL;
+	a->rows_open = false;
+	a->frame = outer;
+	return rc;
+}
+
+static void
+put_step_error(struct exec *ex, size_t at)
+{
+	struct msg_out result = { .b = ex->answer.out };
+	struct msg_out error = { .b = ex->answer.out };
+
+	buf_cut(ex->answer.out, at);
+	msg_open_map(&result);
+	msg_key(&result, TELL_error);
+	msg_open_map(&error);
+	answer_put_failure(&error, &ex->r->failure);
+	msg_close_map(&error);
+	msg_close_map(&result);
+	failure_fini(&ex->r->failure);
+}
+
+/* A step that may fail: its changes, and nothing else, are undone then. */
+static int
+run_caught_step(struct exec *ex, const struct step *step, uint8_t *state)
+{
+	struct request *r = ex->r;
+	int64_t changes = r->changes;
+	size_t at = ex->answer.out->n;
+	int rc = dbconn_run(ex->conn, DBCONN_SAVEPOINT_STEP, &r->failure);
+
+	if (rc < 0)
+		return rc;
+	rc = run_step(ex, step);
+	*state = rc == 0 ? STEP_OK : STEP_FAILED;
+	if (rc != 0) {
+		/* the whole transaction died, or the request is to stop: not
+		 * for the batch to handle */
+		if (!dbconn_in_tx(ex->conn) || request_get_stop(r) ||
+		    rc == EXEC_OVER)
+			return rc;
+		put_step_error(ex, at);
+		r->changes = changes;
+		rc = dbconn_run(ex->conn, DBCONN_UNDO_STEP, &r->failure);
+		if (rc < 0)
+			return rc;
+	}
+	return dbconn_run(ex->conn, DBCONN_RELEASE_STEP, &r->failure);
+}
+
+static int
+run_steps(struct exec *ex, uint8_t *states)
+{
+	struct request *r = ex->r;
+
+	for (size_t i = 0; i < r->steps_n; i++) {
+		const struct step *step = &r->steps[i];
+		struct span cond = step->cond;
+		int rc;
+
+		if (cond.n && !is_met(&cond, states)) {
+			value_put_nil(ex->answer.out);
+			continue;
+		}
+		if (step->caught)
+			rc = run_caught_step(ex, step, &states[i]);
+		else
+			rc = run_step(ex, step);
+		if (rc < 0) {
+			r->failure.step = (int64_t)i;
+			return rc;
+		}
+		if (!step->caught)
+			states[i] = STEP_OK;
+	}
+	return 0;
+}
+
+static int
+run_in_savepoint(struct exec *ex, uint8_t *states, bool check_fks)
+{
+	struct request *r = ex->r;
+	struct failure ignored;
+	int rc = dbconn_run(ex->conn, DBCONN_SAVEPOINT_BATCH, &r->failure);
+
+	if (rc < 0)
+		return rc;
+	rc = run_steps(ex, states);
+	if (rc == 0 && check_fks && dbconn_has_fk_debt(ex->conn))
+		rc = failure_set(
+		    &r->failure, 787, "FOREIGN KEY constraint failed");
+	if (rc == 0)
+		return dbconn_run(ex->conn, DBCONN_RELEASE_BATCH, &r->failure);
+	failure_init(&ignored);
+	if (dbconn_in_tx(ex->conn)) {
+		dbconn_run(ex->conn, DBCONN_UNDO_BATCH, &ignored);
+		dbconn_run(ex->conn, DBCONN_RELEASE_BATCH, &ignored);
+	}
+	failure_fini(&ignored);
+	return rc;
+}
+
+int
+exec_batch(struct exec *ex, struct dbconn *conn, struct request *r,
+    struct buf *out, bool check_fks)
+{
+	uint8_t *states = calloc(r->steps_n + 1, 1);
+	int64_t rowid, changes;
+	int rc;
+
+	*ex = (struct exec){ .conn = conn, .r = r };
+	answer_init(&ex->answer, r, out);
+	if (!r->started_us)
+		r->started_us = clock_now_us();
+	if (!states)
+		return failure_set(
+		    &r->failure, ERR_NO_MEMORY, "out of memory for a BATCH");
+	rowid = r->vars ? atomic_load(&r->vars->rowid) : 0;
+	changes = r->vars ? atomic_load(&r->vars->changes) : 0;
+	answer_open(&ex->answer);
+	msg_key(&ex->answer.frame, TELL_steps);
+	value_put_array(out, (uint32_t)r->steps_n);
+	rc = run_in_savepoint(ex, states, check_fks);
+	if (rc < 0 && r->vars) { /* as if it had not run */
+		atomic_store(&r->vars->rowid, rowid);
+		atomic_store(&r->vars->changes, changes);
+	}
+	free(states);
+	return rc;
+}
+
+/* --- Describing --------------------------------------------------------- */
+
+void
+exec_describe(struct dbconn *conn, struct request *r, struct buf *out)
+{
+	struct stmt *st = NULL;
+	struct msg_out m;
+
+	if (stmt_prepare(conn, r->sql, &st, &r->failure) < 0) {
+		answer_error(r, out);
+		return;
+	}
+	msg_begin_body(&m, out, TYPE_OK, r->id, r->stream);
+	msg_put_uint(&m, TELL_kind, (uint64_t)stmt_get_kind(st));
+	if (st) {
+		msg_key(&m, TELL_columns);
+		stmt_put_columns(st, out);
+		msg_key(&m, TELL_decltypes);
+		stmt_put_decltypes(st, out);
+		msg_put_uint(&m, TELL_params_n, stmt_get_params_n(st));
+		msg_key(&m, TELL_param_names);
+		stmt_put_param_names(st, out);
+	}
+	if (msg_end(&m, r->max_frame_bytes) < 0) {
+		failure_set(&r->failure, ERR_RESULT_TOO_LARGE,
+		    "the description does not fit in a frame");
+		answer_error(r, out);
+		return;
+	}
+	request_move(r, REQUEST_ANSWERED);
+}

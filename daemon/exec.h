@@ -1,0 +1,63 @@
+/* exec.h - run one request's statement, or batch, on a connection, and write
+ * its rows into the answer.
+ *
+ * The same code serves the worker's inline reads, the heavy readers, the
+ * writer's groups and the leases; they differ in the limits they set.  It does
+ * not begin or commit anything, except savepoints inside a batch.
+ *
+ * Thread: whoever holds the request and the connection.
+ */
+#ifndef DAEMON_EXEC_H
+#define DAEMON_EXEC_H
+
+#include "daemon/answer.h"
+#include "daemon/dbconn.h"
+
+enum exec_result {
+	EXEC_DONE = 0,    /* ran to its end */
+	EXEC_BLOCKED = 1, /* the client's window is full: call again later */
+	EXEC_OVER = 2,    /* over its budget of time or bytes, for a worker */
+};
+
+struct exec {
+	struct dbconn *conn;
+	struct request *r;
+	struct stmt *stmt; /* NULL: an empty statement, or a batch */
+	struct answer answer;
+	uint64_t flushed_bytes; /* of ROWS frames so far */
+	uint64_t rows_n;
+	int64_t total_before; /* total_changes() */
+	bool stmt_failed; /* SQLite failed it, and so undid it; else a failure
+			   * is ours and leaves what it changed */
+	/* set by the caller between exec_prepare and exec_run */
+	size_t most_bytes;    /* of the whole result; 0: no bound */
+	int most_code;        /* what to fail with there; 0: EXEC_OVER */
+	uint64_t ahead_bytes; /* how far it may run ahead of the window */
+	bool streams;         /* post chunks as they fill */
+};
+
+/* Prepare the request's statement and bind its parameters; ex->stmt's kind can
+ * be looked at then.  The answer will be written to out.  On failure
+ * r->failure is set, and nothing needs to be closed. */
+int exec_prepare(
+    struct exec *ex, struct dbconn *conn, struct request *r, struct buf *out);
+
+/* Step it as far as the limits allow.  An exec_result; or negative, with
+ * r->failure set.  A request that was asked to stop fails with why. */
+int exec_run(struct exec *ex);
+
+/* Let go of the statement; the answer stays open.  What it changed is in
+ * r->changes and r->rowid then, and in its session's vars. */
+void exec_close(struct exec *ex);
+
+/* Run a batch from its first step to its last.  The caller has opened a
+ * transaction; undone is what a failing batch did, by its own savepoint.
+ * check_fks: no deferred foreign key may be left violated.  0, or negative with
+ * r->failure set. */
+int exec_batch(struct exec *ex, struct dbconn *conn, struct request *r,
+    struct buf *out, bool check_fks);
+
+/* Say what a statement is, in an OK reply: DESCRIBE and PREPARE. */
+void exec_describe(struct dbconn *conn, struct request *r, struct buf *out);
+
+#endif

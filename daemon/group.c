@@ -1,0 +1,303 @@
+/* group.c - many writes, one commit, and the outcome each would have had alone
+ * (P9).
+ *
+ *  - A statement that fails undoes itself: SQLite's statement journal does it.
+ *    A BATCH undoes itself by a savepoint (exec_batch).  What stays behind of a
+ *    failed statement (OR FAIL) would have stayed when alone, too.
+ *  - A deferred foreign key that is violated would fail somebody else's COMMIT:
+ *    so it is looked for after each member.
+ *  - Some failures end the whole transaction (ON CONFLICT ROLLBACK, an
+ *    interrupted write, a full disk): sqlite3_get_autocommit tells.
+ *  - In both cases, and when the COMMIT fails, nothing of the group is in the
+ *    file and nobody was answered: all of it is undone and each member runs
+ *    again by itself, so that only the guilty one gets the error.
+ *
+ * The table of errors behind this is facts.md 2.1.
+ *
+ * Thread: whoever runs the writer. */
+#include <stdlib.h>
+
+#include "daemon/clock.h"
+#include "daemon/mailbox.h"
+#include "daemon/stats.h"
+#include "daemon/writer_impl.h"
+#include "proto/error.h"
+
+static void
+save_vars(struct member *m)
+{
+	const struct vars *v = m->r->vars;
+
+	if (!v)
+		return;
+	m->rowid = atomic_load(&v->rowid);
+	m->vars_changes = atomic_load(&v->changes);
+	m->total = atomic_load(&v->total);
+}
+
+static void
+restore_vars(const struct member *m)
+{
+	struct vars *v = m->r->vars;
+
+	if (!v)
+		return;
+	atomic_store(&v->rowid, m->rowid);
+	atomic_store(&v->changes, m->vars_changes);
+	atomic_store(&v->total, m->total);
+}
+
+static void
+answer(struct writer *w, struct member *m)
+{
+	struct request *r = m->r;
+
+	dbconn_set_vars(w->conn, NULL);
+	if (r->failure.code == 0)
+		stats_add(STAT_writes, 1);
+	else if (r->failure.code == ERR_EXTERNAL_BUSY)
+		stats_add(STAT_external_busy, 1);
+	answer_finish(&m->exec.answer);
+	stats_max(
+	    STAT_write_us_max, (uint64_t)(clock_now_us() - r->arrived_us));
+	mailbox_post(r, true);
+}
+
+/* Prepare the member's statement; its kind is known then. */
+static int
+prepare_member(struct writer *w, struct member *m)
+{
+	struct request *r = m->r;
+
+	m->exec = (struct exec){ .conn = w->conn, .r = r };
+	answer_init(&m->exec.answer, r, &r->out);
+	m->changed = m->undo = false;
+	r->started_us = clock_now_us();
+	if (request_get_stop(r)) {
+		m->dropped = true;
+		request_fail_stopped(r, "while it waited for the writer");
+		return -r->failure.code;
+	}
+	dbconn_watch(w->conn, &r->stop, 0);
+	if (r->type == TYPE_BATCH)
+		return 0;
+	return exec_prepare(&m->exec, w->conn, r, &r->out);
+}
+
+/* Run it inside the open transaction. */
+static int
+run_member(struct writer *w, struct member *m)
+{
+	struct request *r = m->r;
+	int64_t total = dbconn_get_total_changes(w->conn);
+	int rc;
+
+	if (r->type == TYPE_BATCH) {
+		rc = exec_batch(&m->exec, w->conn, r, &r->out, true);
+	} else {
+		m->exec.most_bytes = r->max_frame_bytes;
+		m->exec.most_code = ERR_RESULT_TOO_LARGE;
+		rc = exec_run(&m->exec);
+		exec_close(&m->exec);
+		m->undo = rc < 0 && !m->exec.stmt_failed;
+		m->changed = dbconn_in_tx(w->conn) && !m->undo &&
+		    dbconn_get_total_changes(w->conn) != total;
+	}
+	dbconn_watch(w->conn, NULL, 0);
+	return rc;
+}
+
+static void
+roll_back(struct writer *w)
+{
+	struct failure f;
+
+	failure_init(&f);
+	if (dbconn_in_tx(w->conn))
+		dbconn_run(w->conn, DBCONN_ROLLBACK, &f);
+	failure_fini(&f);
+}
+
+/* A COMMIT that failed in the middle of its I/O may or may not be found by
+ * recovery after a crash: nobody knows. */
+static void
+judge_commit(struct failure *f)
+{
+	if ((f->code & 0xff) == 10) /* SQLITE_IOERR */
+		f->outcome = OUTCOME_UNKNOWN;
+}
+
+static void
+run_single(struct writer *w, struct member *m)
+{
+	struct request *r = m->r;
+	bool transacts = stmt_get_kind(m->exec.stmt) != KIND_MAINTENANCE;
+	int rc = 0;
+
+	save_vars(m);
+	if (transacts)
+		rc = dbconn_run(w->conn, DBCONN_BEGIN_IMMEDIATE, &r->failure);
+	if (rc < 0) {
+		exec_close(&m->exec);
+		return;
+	}
+	rc = run_member(w, m);
+	if (rc < 0 && !m->changed) {
+		roll_back(w);
+		if (m->undo)
+			restore_vars(m);
+		return;
+	}
+	if (dbconn_in_tx(w->conn)) {
+		struct failure commit;
+
+		failure_init(&commit);
+		if (dbconn_run(w->conn, DBCONN_COMMIT, &commit) < 0) {
+			judge_commit(&commit);
+			failure_fini(&r->failure);
+			r->failure = commit;
+			roll_back(w);
+			restore_vars(m);
+			return;
+		}
+	}
+	r->seq = writer_count_commit(w);
+	if (rc < 0) /* OR FAIL: what came before the failure stays */
+		r->failure.outcome = OUTCOME_APPLIED;
+}
+
+/* Run each by itself, after the group was undone. */
+static void
+rerun(struct writer *w, size_t n)
+{
+	stats_add(STAT_groups_rerun, 1);
+	for (size_t i = n; i > 0; i--)
+		if (!w->members[i - 1].dropped)
+			restore_vars(&w->members[i - 1]);
+	for (size_t i = 0; i < n; i++) {
+		struct member *m = &w->members[i];
+
+		if (!m->dropped) {
+			request_reset_result(m->r);
+			if (prepare_member(w, m) == 0)
+				run_single(w, m);
+		}
+		answer(w, m);
+	}
+}
+
+/* Run the members one after the other, for as long as a group may take; *n is
+ * how many there were then.  False: the group is spoiled. */
+static bool
+run_all(struct writer *w, size_t *n)
+{
+	int64_t end_us = clock_now_us() + w->db_conf->group_time_us;
+	bool ok = true;
+	size_t i;
+
+	for (i = 0; i < *n && ok; i++) {
+		struct member *m = &w->members[i];
+
+		if (i > 0 && clock_now_us() > end_us)
+			break;
+		request_move(m->r, REQUEST_RUNNING);
+		save_vars(m);
+		if (prepare_member(w, m) == 0)
+			run_member(w, m);
+		ok = dbconn_in_tx(w->conn) && !m->undo &&
+		    !dbconn_has_fk_debt(w->conn);
+	}
+	writer_return(w, i, *n);
+	*n = i;
+	return ok;
+}
+
+static bool
+commit_all(struct writer *w, size_t n)
+{
+	struct failure f;
+	uint64_t seq;
+	bool ok;
+
+	failure_init(&f);
+	ok = dbconn_run(w->conn, DBCONN_COMMIT, &f) == 0;
+	failure_fini(&f);
+	if (!ok)
+		return false;
+	seq = writer_count_commit(w);
+	stats_max(STAT_group_size_max, n);
+	for (size_t i = 0; i < n; i++) {
+		struct member *m = &w->members[i];
+
+		if (m->r->failure.code == 0 || m->changed)
+			m->r->seq = seq;
+		if (m->r->failure.code && m->changed)
+			m->r->failure.outcome = OUTCOME_APPLIED;
+		answer(w, m);
+	}
+	return true;
+}
+
+/* The write lock cannot be had: each would have been told so when alone. */
+static void
+refuse_all(struct writer *w, size_t n, const struct failure *why)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct member *m = &w->members[i];
+
+		m->exec = (struct exec){ .conn = w->conn, .r = m->r };
+		answer_init(&m->exec.answer, m->r, &m->r->out);
+		failure_set(&m->r->failure, why->code, "%s",
+		    why->text ? why->text : "out of memory");
+		answer(w, m);
+	}
+}
+
+void
+group_run(struct writer *w, size_t n)
+{
+	struct failure f;
+
+	failure_init(&f);
+	if (dbconn_run(w->conn, DBCONN_BEGIN_IMMEDIATE, &f) < 0) {
+		refuse_all(w, n, &f);
+	} else if (!run_all(w, &n) || !commit_all(w, n)) {
+		roll_back(w);
+		rerun(w, n);
+	}
+	failure_fini(&f);
+}
+
+/* It was given to the writer because its kind was not known; it is not for the
+ * writer. */
+static void
+send_back(struct member *m)
+{
+	struct request *r = m->r;
+
+	exec_close(&m->exec);
+	r->reroute = REROUTE_AGAIN;
+	r->unknown = false;
+	r->started_us = 0;
+	request_move(r, REQUEST_NEW);
+	mailbox_post(r, true);
+}
+
+void
+group_run_alone(struct writer *w, struct request *r)
+{
+	struct member *m = &w->members[0];
+	enum msg_kind kind;
+
+	*m = (struct member){ .r = r };
+	request_move(r, REQUEST_RUNNING);
+	if (prepare_member(w, m) == 0) {
+		kind = stmt_get_kind(m->exec.stmt);
+		if (kind == KIND_TX || (kind == KIND_READ && !r->rerouted)) {
+			send_back(m);
+			return;
+		}
+		run_single(w, m);
+	}
+	answer(w, m);
+}

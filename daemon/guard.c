@@ -1,0 +1,302 @@
+/* guard.c - the authorizer. */
+#include "daemon/guard.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "proto/frame.h"
+
+/* PRAGMAs a client may use: sqlite.org/pragma.html.  All others are refused,
+ * because most of them change the connection for whoever comes next. */
+enum pragma_rule {
+	PRAGMA_READS,  /* with an argument or without */
+	PRAGMA_ASKS,   /* without an argument; the setting is the
+			 * configuration's */
+	PRAGMA_STORES, /* reads without an argument, else writes the file */
+	PRAGMA_WRITES, /* writes the file */
+};
+
+static const struct {
+	const char *name;
+	enum pragma_rule rule;
+} pragmas[] = {
+	{ "table_info", PRAGMA_READS },
+	{ "table_xinfo", PRAGMA_READS },
+	{ "table_list", PRAGMA_READS },
+	{ "index_list", PRAGMA_READS },
+	{ "index_info", PRAGMA_READS },
+	{ "index_xinfo", PRAGMA_READS },
+	{ "foreign_key_list", PRAGMA_READS },
+	{ "foreign_key_check", PRAGMA_READS },
+	{ "collation_list", PRAGMA_READS },
+	{ "function_list", PRAGMA_READS },
+	{ "module_list", PRAGMA_READS },
+	{ "pragma_list", PRAGMA_READS },
+	{ "compile_options", PRAGMA_READS },
+	{ "database_list", PRAGMA_READS },
+	{ "integrity_check", PRAGMA_READS },
+	{ "quick_check", PRAGMA_READS },
+	{ "page_count", PRAGMA_READS },
+	{ "freelist_count", PRAGMA_READS },
+	{ "data_version", PRAGMA_READS },
+	{ "page_size", PRAGMA_ASKS },
+	{ "encoding", PRAGMA_ASKS },
+	{ "auto_vacuum", PRAGMA_ASKS },
+	{ "journal_mode", PRAGMA_ASKS },
+	{ "synchronous", PRAGMA_ASKS },
+	{ "foreign_keys", PRAGMA_ASKS },
+	{ "cache_size", PRAGMA_ASKS },
+	{ "busy_timeout", PRAGMA_ASKS },
+	{ "query_only", PRAGMA_ASKS },
+	{ "recursive_triggers", PRAGMA_ASKS },
+	{ "defer_foreign_keys", PRAGMA_ASKS },
+	{ "wal_autocheckpoint", PRAGMA_ASKS },
+	{ "max_page_count", PRAGMA_ASKS },
+	{ "schema_version", PRAGMA_ASKS },
+	{ "temp_store", PRAGMA_ASKS },
+	{ "mmap_size", PRAGMA_ASKS },
+	{ "user_version", PRAGMA_STORES },
+	{ "application_id", PRAGMA_STORES },
+	{ "incremental_vacuum", PRAGMA_WRITES },
+	{ "optimize", PRAGMA_WRITES },
+};
+
+__attribute__((format(printf, 2, 3))) static int
+refuse(struct guard *g, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(g->reason, sizeof(g->reason), fmt, args);
+	va_end(args);
+	return SQLITE_DENY;
+}
+
+static int
+judge_pragma(struct guard *g, const char *name, const char *arg)
+{
+	g->pragma = true;
+	for (size_t i = 0; i < sizeof(pragmas) / sizeof(pragmas[0]); i++) {
+		if (strcasecmp(name, pragmas[i].name) != 0)
+			continue;
+		switch (pragmas[i].rule) {
+		case PRAGMA_READS:
+			return SQLITE_OK;
+		case PRAGMA_ASKS:
+			if (!arg)
+				return SQLITE_OK;
+			return refuse(g,
+			    "PRAGMA %s cannot be set here: connections are "
+			    "shared by all clients; set it in the daemon's "
+			    "configuration",
+			    name);
+		case PRAGMA_STORES:
+			g->pragma_writes = arg != NULL;
+			return SQLITE_OK;
+		case PRAGMA_WRITES:
+			g->pragma_writes = true;
+			return SQLITE_OK;
+		}
+	}
+	return refuse(g,
+	    "PRAGMA %s is not allowed: it would change a connection that all "
+	    "clients share; what can be set is in the daemon's configuration",
+	    name);
+}
+
+static int
+judge_transaction(struct guard *g, const char *op)
+{
+	g->tx_op = strcmp(op, "BEGIN") == 0 ? GUARD_TX_BEGIN
+	    : strcmp(op, "COMMIT") == 0     ? GUARD_TX_COMMIT
+					    : GUARD_TX_ROLLBACK;
+	return SQLITE_OK;
+}
+
+static int
+judge_savepoint(struct guard *g, const char *op, const char *name)
+{
+	g->tx_op = strcmp(op, "BEGIN") == 0 ? GUARD_TX_SAVEPOINT
+	    : strcmp(op, "RELEASE") == 0    ? GUARD_TX_RELEASE
+					    : GUARD_TX_ROLLBACK_TO;
+	if (strlen(name) >= sizeof(g->tx_name))
+		return refuse(g,
+		    "the savepoint's name is longer than %zu bytes",
+		    sizeof(g->tx_name) - 1);
+	snprintf(g->tx_name, sizeof(g->tx_name), "%s", name);
+	return SQLITE_OK;
+}
+
+/* facts.md 0.4: fts3_tokenizer with bound values is a jump to an address. */
+static int
+judge_function(struct guard *g, const char *name)
+{
+	if (strcasecmp(name, "fts3_tokenizer") == 0 ||
+	    strcasecmp(name, "load_extension") == 0)
+		return refuse(g,
+		    "%s() is not allowed: it loads code into the "
+		    "daemon",
+		    name);
+	if (strcasecmp(name, "sqlite_log") == 0)
+		return refuse(g,
+		    "sqlite_log() is not allowed: it writes to "
+		    "the daemon's log");
+	return SQLITE_OK;
+}
+
+static int
+judge_read(struct guard *g, const char *table)
+{
+	if (strcasecmp(table, "sqlite_stmt") == 0)
+		return refuse(g,
+		    "sqlite_stmt is not allowed: it shows the "
+		    "statements of other clients");
+	if (strcasecmp(table, "dbstat") == 0)
+		return refuse(g,
+		    "dbstat is not allowed: it reads the whole "
+		    "file");
+	return SQLITE_OK;
+}
+
+/* The action codes: sqlite.org/c3ref/c_alter_table.html.  a and b are the third
+ * and fourth argument of the callback. */
+static int
+judge(struct guard *g, int action, const char *a, const char *b)
+{
+	switch (action) {
+	case SQLITE_TRANSACTION:
+		return judge_transaction(g, a);
+	case SQLITE_SAVEPOINT:
+		return judge_savepoint(g, a, b);
+	case SQLITE_PRAGMA:
+		return judge_pragma(g, a, b);
+	case SQLITE_FUNCTION:
+		return judge_function(g, b);
+	case SQLITE_READ:
+		return judge_read(g, a);
+	case SQLITE_ATTACH:
+	case SQLITE_DETACH:
+		/* VACUUM attaches a nameless scratch file while it runs, VACUUM
+		 * INTO one with a name */
+		if (g->maintenance && (!a || !a[0]))
+			return SQLITE_OK;
+		return refuse(g,
+		    "ATTACH, DETACH and VACUUM INTO are not "
+		    "allowed: add the file as a database of its "
+		    "own to the daemon");
+	case SQLITE_CREATE_TEMP_INDEX:
+	case SQLITE_CREATE_TEMP_TABLE:
+	case SQLITE_CREATE_TEMP_TRIGGER:
+	case SQLITE_CREATE_TEMP_VIEW:
+	case SQLITE_DROP_TEMP_INDEX:
+	case SQLITE_DROP_TEMP_TABLE:
+	case SQLITE_DROP_TEMP_TRIGGER:
+	case SQLITE_DROP_TEMP_VIEW:
+		return refuse(g,
+		    "TEMP objects are not allowed: connections "
+		    "are shared by all clients; use a WITH clause "
+		    "or an ordinary table");
+	case SQLITE_INSERT:
+	case SQLITE_UPDATE:
+	case SQLITE_DELETE:
+		g->writes_rows = true;
+		return SQLITE_OK;
+	case SQLITE_CREATE_INDEX:
+	case SQLITE_CREATE_TABLE:
+	case SQLITE_CREATE_TRIGGER:
+	case SQLITE_CREATE_VIEW:
+	case SQLITE_CREATE_VTABLE:
+	case SQLITE_DROP_INDEX:
+	case SQLITE_DROP_TABLE:
+	case SQLITE_DROP_TRIGGER:
+	case SQLITE_DROP_VIEW:
+	case SQLITE_DROP_VTABLE:
+	case SQLITE_ALTER_TABLE:
+	case SQLITE_REINDEX:
+	case SQLITE_ANALYZE:
+		g->writes_schema = true;
+		return SQLITE_OK;
+	default: /* SELECT, RECURSIVE, COPY: nothing to judge */
+		return SQLITE_OK;
+	}
+}
+
+static int
+authorize(void *arg, int action, const char *a, const char *b,
+    const char *database, const char *trigger)
+{
+	struct guard *g = arg;
+
+	(void)database;
+	(void)trigger;
+	if (g->internal)
+		return SQLITE_OK;
+	return judge(g, action, a, b);
+}
+
+static int
+set_switches(sqlite3 *db)
+{
+	/* sqlite.org/c3ref/c_dbconfig_defensive.html; the reasons are in
+	 * facts.md section 7 */
+	static const struct {
+		int op;
+		int value;
+	} switches[] = {
+		{ SQLITE_DBCONFIG_DEFENSIVE, 1 },
+		{ SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0 },
+		{ SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, 0 },
+		{ SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
+		int rc = sqlite3_db_config(
+		    db, switches[i].op, switches[i].value, NULL);
+
+		if (rc != SQLITE_OK)
+			return rc;
+	}
+	return SQLITE_OK;
+}
+
+int
+guard_install(struct guard *g, sqlite3 *db)
+{
+	int rc = set_switches(db);
+
+	if (rc != SQLITE_OK)
+		return rc;
+	/* nothing longer could be sent */
+	sqlite3_limit(db, SQLITE_LIMIT_LENGTH, (int)FRAME_HARD_MAX_BYTES);
+	return sqlite3_set_authorizer(db, authorize, g);
+}
+
+void
+guard_reset(struct guard *g)
+{
+	g->writes_rows = g->writes_schema = false;
+	g->pragma = g->pragma_writes = false;
+	g->tx_op = GUARD_TX_NONE;
+	g->tx_name[0] = g->reason[0] = '\0';
+}
+
+enum msg_kind
+guard_get_kind(const struct guard *g, sqlite3_stmt *stmt)
+{
+	if (!stmt)
+		return KIND_EMPTY;
+	if (sqlite3_stmt_isexplain(stmt))
+		return KIND_READ;
+	if (g->tx_op != GUARD_TX_NONE)
+		return KIND_TX;
+	if (g->pragma)
+		return g->pragma_writes ? KIND_SCHEMA : KIND_READ;
+	if (g->writes_schema)
+		return KIND_SCHEMA;
+	if (sqlite3_stmt_readonly(stmt))
+		return KIND_READ;
+	/* a statement that writes and touches nothing by name */
+	return g->writes_rows ? KIND_WRITE : KIND_MAINTENANCE;
+}

@@ -1,0 +1,53 @@
+/* guard.h - what a statement may do, and what it is.
+ *
+ * No SQL is parsed here: SQLite's authorizer tells, while it prepares a
+ * statement, everything the statement will touch.  From that the guard refuses
+ * what would change a pooled connection for the next client (design, "State"
+ * and "Guard"), and names the statement's kind.
+ *
+ * The authorizer is set once per connection: setting it expires every prepared
+ * statement (sqlite.org/c3ref/set_authorizer.html).
+ *
+ * Thread: whoever runs the connection.
+ */
+#ifndef DAEMON_GUARD_H
+#define DAEMON_GUARD_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+
+#include "proto/msg.h"
+
+#define GUARD_NAME_BYTES 256
+
+enum guard_tx_op {
+	GUARD_TX_NONE,
+	GUARD_TX_BEGIN,
+	GUARD_TX_COMMIT,
+	GUARD_TX_ROLLBACK,
+	GUARD_TX_SAVEPOINT,
+	GUARD_TX_RELEASE,
+	GUARD_TX_ROLLBACK_TO,
+};
+
+struct guard {
+	bool internal;    /* a statement of the daemon's own: all is allowed */
+	bool maintenance; /* a VACUUM runs */
+	/* what the statement being prepared was seen to do */
+	bool writes_rows, writes_schema, pragma, pragma_writes;
+	enum guard_tx_op tx_op;
+	char tx_name[GUARD_NAME_BYTES]; /* of a savepoint */
+	char reason[GUARD_NAME_BYTES];  /* why it was refused; "" if not */
+};
+
+/* Watch over a connection: the authorizer, the library's own switches, limits.
+ * guard must live as long as db.  Returns an SQLite code. */
+int guard_install(struct guard *guard, sqlite3 *db);
+
+/* Forget the last statement; before each prepare. */
+void guard_reset(struct guard *guard);
+
+/* Say what the statement that was just prepared is; NULL is an empty one. */
+enum msg_kind guard_get_kind(const struct guard *guard, sqlite3_stmt *stmt);
+
+#endif

@@ -1,0 +1,75 @@
+/* hot.c - short reads, in batches. */
+#include "daemon/hot.h"
+
+#include "daemon/clock.h"
+#include "daemon/stats.h"
+#include "proto/error.h"
+
+void
+hot_end_batch(struct hot *h)
+{
+	struct failure f;
+
+	if (!h->batching)
+		return;
+	failure_init(&f);
+	if (dbconn_run(h->conn, DBCONN_COMMIT, &f) < 0 && dbconn_in_tx(h->conn))
+		dbconn_run(h->conn, DBCONN_ROLLBACK, &f);
+	failure_fini(&f);
+	h->batching = false;
+	if (h->batch_n > 1)
+		stats_add(STAT_read_batches, 1);
+}
+
+static void
+join_batch(struct hot *h, const struct conf *conf, struct request *r)
+{
+	int64_t now = r->started_us;
+
+	if (h->batching &&
+	    (h->batch_n >= conf->batch_max || now > h->batch_end_us))
+		hot_end_batch(h);
+	if (!h->batching) {
+		struct failure f;
+
+		/* without it each read takes a snapshot of its own */
+		failure_init(&f);
+		h->batching = dbconn_run(h->conn, DBCONN_BEGIN, &f) == 0;
+		failure_fini(&f);
+		h->batch_n = 0;
+		h->batch_end_us = now + conf->batch_time_us;
+	}
+	h->batch_n++;
+}
+
+enum hot_result
+hot_run(struct hot *h, const struct conf *conf, struct request *r,
+    struct buf *out, bool alone)
+{
+	struct exec ex;
+	int rc;
+
+	r->started_us = clock_now_us();
+	if (!alone || h->batching)
+		join_batch(h, conf, r);
+	rc = exec_prepare(&ex, h->conn, r, out);
+	if (rc == 0) {
+		ex.most_bytes = (size_t)conf->inline_bytes;
+		dbconn_watch(h->conn, &r->stop, conf->inline_budget_us);
+		rc = exec_run(&ex);
+		if (rc == EXEC_OVER)
+			stmt_mark_heavy(ex.stmt);
+		exec_close(&ex);
+		dbconn_set_vars(h->conn, NULL);
+	}
+	if (rc == EXEC_OVER) {
+		answer_abandon(&ex.answer);
+		r->started_us = 0;
+		failure_fini(&r->failure);
+		stats_add(STAT_reads_escalated, 1);
+		return HOT_TOO_LONG;
+	}
+	answer_finish(&ex.answer);
+	stats_add(STAT_reads_inline, 1);
+	return HOT_ANSWERED;
+}

@@ -1,0 +1,293 @@
+/* lease.c - an interactive transaction on the writer.
+ *
+ * It begins with its first statement, not with BEGIN, and ends with COMMIT,
+ * ROLLBACK, an error after which SQLite has rolled back, a limit, or the loss
+ * of its client, whose worker sends a ROLLBACK.  Between its statements no
+ * thread is kept.
+ *
+ * Thread: whoever runs the writer. */
+#include <stdio.h>
+
+#include "daemon/clock.h"
+#include "daemon/mailbox.h"
+#include "daemon/stats.h"
+#include "daemon/writer_impl.h"
+#include "proto/error.h"
+
+#define BUSY_SNAPSHOT 517 /* sqlite.org/rescode.html */
+
+void
+lease_describe(const struct writer *w, char *out, size_t n)
+{
+	const struct tx *tx = w->lease;
+	double held = (double)(clock_now_us() - tx->held_us) / 1e6;
+
+	snprintf(out, n,
+	    "while it waited for the writer, which a transaction of pid %d "
+	    "(%s) has held for %.1f s; its last statement: %s",
+	    (int)tx->owner.pid,
+	    tx->owner.app[0] ? tx->owner.app : "no application name", held,
+	    tx->last_sql[0] ? tx->last_sql : "none yet");
+}
+
+static void
+end_lease(struct writer *w)
+{
+	struct tx *tx = w->lease;
+
+	w->lease = NULL;
+	atomic_store(&tx->leased, false);
+	atomic_store(&w->has_lease, false);
+	tx_unref(tx);
+}
+
+static void
+roll_back(struct writer *w)
+{
+	struct failure f;
+
+	failure_init(&f);
+	if (dbconn_in_tx(w->conn))
+		dbconn_run(w->conn, DBCONN_ROLLBACK, &f);
+	failure_fini(&f);
+}
+
+/* How long a statement of it may still run. */
+static int64_t
+get_time_left(const struct writer *w)
+{
+	int64_t left = w->lease->held_us + w->db_conf->tx_max_age_us -
+	    clock_now_us();
+
+	return left > 1 ? left : 1;
+}
+
+static bool
+is_commit(const struct exec *ex, const struct request *r)
+{
+	if (r->type == TYPE_TX_END)
+		return r->commit;
+	return ex->stmt && stmt_get_kind(ex->stmt) == KIND_TX &&
+	    stmt_get_tx(ex->stmt) != STMT_TX_ROLLBACK;
+}
+
+/* Send a request home.  When the transaction is over, so is the lease. */
+static void
+finish(struct writer *w, struct request *r)
+{
+	struct exec *ex = &w->exec;
+	bool over = !dbconn_in_tx(w->conn);
+
+	if (over && r->failure.code == 0 && is_commit(ex, r))
+		r->seq = writer_count_commit(w);
+	exec_close(ex);
+	dbconn_watch(w->conn, NULL, 0);
+	dbconn_set_vars(w->conn, NULL);
+	tx_touch(w->lease, r->sql);
+	w->current = NULL;
+	r->tx_state = over ? TX_STATE_NONE : TX_STATE_WRITE;
+	if (atomic_load(&w->lease->expired))
+		r->tx_state = TX_STATE_EXPIRED;
+	else if (!over && r->failure.code == 0)
+		stats_add(STAT_writes, r->kind == KIND_WRITE);
+	if (over)
+		end_lease(w);
+	if (r->type == TYPE_TX_END)
+		answer_ok(r, &r->out);
+	else
+		answer_finish(&ex->answer);
+	mailbox_post(r, true);
+}
+
+static void
+expire(struct writer *w, const char *what, int64_t for_us, const char *option)
+{
+	roll_back(w);
+	control_expire(w->lease, what, for_us, option);
+}
+
+/* A statement that ran into the transaction's own limit. */
+static void
+expire_running(struct writer *w, struct request *r)
+{
+	struct tx *tx = w->lease;
+
+	exec_close(&w->exec);
+	expire(w, "open", clock_now_us() - tx->held_us, "tx_max_age");
+	failure_set(&r->failure, ERR_TX_EXPIRED, "%s", tx->expired_text);
+}
+
+static int
+run_statement(struct writer *w, struct request *r)
+{
+	struct exec *ex = &w->exec;
+	int rc;
+
+	if (r->type == TYPE_TX_END)
+		return control_run(ex, r);
+	if (r->type == TYPE_BATCH)
+		return exec_batch(ex, w->conn, r, &r->out, false);
+	rc = exec_prepare(ex, w->conn, r, &r->out);
+	if (rc < 0)
+		return rc;
+	r->kind = stmt_get_kind(ex->stmt);
+	if (control_is(ex, r))
+		return control_run(ex, r);
+	ex->streams = true;
+	ex->ahead_bytes = (uint64_t)w->db_conf->result_memory_bytes;
+	return exec_run(ex);
+}
+
+/* Run one request of the lease's transaction, or leave it as w->current. */
+static void
+run_request(struct writer *w, struct request *r)
+{
+	struct exec *ex = &w->exec;
+	int rc;
+
+	*ex = (struct exec){ .conn = w->conn, .r = r };
+	answer_init(&ex->answer, r, &r->out);
+	r->started_us = clock_now_us();
+	if (request_get_stop(r)) {
+		request_fail_stopped(r, "before it began");
+		finish(w, r);
+		return;
+	}
+	dbconn_watch(w->conn, &r->stop, get_time_left(w));
+	rc = run_statement(w, r);
+	if (rc == EXEC_BLOCKED) {
+		w->current = r;
+		return;
+	}
+	if (rc == EXEC_OVER)
+		expire_running(w, r);
+	finish(w, r);
+}
+
+/* Turn the read transaction into a write one: allowed only when its snapshot is
+ * what the file holds now. */
+static int
+take_over(struct writer *w, struct request *r)
+{
+	struct tx *tx = r->tx;
+	int rc;
+
+	if (tx->held_us == 0)
+		return 0; /* it has read nothing yet */
+	if (tx->seq != atomic_load(&w->seq))
+		return failure_set(&r->failure, BUSY_SNAPSHOT,
+		    "the database was changed after this transaction read "
+		    "from it, so it cannot write any more: send ROLLBACK and "
+		    "run it again, with BEGIN IMMEDIATE if that is to succeed "
+		    "for sure");
+	rc = control_replay(w->conn, tx, &r->failure);
+	return rc < 0 ? rc : readers_release(w->readers, tx, &r->failure);
+}
+
+/* The request cannot have the lease: its transaction stays as it was. */
+static void
+refuse(struct request *r)
+{
+	struct tx *tx = r->tx;
+	int code = atomic_load(&tx->expired);
+
+	if (code)
+		failure_set(&r->failure, code, "%s", tx->expired_text);
+	r->tx_state = code ? TX_STATE_EXPIRED
+	    : tx->held_us  ? TX_STATE_READ
+			   : TX_STATE_OPEN;
+	answer_error(r, &r->out);
+	mailbox_post(r, true);
+}
+
+void
+lease_start(struct writer *w, struct request *r)
+{
+	struct tx *tx = r->tx;
+	int rc = 0;
+
+	request_move(r, REQUEST_RUNNING);
+	if (request_get_stop(r))
+		request_fail_stopped(r, "while it waited for the writer");
+	if (r->failure.code || atomic_load(&tx->expired)) {
+		refuse(r);
+		return;
+	}
+	rc = dbconn_run(w->conn, DBCONN_BEGIN_IMMEDIATE, &r->failure);
+	if (rc == 0)
+		rc = take_over(w, r);
+	if (rc < 0) {
+		roll_back(w);
+		refuse(r);
+		return;
+	}
+	w->lease = tx_ref(tx);
+	atomic_store(&tx->leased, true);
+	tx->held_us = clock_now_us();
+	atomic_store(&w->has_lease, true);
+	run_request(w, r);
+}
+
+static void
+check_limits(struct writer *w)
+{
+	const struct conf_db *conf = w->db_conf;
+	struct tx *tx = w->lease;
+	int64_t now = clock_now_us();
+
+	if (now - tx->held_us > conf->tx_max_age_us)
+		expire(w, "open", now - tx->held_us, "tx_max_age");
+	else if (now - tx->last_us > conf->tx_idle_timeout_us &&
+	    writer_is_wanted(w))
+		expire(w, "idle while others waited", now - tx->last_us,
+		    "tx_idle_timeout");
+	else
+		return;
+	end_lease(w);
+}
+
+/* A request whose transaction was ended before it arrived. */
+static void
+refuse_late(struct request *r)
+{
+	request_move(r, REQUEST_RUNNING);
+	failure_set(&r->failure, ERR_TX_EXPIRED, "%s",
+	    atomic_load(&r->tx->expired) ? r->tx->expired_text
+					 : "the transaction is over");
+	r->tx_state = TX_STATE_EXPIRED;
+	answer_error(r, &r->out);
+	mailbox_post(r, true);
+}
+
+/* Go on with a result whose client had to catch up. */
+static void
+continue_current(struct writer *w)
+{
+	struct request *r = w->current;
+	int rc = exec_run(&w->exec);
+
+	if (rc == EXEC_BLOCKED)
+		return;
+	if (rc == EXEC_OVER)
+		expire_running(w, r);
+	finish(w, r);
+}
+
+void
+lease_run(struct writer *w)
+{
+	struct request *r;
+
+	if (w->current)
+		continue_current(w);
+	while (!w->current && (r = writer_take_inbox(w))) {
+		if (w->lease != r->tx) {
+			refuse_late(r);
+			continue;
+		}
+		request_move(r, REQUEST_RUNNING);
+		run_request(w, r);
+	}
+	if (w->lease && !w->current)
+		check_limits(w);
+}

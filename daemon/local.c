@@ -1,0 +1,193 @@
+/* local.c - requests without a road. */
+#include "daemon/local.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "daemon/stats.h"
+#include "proto/error.h"
+#include "proto/frame.h"
+
+#define ADMIN_NAME "@admin"
+/* The smallest window: a chunk fits. */
+#define WINDOW_LEAST ((uint64_t)64 << 10)
+
+static bool
+is_admin(struct span name)
+{
+	return name.n == strlen(ADMIN_NAME) &&
+	    memcmp(name.p, ADMIN_NAME, name.n) == 0;
+}
+
+static int
+fail_no_db(struct loop *loop, struct request *r, struct span name)
+{
+	char names[256];
+
+	dbs_put_names(loop->dbs, names, sizeof(names));
+	return failure_set(&r->failure, ERR_NO_DATABASE,
+	    "no database is named \"%.*s\"; this daemon serves: %s",
+	    name.n > 64 ? 64 : (int)name.n, (const char *)name.p,
+	    names[0] ? names : "none");
+}
+
+int
+local_find_db(struct client *cl, struct request *r, bool *ret_admin)
+{
+	char names[256];
+
+	if (r->database.n) {
+		*ret_admin = is_admin(r->database);
+		r->db = dbs_find(cl->loop->dbs, r->database);
+		if (!r->db && !*ret_admin)
+			return fail_no_db(cl->loop, r, r->database);
+		return 0;
+	}
+	*ret_admin = cl->is_admin_db;
+	r->db = cl->db;
+	if (r->db || cl->is_admin_db)
+		return 0;
+	dbs_put_names(cl->loop->dbs, names, sizeof(names));
+	return failure_set(&r->failure, ERR_DATABASE_REQUIRED,
+	    "no database was chosen; name one of: %s", names);
+}
+
+/* --- HELLO ---------------------------------------------------------------- */
+
+static int
+check_range(struct request *r, const char *what, uint64_t v, uint64_t least,
+    uint64_t most)
+{
+	if (v >= least && v <= most)
+		return 0;
+	return failure_set(&r->failure, ERR_FIELD_RANGE,
+	    "%s is %llu; it must be from %llu to %llu", what,
+	    (unsigned long long)v, (unsigned long long)least,
+	    (unsigned long long)most);
+}
+
+static int
+choose_db(struct client *cl, struct request *r)
+{
+	struct dbs *dbs = cl->loop->dbs;
+	struct db *db = NULL;
+	bool admin = false;
+
+	if (r->database.n) {
+		admin = is_admin(r->database);
+		db = dbs_find(dbs, r->database);
+		if (!db && !admin)
+			return fail_no_db(cl->loop, r, r->database);
+	} else if (dbs->n == 1) {
+		db = &dbs->list[0];
+	}
+	cl->db = db;
+	cl->is_admin_db = admin;
+	return 0;
+}
+
+static int
+agree(struct client *cl, struct request *r)
+{
+	const struct msg_ask *ask = &r->ask;
+	uint64_t frame = MSG_HAS(ask, ASK_max_frame) ? ask->max_frame
+						     : FRAME_DEFAULT_MAX_BYTES;
+	uint64_t window = MSG_HAS(ask, ASK_window_bytes)
+	    ? ask->window_bytes
+	    : (uint64_t)cl->loop->conf->window_bytes;
+
+	if (!MSG_HAS(ask, ASK_version))
+		return failure_set(&r->failure, ERR_FIELD_MISSING,
+		    "field %d (version) is required", ASK_version);
+	if (ask->version < MSG_VERSION)
+		return failure_set(&r->failure, ERR_VERSION_UNSUPPORTED,
+		    "the client speaks protocol version %llu, this daemon %d; "
+		    "use a newer client",
+		    (unsigned long long)ask->version, MSG_VERSION);
+	if (check_range(r, "max_frame", frame, FRAME_LEAST_MAX_BYTES,
+		FRAME_HARD_MAX_BYTES) < 0 ||
+	    check_range(r, "window_bytes", window, WINDOW_LEAST,
+		FRAME_HARD_MAX_BYTES) < 0 ||
+	    choose_db(cl, r) < 0)
+		return -r->failure.code;
+	cl->max_frame_bytes = (size_t)frame;
+	cl->window_bytes = (size_t)window;
+	cl->features = ask->features & MSG_FEATURES_ALL;
+	snprintf(cl->owner.app, sizeof(cl->owner.app), "%.*s",
+	    ask->app_name.n > 255 ? 255 : (int)ask->app_name.n,
+	    ask->app_name.n ? (const char *)ask->app_name.p : "");
+	cl->said_hello = true;
+	return 0;
+}
+
+void
+local_hello(struct client *cl, struct request *r, struct buf *b)
+{
+	const struct conf *conf = cl->loop->conf;
+	struct msg_out m;
+
+	if (agree(cl, r) < 0) {
+		answer_error(r, b);
+		return;
+	}
+	msg_begin_body(&m, b, TYPE_OK, r->id, r->stream);
+	msg_put_uint(&m, TELL_version, MSG_VERSION);
+	msg_put_uint(&m, TELL_features, cl->features);
+	msg_put_str(&m, TELL_server, "sqlpoold " SQLPOOLD_VERSION);
+	msg_put_str(&m, TELL_sqlite, dbconn_get_library_version());
+	msg_put_uint(&m, TELL_max_frame, (uint64_t)conf->max_frame_bytes);
+	msg_put_uint(&m, TELL_window_bytes, cl->window_bytes);
+	msg_put_uint(&m, TELL_in_flight_n, conf->max_in_flight);
+	msg_put_uint(&m, TELL_epoch, cl->loop->dbs->epoch);
+	if (cl->db)
+		msg_put_str(&m, TELL_database, cl->db->conf->name);
+	else if (cl->is_admin_db)
+		msg_put_str(&m, TELL_database, ADMIN_NAME);
+	msg_end(&m, FRAME_HARD_MAX_BYTES);
+	request_move(r, REQUEST_ANSWERED);
+}
+
+/* --- The others ------------------------------------------------------------ */
+
+void
+local_ping(struct client *cl, struct request *r, struct buf *b)
+{
+	(void)cl;
+	answer_ok(r, b);
+}
+
+void
+local_close(struct client *cl, struct request *r, struct buf *b)
+{
+	if (!MSG_HAS(&r->ask, ASK_stmt))
+		failure_set(&r->failure, ERR_FIELD_MISSING,
+		    "field %d (stmt) is required", ASK_stmt);
+	else if (!client_drop_prepared(cl, r->ask.stmt))
+		failure_set(&r->failure, ERR_STATEMENT_UNKNOWN,
+		    "no prepared statement has the number %llu",
+		    (unsigned long long)r->ask.stmt);
+	answer_ok(r, b);
+}
+
+void
+local_describe(struct client *cl, struct request *r, struct buf *b)
+{
+	exec_describe(cl->loop->hots[r->db->index].conn, r, b);
+}
+
+void
+local_credit(struct client *cl, struct request *r)
+{
+	struct request *target = client_find_request(cl, r->ask.target, r);
+	struct squeue *runner;
+
+	if (!target)
+		return;
+	atomic_fetch_add(&target->granted, r->ask.credit_bytes);
+	target->stalled_us = 0;
+	runner = atomic_load(&target->runner);
+	if (runner && !target->home_again)
+		squeue_kick(runner);
+	client_send_pieces(cl, target);
+}

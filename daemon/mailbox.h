@@ -1,0 +1,46 @@
+/* mailbox.h - how a request comes home to its worker.
+ *
+ * Any thread posts; the worker that owns the mailbox takes.  The lock is held
+ * only to splice lists.  A post wakes the worker only when the box was empty
+ * and the worker said that it is about to sleep: waking a core costs more than
+ * a query (design, section 6).
+ */
+#ifndef DAEMON_MAILBOX_H
+#define DAEMON_MAILBOX_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "daemon/request.h"
+
+struct mailbox {
+	pthread_mutex_t lock;
+	struct request *head, *tail; /* under lock */
+	_Atomic bool asleep;
+	int fd; /* eventfd: readable when the owner is to wake up */
+};
+
+/* Open a mailbox.  Errors: -ERR_NO_MEMORY (no descriptor left). */
+int mailbox_open(struct mailbox *mb);
+void mailbox_close(struct mailbox *mb);
+
+/* Send frames of a request home: r->out's bytes become a piece.  With final,
+ * the request itself goes too and is dead to the sender (T1); without, the
+ * sender goes on with it.  The holder. */
+void mailbox_post(struct request *r, bool final);
+
+/* Wake the owner, whatever is in the box.  Any thread. */
+void mailbox_wake(struct mailbox *mb);
+
+/* Take all requests that have news, oldest first, linked by mail_next.  For each,
+ * its pieces have moved to r->unsent, and r->home_again says whether it is
+ * the worker's again.  The owner. */
+struct request *mailbox_take(struct mailbox *mb);
+
+/* Say that the owner is about to sleep.  False: there is mail, do not sleep.
+ * The owner; mailbox_awake afterwards. */
+bool mailbox_sleep(struct mailbox *mb);
+void mailbox_awake(struct mailbox *mb);
+
+#endif

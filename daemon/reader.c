@@ -1,0 +1,460 @@
+/* reader.c - heavy readers. */
+#include "daemon/reader.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "daemon/clock.h"
+#include "daemon/mailbox.h"
+#include "daemon/stats.h"
+#include "proto/error.h"
+
+struct reader {
+	struct squeue q; /* first: the queue is the reader */
+	struct readers *pool;
+
+	/* under the pool's lock */
+	struct reader *next_free;
+	bool idle; /* it is in the list of free ones */
+	struct line inbox;
+	struct tx *tx; /* referenced; whose snapshot it holds */
+	bool drop;     /* the writer has taken tx over */
+
+	/* whoever runs it */
+	struct dbconn *conn;     /* opened at the first request */
+	struct request *current; /* blocked: the client's window is full */
+	struct exec exec;        /* its state */
+};
+
+struct readers {
+	const struct conf *conf;
+	const struct conf_db *db_conf;
+	struct crew *crew;
+	const _Atomic uint64_t *seq;
+
+	pthread_mutex_t lock; /* for what follows */
+	struct reader *free;
+	struct line line;
+	size_t line_n;
+	unsigned readers_n;
+	struct reader *all[]; /* read_connections of them */
+};
+
+static void reader_run(struct squeue *q);
+
+int
+readers_new(const struct conf *conf, const struct conf_db *db,
+    struct crew *crew, const _Atomic uint64_t *seq,
+    struct readers **ret_readers)
+{
+	struct readers *rs = calloc(
+	    1, sizeof(*rs) + db->read_connections * sizeof(struct reader *));
+
+	if (!rs)
+		return -ERR_NO_MEMORY;
+	rs->conf = conf;
+	rs->db_conf = db;
+	rs->crew = crew;
+	rs->seq = seq;
+	pthread_mutex_init(&rs->lock, NULL);
+	*ret_readers = rs;
+	return 0;
+}
+
+void
+readers_free(struct readers *rs)
+{
+	if (!rs)
+		return;
+	for (unsigned i = 0; i < rs->readers_n; i++) {
+		dbconn_close(rs->all[i]->conn);
+		tx_unref(rs->all[i]->tx);
+		free(rs->all[i]);
+	}
+	pthread_mutex_destroy(&rs->lock);
+	free(rs);
+}
+
+/* Under the lock: a reader that has nothing to do, or a new one. */
+static struct reader *
+find_idle(struct readers *rs)
+{
+	struct reader *rd = rs->free;
+
+	if (rd) {
+		rs->free = rd->next_free;
+		rd->idle = false;
+		return rd;
+	}
+	if (rs->readers_n == rs->db_conf->read_connections)
+		return NULL;
+	rd = calloc(1, sizeof(*rd));
+	if (!rd)
+		return NULL;
+	squeue_init(&rd->q, rs->crew, reader_run);
+	rd->pool = rs;
+	rs->all[rs->readers_n++] = rd;
+	return rd;
+}
+
+/* Under the lock: hand it over. */
+static void
+assign(struct reader *rd, struct request *r)
+{
+	if (r->tx && !rd->tx) {
+		rd->tx = tx_ref(r->tx);
+		r->tx->reader = rd;
+	}
+	atomic_store(&r->runner, &rd->q);
+	line_push(&rd->inbox, r);
+}
+
+int
+readers_submit(struct readers *rs, struct request *r)
+{
+	struct reader *rd;
+	bool full = false;
+
+	request_move(r, REQUEST_QUEUED);
+	pthread_mutex_lock(&rs->lock);
+	rd = r->tx && r->tx->reader ? r->tx->reader : find_idle(rs);
+	if (rd) {
+		assign(rd, r);
+	} else if (rs->line_n < rs->db_conf->max_queue) {
+		line_push(&rs->line, r);
+		rs->line_n++;
+	} else {
+		full = true;
+	}
+	pthread_mutex_unlock(&rs->lock);
+	if (full) {
+		stats_add(STAT_queue_full, 1);
+		return failure_set(&r->failure, ERR_QUEUE_FULL,
+		    "%zu reads wait for one of %u connections of %s already; "
+		    "try again later, or raise read_connections",
+		    rs->line_n, rs->db_conf->read_connections,
+		    rs->db_conf->name);
+	}
+	if (rd)
+		squeue_kick(&rd->q);
+	return 0;
+}
+
+void
+readers_reap(struct readers *rs)
+{
+	struct line stopped;
+	struct request *r;
+
+	pthread_mutex_lock(&rs->lock);
+	stopped = line_take_stopped(&rs->line);
+	for (r = stopped.head; r; r = r->next)
+		rs->line_n--;
+	pthread_mutex_unlock(&rs->lock);
+	while ((r = line_pop(&stopped))) {
+		request_fail_stopped(r, "while it waited for a connection");
+		r->tx_state = r->tx ? TX_STATE_OPEN : TX_STATE_NONE;
+		answer_error(r, &r->out);
+		mailbox_post(r, true);
+	}
+}
+
+int
+readers_release(struct readers *rs, struct tx *tx, struct failure *f)
+{
+	struct reader *rd;
+	bool expired;
+
+	pthread_mutex_lock(&rs->lock);
+	rd = tx->reader;
+	expired = atomic_load(&tx->expired) != 0;
+	if (rd && !expired)
+		rd->drop = true;
+	pthread_mutex_unlock(&rs->lock);
+	if (expired)
+		return failure_set(f, ERR_TX_EXPIRED, "%s", tx->expired_text);
+	if (rd)
+		squeue_kick(&rd->q);
+	return 0;
+}
+
+void
+readers_tick(struct readers *rs)
+{
+	pthread_mutex_lock(&rs->lock);
+	for (unsigned i = 0; i < rs->readers_n; i++)
+		if (rs->all[i]->tx)
+			squeue_kick(&rs->all[i]->q);
+	pthread_mutex_unlock(&rs->lock);
+}
+
+/* --- Running: a thread of the crew --------------------------------------- */
+
+/* Let go of the transaction; the connection is out of it. */
+static void
+unbind(struct reader *rd)
+{
+	struct tx *tx;
+
+	pthread_mutex_lock(&rd->pool->lock);
+	tx = rd->tx;
+	rd->tx = NULL;
+	rd->drop = false;
+	if (tx)
+		tx->reader = NULL;
+	pthread_mutex_unlock(&rd->pool->lock);
+	tx_unref(tx);
+}
+
+static void
+roll_back(struct reader *rd)
+{
+	struct failure f;
+
+	failure_init(&f);
+	if (rd->conn && dbconn_in_tx(rd->conn))
+		dbconn_run(rd->conn, DBCONN_ROLLBACK, &f);
+	failure_fini(&f);
+}
+
+static int
+open_conn(struct reader *rd, struct request *r)
+{
+	if (rd->conn)
+		return 0;
+	return dbconn_open(
+	    rd->pool->db_conf, DBCONN_READER, &rd->conn, &r->failure);
+}
+
+/* Begin the transaction on this connection, at its first request.  The commit
+ * number is read before the snapshot is taken, so that the snapshot is never
+ * older than the number says. */
+static int
+begin(struct reader *rd, struct request *r)
+{
+	struct tx *tx = r->tx;
+	int rc;
+
+	if (!tx || dbconn_in_tx(rd->conn))
+		return 0;
+	tx->seq = atomic_load(rd->pool->seq);
+	rc = dbconn_run(rd->conn, DBCONN_BEGIN, &r->failure);
+	if (rc == 0)
+		tx->held_us = clock_now_us();
+	return rc;
+}
+
+/* A write in a read transaction moves it to the writer, or fails. */
+static int
+leave_for_writer(struct request *r)
+{
+	if (r->tx->mode == TX_MODE_READ)
+		return failure_set(&r->failure, ERR_TX_READ_ONLY,
+		    "the transaction was begun as read-only; begin another "
+		    "one to write");
+	r->reroute = REROUTE_WRITER;
+	return 0;
+}
+
+static enum msg_tx_state
+get_state(const struct reader *rd, const struct request *r)
+{
+	if (!r->tx)
+		return TX_STATE_NONE;
+	if (r->tx->held_us == 0) /* it failed before it began */
+		return TX_STATE_OPEN;
+	return dbconn_in_tx(rd->conn) ? TX_STATE_READ : TX_STATE_NONE;
+}
+
+/* Send the request home. */
+static void
+finish(struct reader *rd, struct request *r)
+{
+	struct exec *ex = &rd->exec;
+	bool unbinds = r->tx && (!rd->conn || !dbconn_in_tx(rd->conn));
+
+	exec_close(ex);
+	if (rd->conn) {
+		dbconn_watch(rd->conn, NULL, 0);
+		dbconn_set_vars(rd->conn, NULL);
+	}
+	r->tx_state = get_state(rd, r);
+	if (r->tx)
+		tx_touch(r->tx, r->sql);
+	rd->current = NULL;
+	if (unbinds)
+		unbind(rd);
+	if (r->reroute) {
+		r->started_us = 0;
+		request_move(r, REQUEST_NEW);
+	} else if (r->type == TYPE_TX_END) {
+		answer_ok(r, &r->out);
+	} else {
+		answer_finish(&ex->answer);
+		stats_add(STAT_reads_heavy, 1);
+	}
+	mailbox_post(r, true);
+}
+
+/* Run what exec_prepare has found.  EXEC_BLOCKED: to be continued. */
+static int
+run_statement(struct reader *rd, struct request *r)
+{
+	struct exec *ex = &rd->exec;
+	enum msg_kind kind = stmt_get_kind(ex->stmt);
+
+	if (r->tx && control_is(ex, r))
+		return control_run(ex, r);
+	if (kind != KIND_READ && kind != KIND_EMPTY) {
+		if (r->tx)
+			return leave_for_writer(r);
+		/* the schema changed since the worker looked at it */
+		r->reroute = REROUTE_AGAIN;
+		r->unknown = true;
+		return 0;
+	}
+	ex->streams = true;
+	ex->ahead_bytes = (uint64_t)rd->pool->db_conf->result_memory_bytes;
+	return exec_run(ex);
+}
+
+/* Start a request.  EXEC_BLOCKED: it is rd->current now. */
+static int
+start(struct reader *rd, struct request *r)
+{
+	struct exec *ex = &rd->exec;
+	int rc;
+
+	*ex = (struct exec){ .r = r };
+	answer_init(&ex->answer, r, &r->out);
+	request_move(r, REQUEST_RUNNING);
+	r->started_us = clock_now_us();
+	if (request_get_stop(r)) {
+		request_fail_stopped(r, "before it began");
+		return -r->failure.code;
+	}
+	rc = open_conn(rd, r);
+	if (rc == 0)
+		rc = begin(rd, r);
+	if (rc < 0)
+		return rc;
+	dbconn_watch(rd->conn, &r->stop, 0);
+	ex->conn = rd->conn;
+	if (r->type == TYPE_TX_END)
+		return control_run(ex, r);
+	if (r->type == TYPE_BATCH)
+		return leave_for_writer(r);
+	rc = exec_prepare(ex, rd->conn, r, &r->out);
+	return rc < 0 ? rc : run_statement(rd, r);
+}
+
+/* The transaction of a request that came too late. */
+static bool
+refuse_expired(struct reader *rd, struct request *r)
+{
+	int code = r->tx ? atomic_load(&r->tx->expired) : 0;
+
+	if (!code)
+		return false;
+	unbind(rd);
+	request_move(r, REQUEST_RUNNING);
+	failure_set(&r->failure, code, "%s", r->tx->expired_text);
+	r->tx_state = TX_STATE_EXPIRED;
+	answer_error(r, &r->out);
+	mailbox_post(r, true);
+	return true;
+}
+
+/* Under the lock: does the transaction end now, one way or the other?  While
+ * the writer takes it over it is not this thread's to look at. */
+static bool
+is_over(struct reader *rd)
+{
+	const struct conf_db *conf = rd->pool->db_conf;
+	struct tx *tx = rd->tx;
+	int64_t now = clock_now_us();
+
+	if (!tx)
+		return false;
+	if (rd->drop)
+		return true;
+	if (tx->held_us == 0)
+		return false;
+	if (now - tx->held_us > conf->tx_max_age_us)
+		control_expire(tx, "open", now - tx->held_us, "tx_max_age");
+	else if (rd->pool->line_n > 0 &&
+	    now - tx->last_us > conf->tx_idle_timeout_us)
+		control_expire(tx, "idle while others waited",
+		    now - tx->last_us, "tx_idle_timeout");
+	else
+		return false;
+	return true;
+}
+
+/* A transaction that the writer took over, or that is too old. */
+static void
+look_after_tx(struct reader *rd)
+{
+	bool over;
+
+	pthread_mutex_lock(&rd->pool->lock);
+	over = !rd->inbox.head && is_over(rd);
+	pthread_mutex_unlock(&rd->pool->lock);
+	if (!over)
+		return;
+	roll_back(rd);
+	unbind(rd);
+}
+
+/* The next request for this reader, or NULL: then it is free, or keeps its
+ * transaction. */
+static struct request *
+next_request(struct reader *rd)
+{
+	struct readers *rs = rd->pool;
+	struct request *r;
+
+	pthread_mutex_lock(&rs->lock);
+	r = line_pop(&rd->inbox);
+	if (!r && !rd->tx) {
+		r = line_pop(&rs->line);
+		if (r) {
+			rs->line_n--;
+			assign(rd, r);
+			r = line_pop(&rd->inbox);
+		} else if (!rd->idle) {
+			rd->next_free = rs->free;
+			rs->free = rd;
+			rd->idle = true;
+		}
+	}
+	pthread_mutex_unlock(&rs->lock);
+	return r;
+}
+
+static void
+reader_run(struct squeue *q)
+{
+	struct reader *rd = (struct reader *)q;
+	struct request *r = rd->current;
+	int rc;
+
+	if (r) {
+		rc = exec_run(&rd->exec);
+		if (rc == EXEC_BLOCKED)
+			return;
+		finish(rd, r);
+	} else {
+		look_after_tx(rd);
+	}
+	while ((r = next_request(rd))) {
+		if (refuse_expired(rd, r))
+			continue;
+		rc = start(rd, r);
+		if (rc == EXEC_BLOCKED) {
+			rd->current = r;
+			return;
+		}
+		finish(rd, r);
+	}
+}

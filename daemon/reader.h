@@ -1,0 +1,49 @@
+/* reader.h - heavy readers: long reads, large results, read transactions.
+ *
+ * A pool per database: a bounded number of connections, opened as they are
+ * needed, each a serial queue that the readers' crew runs; and a line of
+ * requests that wait for one.  A read that streams stops when it is far enough
+ * ahead of its client and gives its thread back; credit, a stop or the end of
+ * its transaction kicks it on.
+ *
+ *   submit ──▶ free reader? ──yes──▶ inbox ──▶ run ──▶ answer ──▶ next in line,
+ *                  │ no                ▲        │                  or free
+ *                  ▼                   │        ▼
+ *                line ─────────────────┘     blocked (no thread)
+ *
+ * Threads: the functions here may be called by any thread.
+ */
+#ifndef DAEMON_READER_H
+#define DAEMON_READER_H
+
+#include "daemon/control.h"
+#include "daemon/crew.h"
+
+struct readers;
+
+/* Make a pool; no connection is opened yet.  seq: the commit sequence number of
+ * the database, which its writer counts up.  Errors: -ERR_NO_MEMORY. */
+int readers_new(const struct conf *conf, const struct conf_db *db,
+    struct crew *crew, const _Atomic uint64_t *seq,
+    struct readers **ret_readers);
+
+/* Close its connections and free it.  Its crew has stopped.  NULL is fine. */
+void readers_free(struct readers *rs);
+
+/* Give a request to a reader, or to the line.  A request of a transaction goes
+ * to the reader that holds it.  The request is the pool's on 0.
+ * Errors: -ERR_QUEUE_FULL, with r->failure set. */
+int readers_submit(struct readers *rs, struct request *r);
+
+/* Answer the requests in the line that were asked to stop. */
+void readers_reap(struct readers *rs);
+
+/* Let the writer have a transaction: its snapshot is rolled back soon and its
+ * reader is free again.  Errors: -ERR_TX_EXPIRED, with f filled in: its reader
+ * has ended it. */
+int readers_release(struct readers *rs, struct tx *tx, struct failure *f);
+
+/* Let readers that hold a transaction look at its limits; ten times a second. */
+void readers_tick(struct readers *rs);
+
+#endif

@@ -1,0 +1,242 @@
+/* request.c - the travelling object. */
+#include "daemon/request.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/clock.h"
+#include "proto/error.h"
+
+#define EDGE(to) (1u << REQUEST_##to)
+
+/* Where each state may go; the picture in request.h. */
+static const unsigned edges[REQUEST_STATES_N] = {
+	[REQUEST_NEW] = EDGE(PARKED) | EDGE(QUEUED) | EDGE(ANSWERED),
+	[REQUEST_PARKED] = EDGE(NEW) | EDGE(QUEUED) | EDGE(ANSWERED),
+	[REQUEST_QUEUED] = EDGE(RUNNING) | EDGE(ANSWERED),
+	[REQUEST_RUNNING] = EDGE(ANSWERED) | EDGE(NEW),
+	[REQUEST_ANSWERED] = 0,
+};
+
+struct request *
+request_new(void)
+{
+	struct request *r = calloc(1, sizeof(*r));
+
+	if (r)
+		failure_init(&r->failure);
+	return r;
+}
+
+void
+request_free_piece(struct request *r, struct piece *p)
+{
+	buf_fini(&p->bytes);
+	if (p != &r->last)
+		free(p);
+}
+
+static void
+free_pieces(struct request *r, struct piece *p)
+{
+	while (p) {
+		struct piece *next = p->next;
+
+		request_free_piece(r, p);
+		p = next;
+	}
+}
+
+void
+request_free(struct request *r)
+{
+	if (!r)
+		return;
+	free_pieces(r, r->unsent);
+	free_pieces(r, r->inbox);
+	buf_fini(&r->out);
+	failure_fini(&r->failure);
+	tx_unref(r->tx);
+	vars_unref(r->vars);
+	free(r->steps);
+	free(r->bytes);
+	free(r->frame);
+	free(r);
+}
+
+void
+request_move(struct request *r, enum request_state to)
+{
+	assert(edges[r->state] & (1u << to));
+	r->state = to;
+}
+
+static void
+copy_span(struct span *s, uint8_t **to)
+{
+	if (s->n > 0)
+		memcpy(*to, s->p, s->n);
+	s->p = *to;
+	*to += s->n;
+}
+
+static size_t
+count_bytes(const struct request *r)
+{
+	size_t n = r->sql.n + (r->frame ? 0 : r->params.n);
+
+	for (size_t i = 0; i < r->steps_n; i++) {
+		const struct step *s = &r->steps[i];
+
+		n += s->sql.n + (r->frame ? 0 : s->params.n + s->cond.n);
+	}
+	return n;
+}
+
+int
+request_own(struct request *r)
+{
+	uint8_t *to;
+
+	if (r->owned)
+		return 0;
+	to = malloc(count_bytes(r) + 1);
+	if (!to)
+		return -ERR_NO_MEMORY;
+	r->bytes = to;
+	r->owned = true;
+	copy_span(&r->sql, &to);
+	if (!r->frame)
+		copy_span(&r->params, &to);
+	for (size_t i = 0; i < r->steps_n; i++) {
+		copy_span(&r->steps[i].sql, &to);
+		if (r->frame)
+			continue;
+		copy_span(&r->steps[i].params, &to);
+		copy_span(&r->steps[i].cond, &to);
+	}
+	return 0;
+}
+
+void
+request_reset_result(struct request *r)
+{
+	failure_fini(&r->failure);
+	buf_reset(&r->out);
+	r->changes = r->rowid = 0;
+	r->seq = 0;
+}
+
+void
+request_stop(struct request *r, int code)
+{
+	int none = 0;
+
+	atomic_compare_exchange_strong(&r->stop, &none, code);
+}
+
+int
+request_get_stop(const struct request *r)
+{
+	return atomic_load_explicit(&r->stop, memory_order_relaxed);
+}
+
+void
+request_fail_stopped(struct request *r, const char *where)
+{
+	int code = request_get_stop(r);
+	double waited_ms = (double)(clock_now_us() - r->arrived_us) / 1000;
+
+	if (code == ERR_DEADLINE)
+		failure_set(&r->failure, code,
+		    "request timed out %s after %.0f ms; raise its timeout "
+		    "or find what it waited for",
+		    where, waited_ms);
+	else if (code == ERR_STALLED)
+		failure_set(&r->failure, code,
+		    "the client left the result unread for too long; read "
+		    "faster or ask for fewer rows (stall_timeout)");
+	else
+		failure_set(
+		    &r->failure, code, "%s %s", error_get_text(code), where);
+}
+
+void
+line_push(struct line *line, struct request *r)
+{
+	r->next = NULL;
+	if (line->tail)
+		line->tail->next = r;
+	else
+		line->head = r;
+	line->tail = r;
+}
+
+struct request *
+line_pop(struct line *line)
+{
+	struct request *r = line->head;
+
+	if (!r)
+		return NULL;
+	line->head = r->next;
+	if (!line->head)
+		line->tail = NULL;
+	r->next = NULL;
+	return r;
+}
+
+void
+line_remove(struct line *line, struct request *r)
+{
+	struct line kept = { 0 };
+	struct request *each;
+
+	while ((each = line_pop(line)))
+		if (each != r)
+			line_push(&kept, each);
+	*line = kept;
+}
+
+struct line
+line_take_stopped(struct line *line)
+{
+	struct line stopped = { 0 }, kept = { 0 };
+	struct request *r;
+
+	while ((r = line_pop(line)))
+		line_push(request_get_stop(r) ? &stopped : &kept, r);
+	*line = kept;
+	return stopped;
+}
+
+void
+failure_init(struct failure *f)
+{
+	*f = (struct failure){ .offset = -1, .step = -1 };
+}
+
+void
+failure_fini(struct failure *f)
+{
+	free(f->text);
+	failure_init(f);
+}
+
+int
+failure_set(struct failure *f, int code, const char *fmt, ...)
+{
+	va_list args;
+
+	failure_fini(f);
+	f->code = code;
+	f->outcome = error_get_outcome(code);
+	va_start(args, fmt);
+	if (vasprintf(&f->text, fmt, args) < 0)
+		f->text = NULL;
+	va_end(args);
+	return -code;
+}

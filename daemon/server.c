@@ -1,0 +1,422 @@
+/* server.c - accept, signals, drain. */
+#include "daemon/server.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "daemon/answer.h"
+#include "daemon/clock.h"
+#include "daemon/db.h"
+#include "daemon/log.h"
+#include "daemon/stats.h"
+#include "daemon/worker.h"
+#include "proto/error.h"
+#include "proto/sockpath.h"
+
+#define BACKLOG 1024
+#define TICK_US 100000
+/* How many connections one readiness of the listening socket accepts. */
+#define ACCEPT_MAX 64
+
+struct server {
+	const struct conf *conf;
+	struct dbs *dbs;
+	struct event_base *base;
+	struct event *acceptor, *tick, *on_term, *on_int;
+	int fd;
+	char path[CONF_SOCKET_MAX + 1];
+	struct worker **workers;
+	unsigned workers_n;
+	unsigned next;       /* whose turn it is to get a client */
+	int64_t stopping_us; /* when the first signal came; 0: it did not */
+	bool closing;        /* the grace time is over */
+	bool accept_paused;
+};
+
+/* --- The path ---------------------------------------------------------------- */
+
+/* A directory of the user's own under /tmp: nobody else may have made it. */
+static int
+make_tmp_dir(const char *path, char err[SERVER_ERR_MAX])
+{
+	char dir[CONF_SOCKET_MAX + 1];
+	struct stat st;
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (!slash || strncmp(dir, "/tmp/", 5) != 0)
+		return 0;
+	*slash = '\0';
+	if (mkdir(dir, 0700) == 0)
+		return 0;
+	if (errno != EEXIST || lstat(dir, &st) < 0) {
+		snprintf(err, SERVER_ERR_MAX,
+		    "cannot make %s: %s; choose "
+		    "another socket with -s PATH",
+		    dir, strerror(errno));
+		return -1;
+	}
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
+	    (st.st_mode & 077) != 0) {
+		snprintf(err, SERVER_ERR_MAX,
+		    "%s is not a directory of yours "
+		    "with mode 0700; remove it, or choose another socket "
+		    "with -s PATH",
+		    dir);
+		return -1;
+	}
+	return 0;
+}
+
+int
+server_choose_path(
+    const char *path, char out[CONF_SOCKET_MAX + 1], char err[SERVER_ERR_MAX])
+{
+	if (path && path[0]) {
+		if (strlen(path) > CONF_SOCKET_MAX) {
+			snprintf(err, SERVER_ERR_MAX,
+			    "the socket's path is "
+			    "longer than %d bytes: %s",
+			    CONF_SOCKET_MAX, path);
+			return -1;
+		}
+		snprintf(out, CONF_SOCKET_MAX + 1, "%s", path);
+		return 0;
+	}
+	if (sockpath_make_default(getenv("XDG_RUNTIME_DIR"), geteuid(), out,
+		CONF_SOCKET_MAX + 1) < 0) {
+		snprintf(err, SERVER_ERR_MAX,
+		    "$XDG_RUNTIME_DIR is too long "
+		    "for a socket's path; choose one with -s PATH");
+		return -1;
+	}
+	return make_tmp_dir(out, err);
+}
+
+/* --- Listening ----------------------------------------------------------------- */
+
+static struct sockaddr_un
+make_address(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+	return sa;
+}
+
+/* Is somebody listening there?  Else a socket file that is left is removed. */
+static int
+clear_path(const char *path, char err[SERVER_ERR_MAX])
+{
+	struct sockaddr_un sa = make_address(path);
+	struct stat st;
+	int fd, rc;
+
+	if (lstat(path, &st) < 0)
+		return 0;
+	if (!S_ISSOCK(st.st_mode)) {
+		snprintf(err, SERVER_ERR_MAX,
+		    "%s exists and is not a socket; "
+		    "remove it, or choose another socket with -s PATH",
+		    path);
+		return -1;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0) {
+		snprintf(err, SERVER_ERR_MAX, "socket: %s", strerror(errno));
+		return -1;
+	}
+	rc = connect(fd, (struct sockaddr *)&sa, sizeof(sa));
+	if (rc == 0 || errno != ECONNREFUSED) {
+		snprintf(err, SERVER_ERR_MAX,
+		    "a daemon listens on %s already%s"
+		    "; stop it, or choose another socket with -s PATH",
+		    path, rc == 0 ? "" : ", or it cannot be asked");
+		close(fd);
+		return -1;
+	}
+	close(fd);
+	log_info("removing the socket %s, which a daemon left behind", path);
+	unlink(path);
+	return 0;
+}
+
+static int
+listen_on(struct server *s, char err[SERVER_ERR_MAX])
+{
+	struct sockaddr_un sa = make_address(s->path);
+	mode_t old;
+	int rc;
+
+	if (clear_path(s->path, err) < 0)
+		return -1;
+	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	old = umask(0777 & ~s->conf->socket_mode);
+	rc = s->fd < 0 ? -1 : bind(s->fd, (struct sockaddr *)&sa, sizeof(sa));
+	umask(old);
+	if (rc < 0 || listen(s->fd, BACKLOG) < 0) {
+		snprintf(err, SERVER_ERR_MAX,
+		    "cannot listen on %s: %s; make "
+		    "its directory, or choose another socket with -s PATH",
+		    s->path, strerror(errno));
+		if (rc == 0)
+			unlink(s->path);
+		s->path[0] = '\0';
+		return -1;
+	}
+	return 0;
+}
+
+/* --- Accepting ------------------------------------------------------------------- */
+
+static unsigned
+count_clients(const struct server *s)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->workers_n; i++)
+		n += worker_get_clients_n(s->workers[i]);
+	return n;
+}
+
+/* One frame, if the socket takes it; then the end. */
+static void
+refuse_client(const struct server *s, int fd)
+{
+	char text[128];
+	struct buf b;
+
+	buf_init(&b);
+	snprintf(text, sizeof(text),
+	    "%u clients are connected already, the "
+	    "limit (max_clients); try again later",
+	    s->conf->max_clients);
+	answer_fault(&b, ERR_TOO_MANY_CLIENTS, text);
+	if (send(fd, b.p, b.n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		log_debug("a refused client did not wait for the reason");
+	close(fd);
+	buf_fini(&b);
+	stats_add(STAT_clients_refused, 1);
+}
+
+static void
+give_client(struct server *s, int fd)
+{
+	struct ucred cred = { 0 };
+	socklen_t n = sizeof(cred);
+
+	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n);
+	if (count_clients(s) >= s->conf->max_clients) {
+		refuse_client(s, fd);
+		return;
+	}
+	stats_add(STAT_clients_accepted, 1);
+	worker_give(s->workers[s->next], fd, cred.pid, cred.uid);
+	s->next = (s->next + 1) % s->workers_n;
+}
+
+static void
+on_accept(int fd, short what, void *arg)
+{
+	struct server *s = arg;
+
+	(void)what;
+	for (int i = 0; i < ACCEPT_MAX; i++) {
+		int got = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (got >= 0) {
+			give_client(s, got);
+		} else if (errno == EMFILE || errno == ENFILE) {
+			/* try again with the next tick, not in a circle */
+			log_error("no file descriptor for another client; "
+				  "raise LimitNOFILE or lower max_clients");
+			event_del(s->acceptor);
+			s->accept_paused = true;
+			return;
+		} else if (errno != EINTR && errno != ECONNABORTED) {
+			return;
+		}
+	}
+}
+
+/* --- Ends ------------------------------------------------------------------------ */
+
+static void
+on_signal(int signo, short what, void *arg)
+{
+	struct server *s = arg;
+
+	(void)what;
+	if (s->stopping_us) {
+		log_info("second signal %d: stopping now", signo);
+		s->stopping_us = 1;
+		return;
+	}
+	log_info("signal %d: stopping; what is under way has %.0f s", signo,
+	    (double)s->conf->shutdown_grace_us / 1e6);
+	s->stopping_us = clock_now_us();
+	event_del(s->acceptor);
+	for (unsigned i = 0; i < s->workers_n; i++)
+		worker_drain(s->workers[i]);
+}
+
+static bool
+are_workers_done(const struct server *s)
+{
+	for (unsigned i = 0; i < s->workers_n; i++)
+		if (!worker_is_done(s->workers[i]))
+			return false;
+	return true;
+}
+
+static void
+look_at_stop(struct server *s)
+{
+	int64_t waited = clock_now_us() - s->stopping_us;
+
+	if (!s->closing && waited > s->conf->shutdown_grace_us) {
+		s->closing = true;
+		for (unsigned i = 0; i < s->workers_n; i++)
+			worker_close_clients(s->workers[i]);
+	}
+	if (are_workers_done(s))
+		event_base_loopbreak(s->base);
+}
+
+static void
+on_tick(int fd, short what, void *arg)
+{
+	struct server *s = arg;
+
+	(void)fd;
+	(void)what;
+	dbs_tick(s->dbs);
+	if (s->accept_paused && !s->stopping_us) {
+		s->accept_paused = false;
+		event_add(s->acceptor, NULL);
+	}
+	if (s->stopping_us)
+		look_at_stop(s);
+}
+
+/* --- Life ------------------------------------------------------------------------ */
+
+static int
+add_events(struct server *s)
+{
+	static const struct timeval tick = { 0, TICK_US };
+
+	s->base = event_base_new();
+	if (!s->base)
+		return -1;
+	s->acceptor = event_new(
+	    s->base, s->fd, EV_READ | EV_PERSIST, on_accept, s);
+	s->tick = event_new(s->base, -1, EV_PERSIST, on_tick, s);
+	s->on_term = evsignal_new(s->base, SIGTERM, on_signal, s);
+	s->on_int = evsignal_new(s->base, SIGINT, on_signal, s);
+	if (!s->acceptor || !s->tick || !s->on_term || !s->on_int)
+		return -1;
+	return event_add(s->acceptor, NULL) || event_add(s->tick, &tick) ||
+		event_add(s->on_term, NULL) || event_add(s->on_int, NULL)
+	    ? -1
+	    : 0;
+}
+
+int
+server_open(const struct conf *conf, const char *path,
+    struct server **ret_server, char err[SERVER_ERR_MAX])
+{
+	struct server *s = calloc(1, sizeof(*s));
+
+	if (!s) {
+		snprintf(err, SERVER_ERR_MAX, "out of memory");
+		return -1;
+	}
+	s->conf = conf;
+	s->fd = -1;
+	snprintf(s->path, sizeof(s->path), "%s", path);
+	signal(SIGPIPE, SIG_IGN);
+	if (listen_on(s, err) < 0) {
+		server_close(s);
+		return -1;
+	}
+	if (add_events(s) < 0) {
+		snprintf(err, SERVER_ERR_MAX, "cannot set up the event loop");
+		server_close(s);
+		return -1;
+	}
+	*ret_server = s;
+	return 0;
+}
+
+int
+server_start(struct server *s, struct dbs *dbs, char err[SERVER_ERR_MAX])
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned n = s->conf->workers ? s->conf->workers
+				      : (unsigned)(cpus > 1 ? cpus : 1);
+	struct failure f;
+	int rc = 0;
+
+	s->dbs = dbs;
+	failure_init(&f);
+	s->workers = calloc(n, sizeof(*s->workers));
+	if (!s->workers)
+		rc = failure_set(&f, ERR_NO_MEMORY, "out of memory");
+	while (rc == 0 && s->workers_n < n) {
+		rc = worker_start(s->conf, dbs, &s->workers[s->workers_n], &f);
+		if (rc == 0)
+			s->workers_n++;
+	}
+	if (rc < 0)
+		snprintf(err, SERVER_ERR_MAX, "cannot start the workers: %s",
+		    f.text ? f.text : "out of memory");
+	failure_fini(&f);
+	return rc < 0 ? -1 : 0;
+}
+
+void
+server_run(struct server *s)
+{
+	event_base_dispatch(s->base);
+}
+
+static void
+free_event(struct event *ev)
+{
+	if (ev)
+		event_free(ev);
+}
+
+void
+server_close(struct server *s)
+{
+	if (!s)
+		return;
+	for (unsigned i = 0; i < s->workers_n; i++) {
+		worker_drain(s->workers[i]);
+		worker_close_clients(s->workers[i]);
+		worker_join(s->workers[i]);
+	}
+	free(s->workers);
+	free_event(s->acceptor);
+	free_event(s->tick);
+	free_event(s->on_term);
+	free_event(s->on_int);
+	if (s->base)
+		event_base_free(s->base);
+	if (s->fd >= 0)
+		close(s->fd);
+	if (s->path[0] && s->fd >= 0)
+		unlink(s->path);
+	free(s);
+}

@@ -1,0 +1,37 @@
+/* server.h - the listening socket, the workers, signals, and the end.
+ *
+ * All of it is the main thread's.
+ */
+#ifndef DAEMON_SERVER_H
+#define DAEMON_SERVER_H
+
+#include "conf/conf.h"
+
+#define SERVER_ERR_MAX 512
+
+struct dbs;
+struct server;
+
+/* Decide where to listen: path if it is not empty, else the user's default
+ * place, whose directory under /tmp is made if it is needed.
+ * -1: err says what is wrong and what to do. */
+int server_choose_path(
+    const char *path, char out[CONF_SOCKET_MAX + 1], char err[SERVER_ERR_MAX]);
+
+/* Listen on path.  A socket file that nobody listens on is replaced; one with a
+ * daemon behind it is refused.  -1: err says why. */
+int server_open(const struct conf *conf, const char *path,
+    struct server **ret_server, char err[SERVER_ERR_MAX]);
+
+/* Start the workers.  -1: err says why. */
+int server_start(struct server *s, struct dbs *dbs, char err[SERVER_ERR_MAX]);
+
+/* Accept and serve until SIGTERM or SIGINT; then let what is under way end
+ * within the grace time.  A second signal ends it at once. */
+void server_run(struct server *s);
+
+/* Close everything that server_open and server_start made, and remove the
+ * socket file.  NULL is fine. */
+void server_close(struct server *s);
+
+#endif

@@ -1,0 +1,59 @@
+/* session.c - transactions as their worker sees them. */
+#include "daemon/session.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct session *
+session_begin(struct session **list, uint64_t stream, enum msg_tx_mode mode,
+    const struct owner *owner)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->tx = tx_new(mode, owner);
+	if (!s->tx) {
+		free(s);
+		return NULL;
+	}
+	s->stream = stream;
+	s->state = TX_STATE_OPEN;
+	s->next = *list;
+	*list = s;
+	return s;
+}
+
+struct session *
+session_find(struct session *list, uint64_t stream)
+{
+	while (list && list->stream != stream)
+		list = list->next;
+	return list;
+}
+
+struct request *
+session_take(struct session *s)
+{
+	return s->running ? NULL : line_pop(&s->line);
+}
+
+void
+session_refresh(struct session *s)
+{
+	if (atomic_load(&s->tx->expired))
+		s->state = TX_STATE_EXPIRED;
+}
+
+void
+session_end(struct session **list, struct session *s)
+{
+	struct session **at = list;
+
+	assert(!s->line.head && !s->running);
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	tx_unref(s->tx);
+	free(s);
+}

@@ -1,0 +1,50 @@
+/* session.h - the transaction of one stream of one client, as its worker sees
+ * it.
+ *
+ * A session exists while a transaction is open on its stream.  Its requests run
+ * one at a time, in the order they came; those behind the running one wait in
+ * its line.
+ *
+ *    BEGIN     first statement        COMMIT, ROLLBACK, lost
+ *   ──────▶ OPEN ──┬─▶ READ ──┬───────────────────────────────▶ (freed)
+ *                  │    │ write                    ▲
+ *                  └────┴─▶ WRITE ─────────────────┤
+ *                  │ limit                         │ ROLLBACK, COMMIT
+ *                  └──────▶ EXPIRED ───────────────┘
+ *
+ * Thread: the worker.
+ */
+#ifndef DAEMON_SESSION_H
+#define DAEMON_SESSION_H
+
+#include "daemon/request.h"
+
+struct session {
+	struct session *next; /* the client's others */
+	uint64_t stream;
+	enum msg_tx_state state;
+	struct tx *tx; /* referenced */
+	struct db *db; /* of its first statement; NULL before */
+	struct line line;
+	struct request *running; /* NULL: none is under way */
+};
+
+/* Begin a transaction on a stream, and add it to a client's list.
+ * NULL: out of memory. */
+struct session *session_begin(struct session **list, uint64_t stream,
+    enum msg_tx_mode mode, const struct owner *owner);
+
+/* Find a stream's session, or NULL: autocommit. */
+struct session *session_find(struct session *list, uint64_t stream);
+
+/* Take the next request from its line: NULL when it is empty, or while one is
+ * running. */
+struct request *session_take(struct session *s);
+
+/* Look whether the daemon has ended the transaction in the meantime. */
+void session_refresh(struct session *s);
+
+/* Take it off the list and free it; its line is empty. */
+void session_end(struct session **list, struct session *s);
+
+#endif

@@ -1,0 +1,529 @@
+/* stmt.c - a connection's statements: the cache, binding, stepping, rows.
+ *
+ * The cache is a hash table by SQL text.  When it is full the statement that
+ * was used longest ago goes; it is found by looking at all of them, which costs
+ * less than the prepare that follows it.
+ *
+ * Thread: whoever owns the connection at the moment. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/dbconn_impl.h"
+#include "daemon/stats.h"
+#include "proto/error.h"
+#include "proto/value.h"
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+/* After a statement proved too long for a worker, so many of its next runs go
+ * to a heavy reader at once; then it gets another chance. */
+#define HEAVY_RUNS 64
+
+struct stmt {
+	sqlite3_stmt *s;
+	enum msg_kind kind;
+	enum stmt_tx tx;
+	char *savepoint; /* owned; NULL unless the statement names one */
+	unsigned heavy_runs;
+	uint64_t used;
+	UT_hash_handle hh;
+	size_t sql_n;
+	char sql[];
+};
+
+static void
+free_stmt(struct dbconn *c, struct stmt *st)
+{
+	if (st->hh.tbl) {
+		HASH_DEL(c->cache, st);
+		c->cache_n--;
+	}
+	sqlite3_finalize(st->s);
+	free(st->savepoint);
+	free(st);
+}
+
+void
+stmt_drop_all(struct dbconn *c)
+{
+	struct stmt *st, *tmp;
+
+	HASH_ITER(hh, c->cache, st, tmp)
+		free_stmt(c, st);
+}
+
+static void
+drop_oldest(struct dbconn *c)
+{
+	struct stmt *oldest = c->cache;
+
+	for (struct stmt *st = c->cache; st; st = st->hh.next)
+		if (st->used < oldest->used)
+			oldest = st;
+	free_stmt(c, oldest);
+}
+
+/* What follows the statement may be white space, comments and semicolons. */
+static int
+check_tail(
+    struct dbconn *c, struct span sql, const char *tail, struct failure *f)
+{
+	const char *end = (const char *)sql.p + sql.n;
+
+	while (tail < end) {
+		sqlite3_stmt *next = NULL;
+		const char *from = tail;
+		int rc;
+
+		while (from < end && strchr(" \t\r\n\f;", *from))
+			from++;
+		if (from == end)
+			return 0;
+		rc = sqlite3_prepare_v2(
+		    c->db, from, (int)(end - from), &next, &tail);
+		sqlite3_finalize(next);
+		if (rc != SQLITE_OK || next) {
+			failure_set(f, ERR_MULTIPLE_STATEMENTS,
+			    "more than one statement in one request; send the "
+			    "second one by itself, or both in a BATCH");
+			f->offset = from - (const char *)sql.p;
+			return -ERR_MULTIPLE_STATEMENTS;
+		}
+		if (tail == from)
+			break;
+	}
+	return 0;
+}
+
+static enum stmt_tx
+get_tx(const struct dbconn *c, sqlite3_stmt *s)
+{
+	switch (c->guard.tx_op) {
+	case GUARD_TX_NONE:
+	case GUARD_TX_BEGIN:
+		/* stmt_readonly is false for IMMEDIATE and EXCLUSIVE */
+		return sqlite3_stmt_readonly(s) ? STMT_TX_BEGIN
+						: STMT_TX_BEGIN_IMMEDIATE;
+	case GUARD_TX_COMMIT:
+		return STMT_TX_COMMIT;
+	case GUARD_TX_ROLLBACK:
+		return STMT_TX_ROLLBACK;
+	case GUARD_TX_SAVEPOINT:
+		return STMT_TX_SAVEPOINT;
+	case GUARD_TX_RELEASE:
+		return STMT_TX_RELEASE;
+	case GUARD_TX_ROLLBACK_TO:
+		return STMT_TX_ROLLBACK_TO;
+	}
+	return STMT_TX_BEGIN;
+}
+
+static int
+prepare(
+    struct dbconn *c, struct span sql, sqlite3_stmt **ret_s, struct failure *f)
+{
+	const char *tail;
+	int rc;
+
+	if (memchr(sql.p, 0, sql.n))
+		return failure_set(f, ERR_FIELD_RANGE,
+		    "the SQL text holds a NUL byte; bind text that needs one "
+		    "as a parameter");
+	guard_reset(&c->guard);
+	rc = sqlite3_prepare_v3(c->db, (const char *)sql.p, (int)sql.n,
+	    SQLITE_PREPARE_PERSISTENT, ret_s, &tail);
+	stats_add(STAT_statements_prepared, 1);
+	if (rc != SQLITE_OK && c->guard.reason[0])
+		return failure_set(f, ERR_NOT_ALLOWED, "%s", c->guard.reason);
+	if (rc != SQLITE_OK)
+		return dbconn_fail(c, rc, f);
+	rc = 0;
+	if (tail < (const char *)sql.p + sql.n) {
+		struct guard seen = c->guard;
+
+		rc = check_tail(c, sql, tail, f);
+		c->guard = seen;
+	}
+	if (rc < 0) {
+		sqlite3_finalize(*ret_s);
+		*ret_s = NULL;
+	}
+	return rc;
+}
+
+static struct stmt *
+new_stmt(struct dbconn *c, struct span sql, sqlite3_stmt *s)
+{
+	struct stmt *st = calloc(1, sizeof(*st) + sql.n + 1);
+
+	if (!st)
+		return NULL;
+	st->s = s;
+	st->kind = guard_get_kind(&c->guard, s);
+	st->tx = get_tx(c, s);
+	st->sql_n = sql.n;
+	memcpy(st->sql, sql.p, sql.n);
+	if (c->guard.tx_name[0]) {
+		st->savepoint = strdup(c->guard.tx_name);
+		if (!st->savepoint) {
+			free(st);
+			return NULL;
+		}
+	}
+	HASH_ADD(hh, c->cache, sql, sql.n, st);
+	if (!st->hh.tbl) {
+		free(st->savepoint);
+		free(st);
+		return NULL;
+	}
+	c->cache_n++;
+	return st;
+}
+
+int
+stmt_prepare(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
+    struct failure *f)
+{
+	struct stmt *st = NULL;
+	sqlite3_stmt *s = NULL;
+	int rc;
+
+	HASH_FIND(hh, c->cache, sql.p, sql.n, st);
+	if (st) {
+		st->used = ++c->uses;
+		*ret_stmt = st;
+		return 0;
+	}
+	rc = prepare(c, sql, &s, f);
+	if (rc < 0)
+		return rc;
+	*ret_stmt = NULL;
+	if (!s)
+		return 0;
+	if (c->cache_n >= c->conf->statement_cache)
+		drop_oldest(c);
+	st = new_stmt(c, sql, s);
+	if (!st) {
+		sqlite3_finalize(s);
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	}
+	st->used = ++c->uses;
+	*ret_stmt = st;
+	return 0;
+}
+
+enum msg_kind
+stmt_get_kind(const struct stmt *st)
+{
+	return st ? st->kind : KIND_EMPTY;
+}
+
+enum stmt_tx
+stmt_get_tx(const struct stmt *st)
+{
+	return st->tx;
+}
+
+const char *
+stmt_get_savepoint(const struct stmt *st)
+{
+	return st->savepoint ? st->savepoint : "";
+}
+
+void
+stmt_mark_heavy(struct stmt *st)
+{
+	st->heavy_runs = HEAVY_RUNS;
+}
+
+bool
+stmt_take_heavy(struct stmt *st)
+{
+	if (st->heavy_runs == 0)
+		return false;
+	st->heavy_runs--;
+	return true;
+}
+
+unsigned
+stmt_get_columns_n(const struct stmt *st)
+{
+	return (unsigned)sqlite3_column_count(st->s);
+}
+
+unsigned
+stmt_get_params_n(const struct stmt *st)
+{
+	return (unsigned)sqlite3_bind_parameter_count(st->s);
+}
+
+static int
+bind_text(sqlite3_stmt *s, int i, struct span text, bool ext, struct failure *f)
+{
+	if (!ext && !value_is_utf8(text.p, text.n))
+		return failure_set(f, ERR_PARAM_TYPE,
+		    "parameter %d is a string that is not valid UTF-8; send "
+		    "such TEXT as ext type %d, or as binary",
+		    i, VALUE_EXT_TEXT);
+	return sqlite3_bind_text64(
+	    s, i, (const char *)text.p, text.n, SQLITE_STATIC, SQLITE_UTF8);
+}
+
+/* Bind one value; returns an SQLite code, or a negative one of ours. */
+static int
+bind_value(sqlite3_stmt *s, int i, struct span *cur, struct failure *f)
+{
+	struct value v;
+
+	value_read(cur, &v);
+	switch (v.kind) {
+	case VALUE_NULL:
+		return sqlite3_bind_null(s, i);
+	case VALUE_BOOL:
+	case VALUE_INT:
+		return sqlite3_bind_int64(s, i, v.i);
+	case VALUE_REAL:
+		return sqlite3_bind_double(s, i, v.f);
+	case VALUE_TEXT:
+		return bind_text(s, i, v.s, v.ext, f);
+	case VALUE_BLOB:
+		return sqlite3_bind_blob64(s, i, v.s.p, v.s.n, SQLITE_STATIC);
+	case VALUE_BIG_UINT:
+		return failure_set(f, ERR_PARAM_TYPE,
+		    "parameter %d is over 2^63-1, SQLite's largest integer; "
+		    "send it as text or as a float",
+		    i);
+	case VALUE_ARRAY:
+	case VALUE_MAP:
+	case VALUE_EXT:
+		break;
+	}
+	return failure_set(f, ERR_PARAM_TYPE,
+	    "parameter %d is no SQL value; send nil, an integer, a float, a "
+	    "string or binary (JSON goes as a string)",
+	    i);
+}
+
+static int
+fail_count(struct failure *f, int want, uint32_t got)
+{
+	return failure_set(f, ERR_PARAM_COUNT,
+	    "the statement has %d parameter%s, %u %s given", want,
+	    want == 1 ? "" : "s", got, got == 1 ? "was" : "were");
+}
+
+static int
+finish_bind(struct dbconn *c, int rc, struct failure *f)
+{
+	if (rc > 0)
+		return dbconn_fail(c, rc, f);
+	return rc;
+}
+
+static int
+bind_array(struct dbconn *c, sqlite3_stmt *s, struct span cur, uint32_t n,
+    struct failure *f)
+{
+	int want = sqlite3_bind_parameter_count(s);
+
+	if (n != (uint32_t)want)
+		return fail_count(f, want, n);
+	for (int i = 1; i <= want; i++) {
+		int rc = bind_value(s, i, &cur, f);
+
+		if (rc != 0)
+			return finish_bind(c, rc, f);
+	}
+	return 0;
+}
+
+/* Find the parameter by its name as given, else with each prefix. */
+static int
+find_param(sqlite3_stmt *s, struct span name)
+{
+	static const char prefixes[] = ":@$";
+	char full[256];
+	int i;
+
+	if (name.n == 0 || name.n + 2 > sizeof(full))
+		return 0;
+	memcpy(full + 1, name.p, name.n);
+	full[name.n + 1] = '\0';
+	i = sqlite3_bind_parameter_index(s, full + 1);
+	for (const char *p = prefixes; i == 0 && *p; p++) {
+		full[0] = *p;
+		i = sqlite3_bind_parameter_index(s, full);
+	}
+	return i;
+}
+
+static int
+bind_pairs(struct dbconn *c, sqlite3_stmt *s, struct span cur, uint8_t *seen,
+    struct failure *f)
+{
+	struct value head, name;
+
+	value_read(&cur, &head);
+	for (uint32_t k = 0; k < head.count; k++) {
+		int i, rc;
+
+		value_read(&cur, &name);
+		if (name.kind != VALUE_TEXT)
+			return failure_set(f, ERR_PARAM_NAME,
+			    "a parameter's name must be a string");
+		i = find_param(s, name.s);
+		if (i == 0 || seen[i]++)
+			return failure_set(f, ERR_PARAM_NAME,
+			    "%s parameter named \"%.*s\"",
+			    i ? "given twice:" : "the statement has no",
+			    (int)name.s.n, (const char *)name.s.p);
+		rc = bind_value(s, i, &cur, f);
+		if (rc != 0)
+			return finish_bind(c, rc, f);
+	}
+	return 0;
+}
+
+static int
+bind_map(struct dbconn *c, sqlite3_stmt *s, struct span map, uint32_t n,
+    struct failure *f)
+{
+	int want = sqlite3_bind_parameter_count(s);
+	uint8_t *seen = calloc((size_t)want + 1, 1);
+	int rc;
+
+	if (!seen)
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	rc = bind_pairs(c, s, map, seen, f);
+	if (rc == 0 && n != (uint32_t)want)
+		rc = fail_count(f, want, n);
+	free(seen);
+	return rc;
+}
+
+int
+stmt_bind(
+    struct dbconn *c, struct stmt *st, struct span params, struct failure *f)
+{
+	struct span cur = params;
+	struct value head;
+	int want = sqlite3_bind_parameter_count(st->s);
+
+	if (params.n == 0)
+		return want == 0 ? 0 : fail_count(f, want, 0);
+	value_read(&cur, &head);
+	if (head.kind == VALUE_MAP)
+		return bind_map(c, st->s, params, head.count, f);
+	return bind_array(c, st->s, cur, head.count, f);
+}
+
+int
+stmt_step(struct dbconn *c, struct stmt *st, struct failure *f)
+{
+	int rc;
+
+	c->guard.maintenance = st->kind == KIND_MAINTENANCE;
+	c->guard.reason[0] = '\0';
+	rc = sqlite3_step(st->s);
+	c->guard.maintenance = false;
+	if (rc == SQLITE_ROW)
+		return 1;
+	if (rc == SQLITE_DONE)
+		return 0;
+	if (c->guard.reason[0])
+		return failure_set(f, ERR_NOT_ALLOWED, "%s", c->guard.reason);
+	return dbconn_fail(c, rc, f);
+}
+
+/* 0 with a NULL pointer where bytes were due means that SQLite had no memory:
+ * sqlite.org/c3ref/column_blob.html. */
+static int
+put_value(sqlite3_stmt *s, int i, struct buf *b)
+{
+	const void *p;
+
+	switch (sqlite3_column_type(s, i)) {
+	case SQLITE_INTEGER:
+		value_put_int(b, sqlite3_column_int64(s, i));
+		return 0;
+	case SQLITE_FLOAT:
+		value_put_real(b, sqlite3_column_double(s, i));
+		return 0;
+	case SQLITE_TEXT:
+		p = sqlite3_column_text(s, i);
+		if (!p)
+			return -ERR_NO_MEMORY;
+		value_put_text(b, p, (size_t)sqlite3_column_bytes(s, i));
+		return 0;
+	case SQLITE_BLOB:
+		p = sqlite3_column_blob(s, i);
+		if (!p && sqlite3_column_bytes(s, i) > 0)
+			return -ERR_NO_MEMORY;
+		value_put_blob(b, p, (size_t)sqlite3_column_bytes(s, i));
+		return 0;
+	default:
+		value_put_nil(b);
+		return 0;
+	}
+}
+
+int
+stmt_put_row(struct stmt *st, struct buf *b)
+{
+	int n = sqlite3_data_count(st->s);
+
+	value_put_array(b, (uint32_t)n);
+	for (int i = 0; i < n; i++)
+		if (put_value(st->s, i, b) < 0)
+			return -ERR_NO_MEMORY;
+	return buf_failed(b) ? -ERR_NO_MEMORY : 0;
+}
+
+static void
+put_name(struct buf *b, const char *name)
+{
+	if (name)
+		value_put_text(b, name, strlen(name));
+	else
+		value_put_nil(b);
+}
+
+void
+stmt_put_columns(const struct stmt *st, struct buf *b)
+{
+	int n = sqlite3_column_count(st->s);
+
+	value_put_array(b, (uint32_t)n);
+	for (int i = 0; i < n; i++)
+		put_name(b, sqlite3_column_name(st->s, i));
+}
+
+void
+stmt_put_decltypes(const struct stmt *st, struct buf *b)
+{
+	int n = sqlite3_column_count(st->s);
+
+	value_put_array(b, (uint32_t)n);
+	for (int i = 0; i < n; i++)
+		put_name(b, sqlite3_column_decltype(st->s, i));
+}
+
+void
+stmt_put_param_names(const struct stmt *st, struct buf *b)
+{
+	int n = sqlite3_bind_parameter_count(st->s);
+
+	value_put_array(b, (uint32_t)n);
+	for (int i = 1; i <= n; i++)
+		put_name(b, sqlite3_bind_parameter_name(st->s, i));
+}
+
+void
+stmt_reset(struct stmt *st)
+{
+	if (!st)
+		return;
+	sqlite3_reset(st->s);
+	sqlite3_clear_bindings(st->s);
+}

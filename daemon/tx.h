@@ -1,0 +1,91 @@
+/* tx.h - what the requests of one session share beyond the moment.
+ *
+ * A transaction is begun by a worker, and then held by the writer (a lease) or
+ * by a heavy reader (a snapshot), one request at a time.  Both structs are
+ * counted, since the session, its requests and the holder let go of them in any
+ * order.
+ */
+#ifndef DAEMON_TX_H
+#define DAEMON_TX_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "proto/msg.h"
+
+struct reader;
+
+#define TX_TEXT_BYTES 320
+#define TX_APP_BYTES  64
+#define TX_SQL_BYTES  128
+
+/* Who a transaction belongs to; constant. */
+struct owner {
+	pid_t pid;
+	char app[TX_APP_BYTES]; /* NUL-terminated; "" when it gave none */
+};
+
+/* A SAVEPOINT that is open. */
+struct savepoint {
+	struct savepoint *next; /* the one around it */
+	char name[];
+};
+
+struct tx {
+	_Atomic int refs;
+	enum msg_tx_mode mode;
+	struct owner owner;
+	int64_t began_us;
+
+	/* the holder, that is whoever runs its request; nobody else looks
+	 * while a request of it is under way */
+	struct savepoint *savepoints; /* innermost first */
+	bool implicit; /* begun by SAVEPOINT: RELEASE of the last commits */
+	_Atomic bool leased; /* it holds the writer; its worker looks too */
+	uint64_t seq; /* its snapshot holds at least the commits up to here */
+	int64_t held_us; /* when it got the writer or its snapshot */
+	int64_t last_us; /* when its last statement ended */
+	char last_sql[TX_SQL_BYTES]; /* which one, cut; NUL-terminated */
+
+	/* under the reader pool's lock */
+	struct reader *reader; /* which pins its snapshot, or NULL */
+
+	/* set once, by whoever ended it; the text is there before */
+	_Atomic int expired; /* ERR_ code, 0: it lives */
+	char expired_text[TX_TEXT_BYTES];
+};
+
+/* Values that SQL functions give back to the session they belong to. */
+struct vars {
+	_Atomic int refs;
+	_Atomic int64_t rowid;   /* last_insert_rowid() */
+	_Atomic int64_t changes; /* changes() */
+	_Atomic int64_t total;   /* total_changes() */
+};
+
+/* Make a transaction with one reference.  NULL: out of memory. */
+struct tx *tx_new(enum msg_tx_mode mode, const struct owner *owner);
+struct tx *tx_ref(struct tx *tx);
+void tx_unref(struct tx *tx);
+
+/* Note that a statement of it ended now.  The holder. */
+void tx_touch(struct tx *tx, struct span sql);
+
+/* End it from the daemon's side: text says why and what to do.  The holder. */
+void tx_expire(struct tx *tx, int code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Keep the list of open savepoints in step with a statement that succeeded.
+ * push fails with -ERR_NO_MEMORY; release and rollback_to ignore a name that is
+ * not there (SQLite refused it before).  The holder. */
+int tx_push_savepoint(struct tx *tx, const char *name);
+void tx_release_savepoint(struct tx *tx, const char *name);
+void tx_rollback_to_savepoint(struct tx *tx, const char *name);
+
+struct vars *vars_new(void);
+struct vars *vars_ref(struct vars *v);
+void vars_unref(struct vars *v);
+
+#endif

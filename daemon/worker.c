@@ -1,0 +1,321 @@
+/* worker.c - the turn of an event loop thread. */
+#include "daemon/worker.h"
+
+#include <event2/event.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "daemon/clock.h"
+#include "daemon/collect.h"
+#include "daemon/dispatch.h"
+#include "daemon/log.h"
+#include "daemon/stats.h"
+#include "proto/error.h"
+
+/* A socket on its way from the main thread. */
+struct newcomer {
+	struct newcomer *next;
+	int fd;
+	pid_t pid;
+	uid_t uid;
+};
+
+struct worker {
+	struct loop loop;
+	pthread_t thread;
+	struct event *bell;  /* the mailbox's descriptor */
+	struct event *timer; /* for stalled results */
+	int64_t active_us;   /* when there was something to do last */
+
+	/* the start */
+	sem_t started;
+	int start_rc;
+	struct failure *start_failure;
+
+	/* any thread */
+	pthread_mutex_t lock;
+	struct newcomer *newcomers; /* under lock */
+	_Atomic unsigned clients_n;
+	_Atomic bool drains, closes, done;
+	bool said_goaway;
+};
+
+static void
+on_bell(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg; /* the turn looks into the mailbox anyway */
+}
+
+static void
+on_timer(int fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	dispatch_stalled(&w->loop);
+}
+
+/* A tenth of a second at most: results stall for seconds. */
+static struct timeval
+get_timer_period(const struct conf *conf)
+{
+	int64_t us = conf->stall_timeout_us / 4;
+
+	if (us > 1000000)
+		us = 1000000;
+	return (struct timeval){ us / 1000000, us % 1000000 };
+}
+
+static int
+open_base(struct worker *w)
+{
+	struct loop *loop = &w->loop;
+	struct event_config *cfg = event_config_new();
+	struct timeval period = get_timer_period(loop->conf);
+
+	if (!cfg)
+		return -ERR_NO_MEMORY;
+	/* one thread alone touches this base */
+	event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
+	loop->base = event_base_new_with_config(cfg);
+	event_config_free(cfg);
+	if (!loop->base)
+		return -ERR_NO_MEMORY;
+	w->bell = event_new(
+	    loop->base, loop->mailbox.fd, EV_READ | EV_PERSIST, on_bell, w);
+	w->timer = event_new(loop->base, -1, EV_PERSIST, on_timer, w);
+	if (!w->bell || !w->timer || event_add(w->bell, NULL) < 0 ||
+	    event_add(w->timer, &period) < 0)
+		return -ERR_NO_MEMORY;
+	return 0;
+}
+
+static int
+open_hots(struct worker *w)
+{
+	struct loop *loop = &w->loop;
+
+	loop->hots = calloc(loop->dbs->n + 1, sizeof(*loop->hots));
+	loop->arena = malloc(COLLECT_ARENA_BYTES);
+	if (!loop->hots || !loop->arena)
+		return -ERR_NO_MEMORY;
+	for (size_t i = 0; i < loop->dbs->n; i++) {
+		int rc = dbconn_open(loop->dbs->list[i].conf, DBCONN_READER,
+		    &loop->hots[i].conn, w->start_failure);
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static void
+take_newcomers(struct worker *w)
+{
+	struct newcomer *list;
+
+	pthread_mutex_lock(&w->lock);
+	list = w->newcomers;
+	w->newcomers = NULL;
+	pthread_mutex_unlock(&w->lock);
+	while (list) {
+		struct newcomer *n = list;
+
+		list = n->next;
+		if (!client_new(&w->loop, n->fd, n->pid, n->uid))
+			log_warn(
+			    "no memory for the client of pid %d", (int)n->pid);
+		free(n);
+	}
+}
+
+static bool
+has_newcomers(struct worker *w)
+{
+	bool any;
+
+	pthread_mutex_lock(&w->lock);
+	any = w->newcomers != NULL;
+	pthread_mutex_unlock(&w->lock);
+	return any;
+}
+
+/* Look for a short while before sleeping: waking a core costs more than a
+ * query.  Only while somebody may send something soon. */
+static bool
+may_sleep(struct worker *w)
+{
+	int64_t poll_us = w->loop.conf->poll_time_us;
+
+	if (w->loop.collected.head)
+		return false;
+	if (poll_us && clock_now_us() - w->active_us < poll_us)
+		return false;
+	return mailbox_sleep(&w->loop.mailbox) && !has_newcomers(w);
+}
+
+static void
+look_at_orders(struct worker *w)
+{
+	struct loop *loop = &w->loop;
+
+	if (atomic_load(&w->drains) && !w->said_goaway) {
+		dispatch_goaway(loop);
+		w->said_goaway = true;
+	}
+	if (atomic_load(&w->closes))
+		dispatch_close_all(loop);
+	if (w->said_goaway && dispatch_drain(loop) && !has_newcomers(w))
+		atomic_store(&w->done, true);
+}
+
+static void
+turn(struct worker *w)
+{
+	struct loop *loop = &w->loop;
+	struct request *mail;
+	int flags = EVLOOP_ONCE;
+
+	if (!may_sleep(w))
+		flags |= EVLOOP_NONBLOCK;
+	event_base_loop(loop->base, flags);
+	mailbox_awake(&loop->mailbox);
+	take_newcomers(w);
+	mail = mailbox_take(&loop->mailbox);
+	if (mail || loop->collected.head)
+		w->active_us = clock_now_us();
+	dispatch_mail(mail);
+	dispatch_collected(loop);
+	loop->arena_n = 0;
+	client_flush_dirty(loop);
+	dispatch_held(loop);
+	dispatch_zombies(loop);
+	client_free_zombies(loop);
+	atomic_store(&w->clients_n, (unsigned)loop->clients_n);
+	look_at_orders(w);
+}
+
+static void *
+worker_main(void *arg)
+{
+	struct worker *w = arg;
+
+	pthread_setname_np(pthread_self(), "worker");
+	stats_attach();
+	w->start_rc = open_base(w);
+	if (w->start_rc == 0)
+		w->start_rc = open_hots(w);
+	if (w->start_rc < 0)
+		atomic_store(&w->done, true);
+	sem_post(&w->started);
+	while (!atomic_load(&w->done))
+		turn(w);
+	return NULL;
+}
+
+int
+worker_start(const struct conf *conf, struct dbs *dbs,
+    struct worker **ret_worker, struct failure *f)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	w->loop.conf = conf;
+	w->loop.dbs = dbs;
+	w->start_failure = f;
+	sem_init(&w->started, 0, 0);
+	pthread_mutex_init(&w->lock, NULL);
+	if (mailbox_open(&w->loop.mailbox) < 0 ||
+	    pthread_create(&w->thread, NULL, worker_main, w)) {
+		mailbox_close(&w->loop.mailbox);
+		free(w);
+		return failure_set(f, ERR_NO_MEMORY, "cannot start a thread");
+	}
+	while (sem_wait(&w->started) < 0)
+		continue; /* a signal */
+	if (w->start_rc < 0) {
+		int rc = w->start_rc;
+
+		if (f->code == 0)
+			failure_set(f, -rc, "out of memory");
+		worker_join(w);
+		return rc;
+	}
+	*ret_worker = w;
+	return 0;
+}
+
+void
+worker_give(struct worker *w, int fd, pid_t pid, uid_t uid)
+{
+	struct newcomer *n = malloc(sizeof(*n));
+
+	if (!n) {
+		close(fd);
+		return;
+	}
+	atomic_fetch_add(&w->clients_n, 1);
+	pthread_mutex_lock(&w->lock);
+	*n = (struct newcomer){ w->newcomers, fd, pid, uid };
+	w->newcomers = n;
+	pthread_mutex_unlock(&w->lock);
+	mailbox_wake(&w->loop.mailbox);
+}
+
+unsigned
+worker_get_clients_n(const struct worker *w)
+{
+	return atomic_load(&w->clients_n);
+}
+
+void
+worker_drain(struct worker *w)
+{
+	atomic_store(&w->drains, true);
+	mailbox_wake(&w->loop.mailbox);
+}
+
+void
+worker_close_clients(struct worker *w)
+{
+	atomic_store(&w->closes, true);
+	mailbox_wake(&w->loop.mailbox);
+}
+
+bool
+worker_is_done(const struct worker *w)
+{
+	return atomic_load(&w->done);
+}
+
+void
+worker_join(struct worker *w)
+{
+	struct loop *loop;
+
+	if (!w)
+		return;
+	loop = &w->loop;
+	pthread_join(w->thread, NULL);
+	for (size_t i = 0; loop->hots && i < loop->dbs->n; i++)
+		dbconn_close(loop->hots[i].conn);
+	free(loop->hots);
+	free(loop->arena);
+	out_pool_fini(&loop->pool);
+	if (w->bell)
+		event_free(w->bell);
+	if (w->timer)
+		event_free(w->timer);
+	if (loop->base)
+		event_base_free(loop->base);
+	mailbox_close(&loop->mailbox);
+	pthread_mutex_destroy(&w->lock);
+	sem_destroy(&w->started);
+	free(w);
+}

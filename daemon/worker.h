@@ -1,0 +1,44 @@
+/* worker.h - an event loop thread: its clients, its turn.
+ *
+ * A turn collects every complete request that the ready sockets hold, takes the
+ * mail, runs and routes, and writes the replies; then it looks for more before
+ * it sleeps.
+ *
+ * The functions here are the main thread's.
+ */
+#ifndef DAEMON_WORKER_H
+#define DAEMON_WORKER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct conf;
+struct dbs;
+struct failure;
+struct worker;
+
+/* Start a worker: its thread runs and its connections are open when this
+ * returns.  Errors: those of dbconn_open, with f filled in; -ERR_NO_MEMORY. */
+int worker_start(const struct conf *conf, struct dbs *dbs,
+    struct worker **ret_worker, struct failure *f);
+
+/* Hand a connected socket over. */
+void worker_give(struct worker *w, int fd, pid_t pid, uid_t uid);
+
+/* How many clients it has, those on their way included. */
+unsigned worker_get_clients_n(const struct worker *w);
+
+/* Tell its clients that the daemon stops, and let it end when they have nothing
+ * under way. */
+void worker_drain(struct worker *w);
+
+/* Let it close its clients now. */
+void worker_close_clients(struct worker *w);
+
+/* Say whether it has ended. */
+bool worker_is_done(const struct worker *w);
+
+/* Wait for its thread, close its connections and free it.  NULL is fine. */
+void worker_join(struct worker *w);
+
+#endif

@@ -1,0 +1,368 @@
+/* writer.c - the line, and who is next.
+ *
+ * Until the keeper exists, checkpoints run here, between commits: no checkpoint
+ * can then meet a commit that resets the log (facts.md 0.1). */
+#include "daemon/writer_impl.h"
+
+#include <stdlib.h>
+
+#include "daemon/clock.h"
+#include "daemon/log.h"
+#include "daemon/mailbox.h"
+#include "daemon/stats.h"
+#include "proto/error.h"
+
+/* A checkpoint is due when the WAL has grown by this part of its soft limit: 4
+ * MB by default, the 1000 pages at which SQLite does it (facts.md 1.6: 23 to 31
+ * ms in the writer). */
+#define CHECKPOINT_PART 4
+
+static void writer_run(struct squeue *q);
+
+int
+writer_open(const struct conf *conf, const struct conf_db *db,
+    struct crew *crew, struct writer **ret_writer, struct failure *f)
+{
+	struct writer *w = calloc(1, sizeof(*w));
+	int rc;
+
+	if (!w)
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	w->conf = conf;
+	w->db_conf = db;
+	pthread_mutex_init(&w->lock, NULL);
+	squeue_init(&w->q, crew, writer_run);
+	w->checkpoint_bytes = db->wal_limit_bytes / CHECKPOINT_PART;
+	w->members = calloc(db->group_max, sizeof(*w->members));
+	if (!w->members)
+		rc = failure_set(f, ERR_NO_MEMORY, "out of memory");
+	else
+		rc = dbconn_open(db, DBCONN_WRITER, &w->conn, f);
+	if (rc < 0) {
+		free(w->members);
+		pthread_mutex_destroy(&w->lock);
+		free(w);
+		return rc;
+	}
+	*ret_writer = w;
+	return 0;
+}
+
+/* The last thing that happens to a database: copy everything, empty the log. */
+static void
+drain_wal(struct writer *w)
+{
+	struct failure f;
+	int log = 0, copied = 0;
+
+	failure_init(&f);
+	if (w->alarmed)
+		log_error("%s: the WAL is left as it is; keep a copy of %s and "
+			  "%s-wal and check both",
+		    w->db_conf->name, w->db_conf->path, w->db_conf->path);
+	else if (dbconn_checkpoint(w->conn, true, &log, &copied, &f) < 0)
+		log_warn(
+		    "%s: the last checkpoint failed: %s; the WAL stays and "
+		    "is read at the next start",
+		    w->db_conf->name, f.text ? f.text : "out of memory");
+	failure_fini(&f);
+}
+
+void
+writer_close(struct writer *w)
+{
+	if (!w)
+		return;
+	drain_wal(w);
+	dbconn_close(w->conn);
+	tx_unref(w->lease);
+	free(w->members);
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+}
+
+const _Atomic uint64_t *
+writer_get_seq(const struct writer *w)
+{
+	return &w->seq;
+}
+
+void
+writer_set_readers(struct writer *w, struct readers *readers)
+{
+	w->readers = readers;
+}
+
+/* Under the lock. */
+static bool
+is_full(const struct writer *w, const struct request *r)
+{
+	size_t most = (size_t)w->db_conf->max_queue_bytes;
+
+	/* one request always fits: it was bounded when it was read */
+	return w->line_n >= w->db_conf->max_queue ||
+	    (w->line_n > 0 && w->line_bytes + r->bytes_n > most);
+}
+
+int
+writer_submit(struct writer *w, struct request *r)
+{
+	bool full = false;
+	size_t n;
+
+	request_move(r, REQUEST_QUEUED);
+	atomic_store(&r->runner, &w->q);
+	pthread_mutex_lock(&w->lock);
+	n = w->line_n;
+	if (r->tx && atomic_load(&r->tx->leased)) {
+		line_push(&w->inbox, r);
+	} else if (!is_full(w, r)) {
+		line_push(&w->line, r);
+		w->line_n++;
+		w->line_bytes += r->bytes_n;
+	} else {
+		full = true;
+	}
+	pthread_mutex_unlock(&w->lock);
+	if (full) {
+		stats_add(STAT_queue_full, 1);
+		failure_set(&r->failure, ERR_QUEUE_FULL,
+		    "%zu writes wait for %s already; send fewer at a time or "
+		    "raise max_queue and max_queue_bytes",
+		    n, w->db_conf->name);
+		r->failure.retry_ms = 100;
+		return -ERR_QUEUE_FULL;
+	}
+	squeue_kick(&w->q);
+	return 0;
+}
+
+void
+writer_reap(struct writer *w)
+{
+	pthread_mutex_lock(&w->lock);
+	w->reap = true;
+	pthread_mutex_unlock(&w->lock);
+	squeue_kick(&w->q);
+}
+
+void
+writer_tick(struct writer *w)
+{
+	if (atomic_load(&w->has_lease))
+		squeue_kick(&w->q);
+}
+
+size_t
+writer_get_queue_n(struct writer *w)
+{
+	size_t n;
+
+	pthread_mutex_lock(&w->lock);
+	n = w->line_n;
+	pthread_mutex_unlock(&w->lock);
+	return n;
+}
+
+bool
+writer_is_wanted(struct writer *w)
+{
+	return writer_get_queue_n(w) > 0;
+}
+
+struct request *
+writer_take_inbox(struct writer *w)
+{
+	struct request *r;
+
+	pthread_mutex_lock(&w->lock);
+	r = line_pop(&w->inbox);
+	pthread_mutex_unlock(&w->lock);
+	return r;
+}
+
+void
+writer_return(struct writer *w, size_t from, size_t n)
+{
+	pthread_mutex_lock(&w->lock);
+	for (size_t i = n; i > from; i--) {
+		struct request *r = w->members[i - 1].r;
+
+		r->next = w->line.head;
+		w->line.head = r;
+		if (!w->line.tail)
+			w->line.tail = r;
+		w->line_n++;
+		w->line_bytes += r->bytes_n;
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
+uint64_t
+writer_count_commit(struct writer *w)
+{
+	stats_add(STAT_commits, 1);
+	stats_max(STAT_wal_frames_max, dbconn_get_wal_frames(w->conn));
+	return atomic_fetch_add(&w->seq, 1) + 1;
+}
+
+/* --- Running: a thread of the crew --------------------------------------- */
+
+static struct line
+take_stopped(struct writer *w)
+{
+	struct line stopped = { 0 };
+
+	pthread_mutex_lock(&w->lock);
+	if (w->reap)
+		stopped = line_take_stopped(&w->line);
+	for (struct request *r = stopped.head; r; r = r->next) {
+		w->line_n--;
+		w->line_bytes -= r->bytes_n;
+	}
+	w->reap = false;
+	pthread_mutex_unlock(&w->lock);
+	return stopped;
+}
+
+static void
+reap(struct writer *w)
+{
+	struct line stopped = take_stopped(w);
+	char where[512] = "while it waited for the writer";
+	struct request *r;
+
+	if (stopped.head && w->lease)
+		lease_describe(w, where, sizeof(where));
+	while ((r = line_pop(&stopped))) {
+		request_fail_stopped(r, where);
+		if (r->tx)
+			r->tx_state = r->tx->held_us ? TX_STATE_READ
+						     : TX_STATE_OPEN;
+		answer_error(r, &r->out);
+		mailbox_post(r, true);
+	}
+}
+
+static bool
+can_share(const struct request *r)
+{
+	return !r->tx && !r->unknown &&
+	    (r->type == TYPE_BATCH || r->kind == KIND_WRITE);
+}
+
+/* Fill w->members from the head of the line: as many as can share one commit,
+ * or the one that cannot.  Bounded in count and bytes. */
+static size_t
+take_members(struct writer *w)
+{
+	size_t n = 0, bytes = 0;
+
+	pthread_mutex_lock(&w->lock);
+	while (w->line.head && n < w->db_conf->group_max) {
+		struct request *r = w->line.head;
+
+		if (n > 0 &&
+		    (!can_share(r) || bytes > (size_t)w->db_conf->group_bytes))
+			break;
+		line_pop(&w->line);
+		w->line_n--;
+		w->line_bytes -= r->bytes_n;
+		bytes += r->bytes_n;
+		w->members[n++] = (struct member){ .r = r };
+		if (!can_share(r))
+			break;
+	}
+	pthread_mutex_unlock(&w->lock);
+	return n;
+}
+
+/* facts.md 0.1: more frames copied than there are is the mark of a log that was
+ * reset under a checkpoint.  Writing on would lose what was acknowledged. */
+static void
+sound_alarm(struct writer *w, int log, int copied)
+{
+	w->alarmed = true;
+	log_error("%s: the WAL says that %d of its %d frames are copied, which "
+		  "cannot be: writes are refused from now on; stop the daemon "
+		  "and check the file with PRAGMA integrity_check",
+	    w->db_conf->name, copied, log);
+}
+
+/* The writer is held: nothing can commit while this runs. */
+static void
+checkpoint(struct writer *w)
+{
+	int64_t part = w->db_conf->wal_limit_bytes / CHECKPOINT_PART;
+	struct failure f;
+	int log = 0, copied = 0;
+
+	if (w->alarmed || dbconn_get_wal_bytes(w->conn) < w->checkpoint_bytes)
+		return;
+	failure_init(&f);
+	if (dbconn_checkpoint(w->conn, false, &log, &copied, &f) < 0)
+		log_warn("%s: checkpoint failed: %s", w->db_conf->name,
+		    f.text ? f.text : "out of memory");
+	failure_fini(&f);
+	stats_add(STAT_checkpoints, 1);
+	if (copied > log)
+		sound_alarm(w, log, copied);
+	if (copied < log)
+		stats_add(STAT_checkpoints_partial, 1);
+	/* when all was copied the next commit starts the log anew */
+	w->checkpoint_bytes = part +
+	    (copied < log ? dbconn_get_wal_bytes(w->conn) : 0);
+}
+
+/* All members are answered with an error when the database is not to be written
+ * any more. */
+static void
+refuse_members(struct writer *w, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct request *r = w->members[i].r;
+
+		failure_set(&r->failure, ERR_DATABASE_DOWN,
+		    "%s is not written any more: its WAL contradicts itself; "
+		    "see the daemon's log",
+		    w->db_conf->name);
+		answer_error(r, &r->out);
+		mailbox_post(r, true);
+	}
+}
+
+static void
+run_members(struct writer *w, size_t n)
+{
+	struct request *first = w->members[0].r;
+
+	if (w->alarmed)
+		refuse_members(w, n);
+	else if (first->tx)
+		lease_start(w, first);
+	else if (can_share(first))
+		group_run(w, n);
+	else
+		group_run_alone(w, first);
+}
+
+/* One turn: the lease, or the next members of the line.  A queue with more to
+ * do lets the other databases have the thread first. */
+static void
+writer_run(struct squeue *q)
+{
+	struct writer *w = (struct writer *)q;
+	size_t n;
+
+	reap(w);
+	lease_run(w);
+	if (w->lease)
+		return;
+	n = take_members(w);
+	if (n == 0)
+		return;
+	run_members(w, n);
+	if (!w->lease)
+		checkpoint(w);
+	squeue_kick(q);
+}

@@ -1,0 +1,57 @@
+/* writer.h - the one writer of a database.
+ *
+ * Requests wait in one line, in arrival order.  Whatever queued up while the
+ * last commit was being synced runs in one transaction and is committed once;
+ * only then is each of them answered (group commit).  A request that cannot
+ * share runs by itself.  An interactive transaction gets a lease: the writer
+ * serves only its requests until it ends, without keeping a thread.
+ *
+ *        line ──▶ group of writes ──▶ BEGIN ... COMMIT ──▶ answers
+ *          │           └─ somebody spoiled it: undo, each by itself
+ *          ├────▶ DDL, VACUUM, unknown: by itself
+ *          └────▶ first statement of a transaction ──▶ lease
+ *                        │  lease inbox: its statements   │ COMMIT, ROLLBACK,
+ *                        └────────────────────────────────┘ expiry, client gone
+ *
+ * What makes a group equal to running alone (P9) is written where it is done:
+ * group.c.  Threads: the functions here may be called by any thread, but for
+ * writer_open and writer_close.
+ */
+#ifndef DAEMON_WRITER_H
+#define DAEMON_WRITER_H
+
+#include "daemon/reader.h"
+
+struct writer;
+
+/* Open the writer's connection: creates the file if it is absent, switches it
+ * to WAL and, unless access = shared, keeps every other process out.
+ * Errors: those of dbconn_open, with f filled in; -ERR_NO_MEMORY. */
+int writer_open(const struct conf *conf, const struct conf_db *db,
+    struct crew *crew, struct writer **ret_writer, struct failure *f);
+
+/* Copy the WAL into the file, close the connection and free the writer.  All
+ * other connections are closed and the crew has stopped.  NULL is fine. */
+void writer_close(struct writer *w);
+
+/* The database's commit sequence number: how many commits this daemon made. */
+const _Atomic uint64_t *writer_get_seq(const struct writer *w);
+
+/* Tell it about the readers that transactions are taken over from. */
+void writer_set_readers(struct writer *w, struct readers *readers);
+
+/* Put a request in the line; one of a transaction that holds the lease goes
+ * ahead of it.  The request is the writer's on 0.
+ * Errors: -ERR_QUEUE_FULL, with r->failure set and the depth in it. */
+int writer_submit(struct writer *w, struct request *r);
+
+/* Have the requests that were asked to stop answered soon. */
+void writer_reap(struct writer *w);
+
+/* Let it look at the limits of a lease; ten times a second. */
+void writer_tick(struct writer *w);
+
+/* How many wait in the line now. */
+size_t writer_get_queue_n(struct writer *w);
+
+#endif

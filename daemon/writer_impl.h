@@ -1,0 +1,71 @@
+/* writer_impl.h - what writer.c, group.c and lease.c share. */
+#ifndef DAEMON_WRITER_IMPL_H
+#define DAEMON_WRITER_IMPL_H
+
+#include <pthread.h>
+
+#include "daemon/writer.h"
+
+/* One request of a group. */
+struct member {
+	struct request *r;
+	struct exec exec;
+	bool changed; /* something of it is left in the transaction */
+	bool undo;    /* it failed for a reason of ours: SQLite undid nothing */
+	bool dropped; /* it was stopped before it ran */
+	int64_t rowid, vars_changes, total; /* its session's, before */
+};
+
+struct writer {
+	struct squeue q; /* first: the queue is the writer */
+	const struct conf *conf;
+	const struct conf_db *db_conf;
+	struct readers *readers;
+	_Atomic uint64_t seq;
+	_Atomic bool has_lease; /* for the tick and the reaper */
+
+	pthread_mutex_t lock; /* for what follows */
+	struct line line;
+	size_t line_n, line_bytes;
+	struct line inbox; /* of the lease's transaction */
+	bool reap;
+
+	/* whoever runs it */
+	struct dbconn *conn;
+	struct member *members;  /* group_max of them */
+	struct tx *lease;        /* referenced; NULL: none */
+	struct request *current; /* of the lease: its client's window is full */
+	struct exec exec;        /* its state */
+	int64_t checkpoint_bytes; /* WAL size at which the next one is due */
+	bool alarmed;             /* the WAL contradicts itself: no writes */
+};
+
+/* Run n members in one transaction and answer them (group.c). */
+void group_run(struct writer *w, size_t n);
+
+/* Run one request by itself and answer it (group.c). */
+void group_run_alone(struct writer *w, struct request *r);
+
+/* Give the lease to r's transaction and run r in it (lease.c). */
+void lease_start(struct writer *w, struct request *r);
+
+/* Run what the lease's transaction sent, and look at its limits.  The lease may
+ * have ended afterwards: w->lease. */
+void lease_run(struct writer *w);
+
+/* Say who holds the lease and since when, for those who wait. */
+void lease_describe(const struct writer *w, char *out, size_t n);
+
+/* Take the next request of the lease's transaction, or NULL. */
+struct request *writer_take_inbox(struct writer *w);
+
+/* Put the members from a place on back in front of the line, in their order. */
+void writer_return(struct writer *w, size_t from, size_t n);
+
+/* Say whether anybody waits in the line. */
+bool writer_is_wanted(struct writer *w);
+
+/* Count a commit; returns its number. */
+uint64_t writer_count_commit(struct writer *w);
+
+#endif
