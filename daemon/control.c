@@ -57,6 +57,8 @@ control_run(struct exec *ex, struct request *r)
 {
 	int rc;
 
+	/* it is short, and half a COMMIT is none */
+	dbconn_watch(ex->conn, NULL, 0);
 	if (r->type == TYPE_TX_END)
 		return dbconn_run(ex->conn,
 		    r->commit ? DBCONN_COMMIT : DBCONN_ROLLBACK, &r->failure);

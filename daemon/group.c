@@ -78,7 +78,6 @@ prepare_member(struct writer *w, struct member *m)
 		request_fail_stopped(r, "while it waited for the writer");
 		return -r->failure.code;
 	}
-	dbconn_watch(w->conn, &r->stop, 0);
 	if (r->type == TYPE_BATCH)
 		return 0;
 	return exec_prepare(&m->exec, w->conn, r, &r->out);
@@ -92,6 +91,7 @@ run_member(struct writer *w, struct member *m)
 	int64_t total = dbconn_get_total_changes(w->conn);
 	int rc;
 
+	dbconn_watch(w->conn, &r->stop, 0);
 	if (r->type == TYPE_BATCH) {
 		rc = exec_batch(&m->exec, w->conn, r, &r->out, true);
 	} else {

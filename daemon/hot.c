@@ -34,7 +34,8 @@ join_batch(struct hot *h, const struct conf *conf, struct request *r)
 
 		/* without it each read takes a snapshot of its own */
 		failure_init(&f);
-		h->batching = dbconn_run(h->conn, DBCONN_BEGIN, &f) == 0;
+		h->batching = dbconn_run(h->conn, DBCONN_BEGIN, &f) == 0 ||
+		    dbconn_in_tx(h->conn);
 		failure_fini(&f);
 		h->batch_n = 0;
 		h->batch_end_us = now + conf->batch_time_us;
@@ -60,6 +61,7 @@ hot_run(struct hot *h, const struct conf *conf, struct request *r,
 		if (rc == EXEC_OVER)
 			stmt_mark_heavy(ex.stmt);
 		exec_close(&ex);
+		dbconn_watch(h->conn, NULL, 0);
 		dbconn_set_vars(h->conn, NULL);
 	}
 	if (rc == EXEC_OVER) {
