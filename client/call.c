@@ -9,7 +9,7 @@ static int
 start_statement(struct sqlpool_conn *conn, const struct statement *s,
     struct sqlpool_result **ret_result)
 {
-	struct sqlpool_result *result;
+	struct sqlpool_result *result = NULL;
 	struct msg_out m;
 	const char *why;
 	int rc = request_begin(conn, TYPE_EXEC, 0, &m, &result);
@@ -32,7 +32,7 @@ static int
 run_plain(
     struct sqlpool_conn *conn, enum msg_type type, unsigned key, uint64_t value)
 {
-	struct sqlpool_result *result;
+	struct sqlpool_result *result = NULL;
 	struct msg_out m;
 	int rc = request_begin(conn, type, 0, &m, &result);
 
@@ -57,7 +57,7 @@ sqlpool_exec(struct sqlpool_conn *conn, const char *sql,
 	struct statement s = {
 		.sql = sql, .values = values, .values_n = values_n
 	};
-	struct sqlpool_result *result;
+	struct sqlpool_result *result = NULL;
 	int rc = start_statement(conn, &s, &result);
 
 	return rc < 0 ? rc : result_finish(result);
@@ -71,7 +71,7 @@ sqlpool_query(struct sqlpool_conn *conn, const char *sql,
 	struct statement s = {
 		.sql = sql, .values = values, .values_n = values_n
 	};
-	struct sqlpool_result *result;
+	struct sqlpool_result *result = NULL;
 	int rc = ret_result ? start_statement(conn, &s, &result) : -ERR_MISUSE;
 
 	return rc < 0 ? rc : result_begin(result, ret_result);
@@ -88,7 +88,7 @@ sqlpool_begin(struct sqlpool_conn *conn, enum sqlpool_tx_mode mode)
 static int
 end_transaction(struct sqlpool_conn *conn, bool commit)
 {
-	struct sqlpool_result *result;
+	struct sqlpool_result *result = NULL;
 	struct msg_out m;
 	int rc = request_begin(conn, TYPE_TX_END, 0, &m, &result);
 
@@ -148,7 +148,7 @@ int
 sqlpool_prepare(
     struct sqlpool_conn *conn, const char *sql, struct sqlpool_stmt **ret_stmt)
 {
-	struct sqlpool_result *result;
+	struct sqlpool_result *result = NULL;
 	struct sqlpool_stmt *stmt;
 	struct msg_out m;
 	int rc = conn_check(conn);
@@ -187,7 +187,7 @@ static void
 send_close(struct sqlpool_stmt *stmt)
 {
 	struct sqlpool_conn *conn = stmt->conn;
-	struct sqlpool_result *result;
+	struct sqlpool_result *result = NULL;
 	struct msg_out m;
 
 	if (conn->pid != getpid() || conn->fd < 0 ||
@@ -234,7 +234,7 @@ sqlpool_stmt_exec(struct sqlpool_stmt *stmt, const struct sqlpool_value *values,
 	struct statement s = {
 		.stmt = stmt, .values = values, .values_n = values_n
 	};
-	struct sqlpool_result *result;
+	struct sqlpool_result *result = NULL;
 	int rc = stmt ? start_statement(stmt->conn, &s, &result) : -ERR_MISUSE;
 
 	return rc < 0 ? rc : result_finish(result);
@@ -248,7 +248,7 @@ sqlpool_stmt_query(struct sqlpool_stmt *stmt,
 	struct statement s = {
 		.stmt = stmt, .values = values, .values_n = values_n
 	};
-	struct sqlpool_result *result;
+	struct sqlpool_result *result = NULL;
 	int rc = stmt && ret_result ? start_statement(stmt->conn, &s, &result)
 				    : -ERR_MISUSE;
 

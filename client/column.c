@@ -80,7 +80,7 @@ sqlpool_column_index(struct sqlpool_result *result, const char *name)
 	if (!name || !have_names(result))
 		return -1;
 	for (size_t i = 0; i < result->columns_n && i < INT32_MAX; i++)
-		if (strcmp(result->names[i], name) == 0)
+		if (result->names[i] && strcmp(result->names[i], name) == 0)
 			return (int)i;
 	return -1;
 }

@@ -159,17 +159,16 @@ convert_int64_to_text(int64_t i, char out[32])
 size_t
 convert_double_to_text(double f, char out[32])
 {
+	double shown = f == 0 ? 0 : f; /* no -0.0 */
 	char text[48];
 	size_t n = 0;
 	bool point = false, exponent = false;
 
-	if (f == 0) /* also -0.0 */
-		f = 0;
 	if (f > DBL_MAX || f < -DBL_MAX)
 		return (size_t)snprintf(out, 32, f > 0 ? "Inf" : "-Inf");
 	/* 15 digits, and always a point: SQLite's "%!.15g".  The locale's
 	 * point may be any bytes. */
-	snprintf(text, sizeof(text), "%.15g", f);
+	snprintf(text, sizeof(text), "%.15g", shown);
 	for (const char *s = text; *s; s++) {
 		bool own = is_digit((uint8_t)*s) || *s == '-' || *s == '+';
 

@@ -412,8 +412,8 @@ static int
 send_request(struct sqlpool_conn *conn, const struct sqlpool_request *request,
     bool atomic, struct sqlpool_result **ret_result)
 {
-	struct sqlpool_result *result;
-	struct msg_out m;
+	struct sqlpool_result *result = NULL;
+	struct msg_out m = { 0 };
 	const char *why;
 	int rc = conn_check(conn);
 
@@ -428,7 +428,7 @@ send_request(struct sqlpool_conn *conn, const struct sqlpool_request *request,
 	if (rc == 0)
 		rc = request_begin(conn, atomic ? TYPE_BATCH : TYPE_EXEC,
 		    request->timeout_ms, &m, &result);
-	if (rc < 0)
+	if (!result)
 		return rc;
 	if (atomic)
 		put_steps(&m, request);

@@ -224,6 +224,18 @@ bad_result(struct sqlpool_result *result, const char *why)
 	return -ERR_BAD_REPLY;
 }
 
+static int
+no_memory(struct sqlpool_result *result)
+{
+	struct failure f = { 0 };
+
+	failure_set(&f, ERR_NO_MEMORY, OUTCOME_UNKNOWN,
+	    "out of memory while the result was read");
+	result_fail(result, &f);
+	failure_clear(&f);
+	return -ERR_NO_MEMORY;
+}
+
 /* Enter an array: *cur is behind its head.  An absent one is empty. */
 static uint32_t
 enter_array(struct span *cur)
@@ -261,7 +273,7 @@ set_columns(
 		struct value *row = calloc(n, sizeof(*row));
 
 		if (!row)
-			return -ERR_NO_MEMORY;
+			return no_memory(result);
 		result->row = row;
 	}
 	result->columns = columns;
@@ -374,20 +386,10 @@ load(struct sqlpool_result *result)
 
 	if (!result->loaded) {
 		wait_for(result, false);
-		if (!result->failure.pub.code && result->first) {
-			rc = load_chunk(result);
-			if (rc == -ERR_NO_MEMORY) {
-				struct failure f = { 0 };
-
-				failure_set(
-				    &f, -rc, OUTCOME_UNKNOWN, "out of memory");
-				result_fail(result, &f);
-				failure_clear(&f);
-			}
-			rc = SQLPOOL_ROW;
-		} else {
+		if (!result->failure.pub.code && result->first)
+			(void)load_chunk(result); /* the failure is recorded */
+		else
 			rc = SQLPOOL_DONE;
-		}
 	}
 	return result->failure.pub.code ? report(result, &result->failure) : rc;
 }
@@ -467,9 +469,8 @@ sqlpool_next(struct sqlpool_result *result)
 				result->conn->summary = result->summary;
 			return SQLPOOL_DONE;
 		}
-		rc = drop_chunk(result);
-		if (rc < 0)
-			return bad_result(result, "out of memory");
+		if (drop_chunk(result) < 0)
+			(void)no_memory(result);
 	}
 }
 
@@ -489,7 +490,7 @@ sqlpool_next_result(struct sqlpool_result *result)
 		return SQLPOOL_DONE;
 	}
 	rc = load_step(result);
-	return rc < 0 ? rc : SQLPOOL_ROW;
+	return rc < 0 ? report(result, &result->failure) : SQLPOOL_ROW;
 }
 
 bool

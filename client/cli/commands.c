@@ -88,12 +88,10 @@ names_add(struct names *names, const char *name)
 static void
 names_print(const struct names *names, FILE *f)
 {
-	size_t columns = 80 / (names->longest + 2);
-	size_t rows;
+	size_t width = names->longest + 2;
+	size_t columns = width < 80 ? 80 / width : 1;
+	size_t rows = (names->n + columns - 1) / columns;
 
-	if (columns < 1)
-		columns = 1;
-	rows = (names->n + columns - 1) / columns;
 	for (size_t i = 0; i < rows; i++) {
 		for (size_t j = i; j < names->n; j += rows)
 			fprintf(f, "%s%-*s", j < rows ? "" : "  ",

@@ -59,43 +59,70 @@ grid_free(struct grid *grid)
 	free(grid);
 }
 
-/* Cut the first line off *s: at a control character, or at wrap characters.  A
- * tab goes to the next multiple of eight.  *s becomes NULL at the end.  Returns
- * the line, owned; NULL when memory ran out. */
+/* A line being copied. */
+struct cut {
+	const char *from;
+	char *to;
+	size_t bytes;
+	size_t column;
+	size_t wrap;
+};
+
+static bool
+has_room(const struct cut *cut)
+{
+	return !cut->wrap || cut->column < cut->wrap;
+}
+
+/* A tab goes to the next multiple of eight. */
+static void
+copy_tab(struct cut *cut)
+{
+	do {
+		cut->to[cut->bytes++] = ' ';
+		cut->column++;
+	} while (cut->column % 8 != 0 && has_room(cut));
+	cut->from++;
+}
+
+static void
+copy_char(struct cut *cut)
+{
+	do {
+		cut->to[cut->bytes++] = *cut->from++;
+	} while (is_continuation(*cut->from));
+	cut->column++;
+}
+
+/* Cut the first line off *s: at a control character, or at wrap characters.
+ * *s becomes NULL at the end.  Returns the line, owned; NULL when memory ran
+ * out. */
 static char *
 cut_line(const char **s, size_t wrap)
 {
-	const char *p = *s;
-	char *line = malloc(8 * strlen(p) + 1);
-	size_t n = 0; /* bytes */
-	size_t column = 0;
+	struct cut cut = { .from = *s, .wrap = wrap };
+	const char *p;
 
-	if (!line)
+	cut.to = malloc(8 * strlen(*s) + 1);
+	if (!cut.to)
 		return NULL;
-	while (!wrap || column < wrap) {
-		if (*p == '\t') {
-			do {
-				line[n++] = ' ';
-				column++;
-			} while (column % 8 != 0 && (!wrap || column < wrap));
-			p++;
-		} else if ((unsigned char)*p >= ' ') {
-			column++;
-			do {
-				line[n++] = *p++;
-			} while (is_continuation(*p));
-		} else {
+	while (has_room(&cut)) {
+		if (*cut.from == '\t')
+			copy_tab(&cut);
+		else if ((unsigned char)*cut.from >= ' ')
+			copy_char(&cut);
+		else
 			break;
-		}
 	}
-	line[n] = '\0';
-	if (wrap && column >= wrap && (unsigned char)*p >= ' ')
+	cut.to[cut.bytes] = '\0';
+	p = cut.from;
+	if (!has_room(&cut) && (unsigned char)*p >= ' ')
 		*s = p;
 	else if (p[0] == '\r' && p[1] == '\n')
 		*s = p[2] ? p + 2 : NULL;
 	else
 		*s = p[0] && p[1] ? p + 1 : NULL;
-	return line;
+	return cut.to;
 }
 
 /* Append a line, owned from now on.  -1 when memory ran out. */

@@ -15,9 +15,9 @@
 #define REQUEST_TIMEOUT_MS (24U * 3600 * 1000)
 
 struct arguments {
-	char **sql; /* of argv */
+	char **sql; /* owned; what it points to is argv's */
 	int sql_n;
-	char **commands; /* -cmd, of argv */
+	char **commands; /* -cmd; in the same memory */
 	int commands_n;
 	bool batch;
 	bool interactive;
@@ -210,7 +210,7 @@ run_text(struct shell *shell, char *text)
 static enum shell_status
 run_all(struct shell *shell, const struct arguments *arguments)
 {
-	enum shell_status status = SHELL_OK;
+	enum shell_status status;
 
 	for (int i = 0; i < arguments->commands_n; i++) {
 		status = run_text(shell, arguments->commands[i]);
@@ -248,10 +248,10 @@ main(int argc, char **argv)
 	/* for the line editor; numbers keep their points */
 	setlocale(LC_CTYPE, "");
 	output_style_init(&shell.style);
-	arguments.sql = calloc((size_t)argc, sizeof(char *));
-	arguments.commands = calloc((size_t)argc, sizeof(char *));
-	if (!arguments.sql || !arguments.commands)
+	arguments.sql = calloc(2 * (size_t)argc, sizeof(char *));
+	if (!arguments.sql)
 		return SHELL_SQL_ERROR;
+	arguments.commands = arguments.sql + argc;
 	shell.options.app_name = "sqlpool-cli";
 	shell.options.request_timeout_ms = REQUEST_TIMEOUT_MS;
 	read_arguments(&shell, &arguments, argc, argv);
@@ -269,6 +269,5 @@ main(int argc, char **argv)
 	}
 	sqlpool_close(shell.conn);
 	free(arguments.sql);
-	free(arguments.commands);
 	return (int)status;
 }
