@@ -246,6 +246,8 @@ on_writable(int fd, short what, void *arg)
 	mark_dirty(cl);
 }
 
+static void move_pieces(struct client *cl, struct request *r);
+
 static void
 send_all_pieces(struct client *cl)
 {
@@ -255,7 +257,7 @@ send_all_pieces(struct client *cl)
 		struct request *next = r->all_next;
 
 		if (r->unsent)
-			client_send_pieces(cl, r);
+			move_pieces(cl, r);
 		r = next;
 	}
 }
@@ -320,8 +322,9 @@ client_drop_pieces(struct request *r)
 	r->unsent_tail = NULL;
 }
 
-void
-client_send_pieces(struct client *cl, struct request *r)
+/* Move what can go to the output; free the request when that was all. */
+static void
+move_pieces(struct client *cl, struct request *r)
 {
 	if (cl->closed)
 		client_drop_pieces(r);
@@ -335,14 +338,20 @@ client_send_pieces(struct client *cl, struct request *r)
 			r->unsent_tail = NULL;
 		request_free_piece(r, p);
 	}
-	if (!cl->closed)
-		mark_dirty(cl);
 	if (!r->unsent)
 		r->stalled_us = 0;
 	else if (r->stalled_us == 0)
 		r->stalled_us = clock_now_us();
 	if (r->home_again && !r->unsent)
 		client_free_request(cl, r);
+}
+
+void
+client_send_pieces(struct client *cl, struct request *r)
+{
+	move_pieces(cl, r);
+	if (!cl->closed)
+		mark_dirty(cl);
 }
 
 /* --- Input -------------------------------------------------------------- */

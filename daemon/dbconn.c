@@ -329,13 +329,23 @@ dbconn_set_vars(struct dbconn *c, struct vars *vars)
 		    atomic_load_explicit(&vars->rowid, memory_order_relaxed));
 }
 
+/* The daemon's own statements are short and are never stopped: the progress
+ * handler counts opcodes over all runs of a statement, and is asked after the
+ * last one too, so a COMMIT could be "interrupted" after it has committed. */
 int
 dbconn_run(struct dbconn *c, enum dbconn_verb verb, struct failure *f)
 {
 	sqlite3_stmt *st = c->verbs[verb];
-	int rc = sqlite3_step(st);
+	const _Atomic int *stop = c->stop;
+	int64_t budget_end_us = c->budget_end_us;
 	int result = 0;
+	int rc;
 
+	c->stop = NULL;
+	c->budget_end_us = 0;
+	rc = sqlite3_step(st);
+	c->stop = stop;
+	c->budget_end_us = budget_end_us;
 	if (rc != SQLITE_DONE && rc != SQLITE_ROW)
 		result = dbconn_fail(c, rc, f);
 	sqlite3_reset(st);
