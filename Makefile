@@ -123,10 +123,11 @@ testlib_src  := $(wildcard tests/lib/*.c)
 test_src     := $(wildcard tests/check_*.c)
 proctest_src := $(wildcard tests/proc/check_*.c)
 fuzz_src     := $(wildcard tests/fuzz/fuzz_*.c)
+start_src    := $(wildcard tests/quickstart/*.c)
 
 product_src := $(proto_src) $(conf_src) $(daemon_src) $(client_src) $(cli_src)
 all_src := $(product_src) $(example_src) $(testlib_src) $(test_src) \
-	$(proctest_src) $(fuzz_src) $(wildcard tests/bench/*.c)
+	$(proctest_src) $(fuzz_src) $(start_src) $(wildcard tests/bench/*.c)
 all_hdr := $(wildcard proto/*.h conf/*.h daemon/*.h client/*.h client/cli/*.h \
 	client/adapters/*.h tests/*.h tests/lib/*.h tests/proc/*.h \
 	tests/fuzz/*.h tests/bench/*.h)
@@ -224,6 +225,9 @@ $(B)/tests/proc/check_%: $(B)/tests/proc/check_%.o $(testlib_a) $(daemon_a) \
 		$(conf_a) $(proto_a) $(client_a)
 	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(check_libs) \
 		$(daemon_libs)
+
+$(B)/tests/quickstart/%: $(B)/tests/quickstart/%.o $(client_a)
+	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(client_libs)
 
 $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(testlib_a) $(daemon_a) \
 		$(conf_a) $(proto_a) $(client_a)
@@ -356,8 +360,11 @@ lint: deps deps-lint ## every static check; a warning is an error
 	+$(Q)$(submake) -k -Otarget lint-format lint-shell lint-man \
 		lint-layers lint-cppcheck lint-analyzer lint-tidy
 
+.PHONY: build-quickstart
+build-quickstart: build $(patsubst %.c,$(B)/%,$(start_src))
+
 quickstart: deps ## a daemon, real data, 16 clients, the figures
-	+$(Q)$(submake) build
+	+$(Q)$(submake) build-quickstart
 	$(Q)$(test_env) tests/quickstart.sh
 
 clean: ## remove build/
