@@ -1,5 +1,5 @@
 /* commands.c - the commands that begin with a dot, one row of a table each. */
-#include <errno.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -53,51 +53,47 @@ query(struct shell *shell, const char *sql, const char *arg,
 /* ---- lists of names ---- */
 
 struct names {
-	char **names; /* owned */
+	FILE *f;
+	char *text; /* owned: name after name, each with its NUL */
+	size_t bytes;
 	size_t n;
 	size_t longest; /* bytes */
 };
 
-static void
-names_fini(struct names *names)
-{
-	for (size_t i = 0; i < names->n; i++)
-		free(names->names[i]);
-	free(names->names);
-}
-
+/* In columns, as many as fit into 80 characters, ordered downwards.  -1 when
+ * memory ran out. */
 static int
-names_add(struct names *names, const char *name)
-{
-	char **more = realloc(
-	    names->names, (names->n + 1) * sizeof(names->names[0]));
-
-	if (!more)
-		return -1;
-	names->names = more;
-	names->names[names->n] = strdup(name ? name : "");
-	if (!names->names[names->n])
-		return -1;
-	if (strlen(names->names[names->n]) > names->longest)
-		names->longest = strlen(names->names[names->n]);
-	names->n++;
-	return 0;
-}
-
-/* In columns, as many as fit into 80 characters, ordered downwards. */
-static void
 names_print(const struct names *names, FILE *f)
 {
 	size_t width = names->longest + 2;
 	size_t columns = width < 80 ? 80 / width : 1;
 	size_t rows = (names->n + columns - 1) / columns;
+	const char **at = calloc(names->n + 1, sizeof(*at));
 
+	if (!at)
+		return -1;
+	at[0] = names->text;
+	for (size_t i = 1; i < names->n; i++)
+		at[i] = at[i - 1] + strlen(at[i - 1]) + 1;
 	for (size_t i = 0; i < rows; i++) {
 		for (size_t j = i; j < names->n; j += rows)
 			fprintf(f, "%s%-*s", j < rows ? "" : "  ",
-			    (int)names->longest, names->names[j]);
+			    (int)names->longest, at[j]);
 		fputc('\n', f);
 	}
+	free(at);
+	return 0;
+}
+
+static void
+names_add(struct names *names, const char *name)
+{
+	size_t n = strlen(name);
+
+	fwrite(name, 1, n + 1, names->f);
+	if (n > names->longest)
+		names->longest = n;
+	names->n++;
 }
 
 static enum shell_status
@@ -106,19 +102,22 @@ print_names(struct shell *shell, const char *sql, const char *pattern)
 	enum shell_status status = SHELL_OK;
 	struct sqlpool_result *result;
 	struct names names = { 0 };
-	int rc;
+	int rc = 0;
 
 	if (query(shell, sql, pattern, &result) < 0)
 		return query_failed(shell);
-	while ((rc = sqlpool_next(result)) == SQLPOOL_ROW)
-		if (names_add(&names, sqlpool_column_text(result, 0, NULL)) < 0)
-			break;
-	if (rc == SQLPOOL_DONE)
-		names_print(&names, shell->out);
-	else
+	names.f = open_memstream(&names.text, &names.bytes);
+	while (names.f && (rc = sqlpool_next(result)) == SQLPOOL_ROW)
+		names_add(&names, sqlpool_column_text(result, 0, NULL));
+	if (!names.f || fclose(names.f) != 0 ||
+	    (rc == 0 && names_print(&names, shell->out) < 0)) {
+		fputs("Error: out of memory\n", stderr);
+		status = SHELL_SQL_ERROR;
+	} else if (rc < 0) {
 		status = query_failed(shell);
+	}
 	sqlpool_result_free(result);
-	names_fini(&names);
+	free(names.text);
 	return status;
 }
 
@@ -143,6 +142,28 @@ run_indexes(struct shell *shell, int n, char **args)
 
 /* ---- .schema ---- */
 
+/* A name as it may stand in SQL. */
+static void
+put_identifier(FILE *f, const char *name)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
+	size_t n = strlen(name);
+
+	if (n > 0 && strspn(name, plain) == n && !strchr("0123456789", *name) &&
+	    !sqlite3_keyword_check(name, (int)n)) {
+		fputs(name, f);
+		return;
+	}
+	fputc('"', f);
+	for (; *name; name++) {
+		if (*name == '"')
+			fputc('"', f);
+		fputc(*name, f);
+	}
+	fputc('"', f);
+}
+
 /* sqlite3 writes a view's or virtual table's columns behind it. */
 static int
 print_columns(struct shell *shell, const char *name)
@@ -154,11 +175,13 @@ print_columns(struct shell *shell, const char *name)
 		&result) < 0)
 		return 0; /* the definition itself was printed */
 	while ((rc = sqlpool_next(result)) == SQLPOOL_ROW) {
-		if (columns_n++ == 0)
-			fprintf(shell->out, "\n/* %s(", name);
-		else
-			fputc(',', shell->out);
-		fputs(sqlpool_column_text(result, 0, NULL), shell->out);
+		fputs(columns_n == 0 ? "\n/* " : ",", shell->out);
+		if (columns_n++ == 0) {
+			put_identifier(shell->out, name);
+			fputc('(', shell->out);
+		}
+		put_identifier(
+		    shell->out, sqlpool_column_text(result, 0, NULL));
 	}
 	if (columns_n > 0)
 		fputs(") */", shell->out);

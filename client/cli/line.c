@@ -1,8 +1,12 @@
 /* line.c - lines from a file, or from readline. */
 #include "client/cli/line.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <readline/history.h>
 #include <readline/readline.h>
@@ -29,13 +33,41 @@ get_history_path(void)
 	return own;
 }
 
-/* readline calls this after a signal: an interrupt ends the line. */
-static int
-on_signal(void)
+/* Sleep until there is something to read, or an interrupt.  The signal is let
+ * in only while this sleeps, so that none comes unnoticed. */
+static void
+wait_for_char(int fd)
 {
-	rl_replace_line("", 0);
-	rl_done = 1;
-	return 0;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	sigset_t block, before;
+
+	sigemptyset(&block);
+	sigaddset(&block, SIGINT);
+	sigprocmask(SIG_BLOCK, &block, &before);
+	rl_check_signals(); /* one that readline took: runs our handler */
+	if (!shell_is_interrupted())
+		(void)ppoll(&p, 1, NULL, &before);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	rl_check_signals();
+}
+
+/* readline's own rl_getc goes on reading after a signal; here an interrupt ends
+ * the line, empty. */
+static int
+get_char(FILE *f)
+{
+	unsigned char c;
+	ssize_t n;
+
+	do {
+		wait_for_char(fileno(f));
+		if (shell_is_interrupted()) {
+			rl_replace_line("", 0);
+			return '\n';
+		}
+		n = read(fileno(f), &c, 1);
+	} while (n < 0 && errno == EINTR);
+	return n == 1 ? c : EOF;
 }
 
 void
@@ -47,7 +79,7 @@ line_open(struct line_source *source, FILE *f)
 	if (f)
 		return;
 	rl_readline_name = "sqlpool-cli";
-	rl_signal_event_hook = on_signal;
+	rl_getc_function = get_char;
 	rl_bind_key('\t', rl_insert);
 	using_history();
 	stifle_history(HISTORY_LINES);
@@ -77,11 +109,7 @@ read_prompt(struct line_source *source, bool continuing)
 	free(source->line);
 	source->line = readline(continuing ? prompt_more : prompt_first);
 	source->interrupted = shell_take_interrupt();
-	if (source->interrupted) {
-		putchar('\n');
-		free(source->line);
-		source->line = strdup("");
-	} else if (!source->line) {
+	if (!source->line) {
 		putchar('\n');
 	} else if (source->line[0]) {
 		add_history(source->line);

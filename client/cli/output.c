@@ -355,19 +355,19 @@ row_html(struct output *o)
 /* ---- the table ---- */
 
 static const struct output_mode modes[] = {
-	{ "list", "|", "\n", NULL, false, false, row_list, NULL },
-	{ "csv", ",", "\r\n", NULL, false, false, row_csv, NULL },
-	{ "json", NULL, NULL, NULL, false, false, row_json, end_json },
-	{ "column", NULL, "\n", NULL, true, true, grid_row, grid_end_column },
+	{ "ascii", "\x1f", "\x1e", "\x1e", false, false, row_list, NULL },
 	{ "box", NULL, NULL, NULL, false, true, grid_row, grid_end_box },
-	{ "table", NULL, NULL, NULL, false, true, grid_row, grid_end_table },
+	{ "column", NULL, "\n", NULL, true, true, grid_row, grid_end_column },
+	{ "csv", ",", "\r\n", NULL, false, false, row_csv, NULL },
+	{ "html", NULL, NULL, NULL, false, false, row_html, NULL },
+	{ "json", NULL, NULL, NULL, false, false, row_json, end_json },
+	{ "line", NULL, "\n", NULL, false, false, row_line, NULL },
+	{ "list", "|", "\n", NULL, false, false, row_list, NULL },
 	{ "markdown", NULL, NULL, NULL, false, true, grid_row,
 	    grid_end_markdown },
-	{ "line", NULL, "\n", NULL, false, false, row_line, NULL },
 	{ "quote", ",", "\n", "\n", false, false, row_quote, NULL },
+	{ "table", NULL, NULL, NULL, false, true, grid_row, grid_end_table },
 	{ "tabs", "\t", NULL, "\n", false, false, row_list, NULL },
-	{ "ascii", "\x1f", "\x1e", "\x1e", false, false, row_list, NULL },
-	{ "html", NULL, NULL, NULL, false, false, row_html, NULL },
 };
 
 /* What EXPLAIN prints whatever the mode. */
@@ -404,9 +404,9 @@ output_mode_name(const struct output_mode *mode)
 void
 output_style_init(struct output_style *style)
 {
-	*style = (struct output_style){
-		.mode = &modes[0], .col_sep = "|", .row_sep = "\n"
-	};
+	*style = (struct output_style){ .mode = output_find_mode("list"),
+		.col_sep = "|",
+		.row_sep = "\n" };
 }
 
 void
@@ -416,7 +416,7 @@ output_style_set_mode(
 	const char *row_sep = command ? mode->command_row_sep
 				      : mode->option_row_sep;
 	/* "-list" leaves the separator, ".mode list" does not */
-	bool list_option = !command && mode == &modes[0];
+	bool list_option = !command && mode == output_find_mode("list");
 
 	style->mode = mode;
 	if (mode->col_sep && !list_option)

@@ -68,14 +68,16 @@ plan_row(struct output *o)
 		return -1;
 	for (size_t i = 0; i < o->columns_n && i < COLUMNS_MAX; i++) {
 		const char *text = output_get_text(o, i);
+		char *copy;
 
 		if (i < 4)
 			row->numbers[i] = sqlpool_column_int64(o->result, i);
 		if (!text)
 			continue;
-		row->cells[i] = strdup(text);
-		if (!row->cells[i])
+		copy = strdup(text);
+		if (!copy)
 			return -1;
+		row->cells[i] = copy;
 	}
 	return 0;
 }

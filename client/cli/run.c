@@ -11,6 +11,9 @@
 /* SQLite's own codes end there; the daemon's have no number a user knows. */
 #define SQLITE_CODES_END 100001
 #define PRIMARY_ERROR    1
+/* What cannot be parsed while the schema is not loaded has this code: it says
+ * nothing. */
+#define PRIMARY_SCHEMA 17
 
 /* ---- interrupts ---- */
 
@@ -33,9 +36,15 @@ shell_catch_interrupts(void)
 }
 
 bool
+shell_is_interrupted(void)
+{
+	return interrupted != 0;
+}
+
+bool
 shell_take_interrupt(void)
 {
-	bool was = interrupted != 0;
+	bool was = shell_is_interrupted();
 
 	interrupted = 0;
 	return was;
@@ -92,7 +101,7 @@ is_parse_error(
 
 	if (e->offset >= 0)
 		return true;
-	if (e->primary != PRIMARY_ERROR)
+	if (e->primary != PRIMARY_ERROR && e->primary != PRIMARY_SCHEMA)
 		return false;
 	if (sqlpool_prepare(shell->conn, sql, &stmt) < 0)
 		return true;
@@ -155,7 +164,7 @@ put_error(const struct shell_place *place, const struct sqlpool_error *e,
 	else
 		fprintf(stderr, "%s: ", kinds[kind]);
 	fputs(e->message, stderr);
-	if (!own && e->primary > 1)
+	if (!own && e->primary > PRIMARY_ERROR && e->primary != PRIMARY_SCHEMA)
 		fprintf(stderr, " (%d)", e->primary);
 	fputc('\n', stderr);
 	if (parse || own)
@@ -220,7 +229,34 @@ send_statement(
 	return rc;
 }
 
-/* Print all rows.  Returns what sqlpool_next ended with. */
+/* Parameters that nothing is bound to are NULL, as in sqlite3; the daemon wants
+ * to be told. */
+static int
+send_with_nulls(
+    struct shell *shell, const char *sql, struct sqlpool_result **ret_result)
+{
+	struct sqlpool_request *request = sqlpool_request_new();
+	struct sqlpool_value *values = NULL;
+	struct sqlpool_stmt *stmt = NULL;
+	size_t n;
+	int rc = sqlpool_prepare(shell->conn, sql, &stmt);
+
+	n = sqlpool_stmt_param_count(stmt);
+	if (rc == 0)
+		values = calloc(n + 1, sizeof(*values));
+	for (size_t i = 0; values && i < n; i++)
+		values[i] = SQLPOOL_NULL;
+	if (values)
+		rc = sqlpool_request_add(request, sql, values, n);
+	if (rc >= 0)
+		rc = sqlpool_send(shell->conn, request, ret_result);
+	free(values);
+	sqlpool_stmt_free(stmt);
+	sqlpool_request_free(request);
+	return rc;
+}
+
+/* Print all rows and free the result.  Returns what sqlpool_next ended with. */
 static int
 print_rows(struct shell *shell, struct sqlpool_result *result, bool explain)
 {
@@ -240,6 +276,7 @@ print_rows(struct shell *shell, struct sqlpool_result *result, bool explain)
 	}
 	if (begun)
 		output_end(&output);
+	sqlpool_result_free(result);
 	return rc;
 }
 
@@ -249,7 +286,7 @@ run_statement(
     struct shell *shell, char *sql, size_t n, const struct shell_place *place)
 {
 	enum shell_status status = SHELL_OK;
-	struct sqlpool_result *result;
+	struct sqlpool_result *result = NULL;
 	char was = sql[n];
 	char *text;
 	int rc;
@@ -262,9 +299,12 @@ run_statement(
 		return SHELL_SQL_ERROR;
 	}
 	rc = send_statement(shell, text, &result);
-	if (rc == 0) {
+	if (rc == 0)
 		rc = print_rows(shell, result, split_is_explain(text));
-		sqlpool_result_free(result);
+	if (rc == -SQLPOOL_ERR_PARAM_COUNT) {
+		rc = send_with_nulls(shell, text, &result);
+		if (rc == 0)
+			rc = print_rows(shell, result, split_is_explain(text));
 	}
 	if (rc < 0)
 		status = report(shell, place, text, sql);

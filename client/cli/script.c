@@ -71,7 +71,9 @@ is_terminator(struct pending *pending, const char *line)
 	if (!(word == 1 && line[0] == '/') &&
 	    !(word == 2 && strncasecmp(line, "go", 2) == 0))
 		return false;
-	if (pending->n == 0 || pending->state.until)
+	if (pending->n == 0)
+		return true;
+	if (pending->state.until)
 		return false;
 	memcpy(pending->sql + pending->n, ";", 2);
 	complete = sqlite3_complete(pending->sql) != 0;
@@ -106,18 +108,17 @@ take_line(
 		line = semicolon;
 	if (pending->n == 0)
 		pending->state = (struct split_state){ 0 };
-	if (pending->n == 0 && line[0] == '.') {
+	split_scan(&pending->state, line);
+	if (pending->n == 0 &&
+	    (line[0] == '.' || line[0] == '#' ||
+		(!pending->state.text && !pending->state.until))) {
 		if (shell->echo)
 			fprintf(shell->out, "%s\n", line);
-		return shell_run_command(shell, line);
+		return line[0] == '.' ? shell_run_command(shell, line)
+				      : SHELL_OK;
 	}
-	split_scan(&pending->state, line);
-	if (pending->n == 0) {
-		if (line[0] == '#' ||
-		    (!pending->state.text && !pending->state.until))
-			return SHELL_OK;
+	if (pending->n == 0)
 		pending->line = source->number;
-	}
 	if (pending_add(pending, line) < 0) {
 		fputs("Error: out of memory\n", stderr);
 		return SHELL_SQL_ERROR;

@@ -56,6 +56,7 @@ void shell_catch_interrupts(void);
 
 /* Say whether there was an interrupt since this was asked last. */
 bool shell_take_interrupt(void);
+bool shell_is_interrupted(void);
 
 /* ---- script.c ---- */
 
