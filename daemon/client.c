@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "daemon/clock.h"
-#include "daemon/collect.h"
 #include "daemon/log.h"
 #include "daemon/stats.h"
 #include "proto/error.h"
@@ -17,8 +16,6 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-/* Read this much at a time. */
-#define READ_BYTES ((size_t)64 << 10)
 /* Stop reading from a client, and running its reads, when so much of its output
  * waits; go on below half of it. */
 #define CLOGGED_BYTES ((size_t)1 << 20)
@@ -354,172 +351,14 @@ client_send_pieces(struct client *cl, struct request *r)
 		mark_dirty(cl);
 }
 
-/* --- Input -------------------------------------------------------------- */
-
-/* What is wrong with the bytes ends the connection: where the next frame would
- * begin is not known. */
-static void
-refuse_bytes(struct client *cl, int code)
-{
-	struct buf *b = client_begin_reply(cl);
-	char text[128];
-
-	stats_add(STAT_bad_frames, 1);
-	log_info("client pid %d (%s): %s", (int)cl->owner.pid, cl->owner.app,
-	    error_get_text(code));
-	if (!b)
-		return;
-	if (code == ERR_FRAME_TOO_LONG)
-		snprintf(text, sizeof(text),
-		    "frame longer than the limit of %lld bytes (max_frame)",
-		    (long long)cl->loop->conf->max_frame_bytes);
-	else
-		snprintf(text, sizeof(text), "%s", error_get_text(code));
-	answer_fault(b, code, text);
-	client_end_reply(cl, b);
-	client_hang_up(cl, CLOSE_BAD_BYTES);
-}
-
-/* Take the complete frames at p.  Returns the bytes taken. */
-static size_t
-take_frames(struct client *cl, uint8_t *p, size_t n)
-{
-	size_t max = (size_t)cl->loop->conf->max_frame_bytes;
-	size_t at = 0;
-
-	while (at < n && !cl->closed && !cl->hangs_up) {
-		struct span content;
-		size_t bytes;
-		int rc = frame_peek(p + at, n - at, max, &bytes);
-
-		if (rc == FRAME_PARTIAL)
-			break;
-		if (rc == 0) {
-			content.p = p + at + FRAME_PREFIX_BYTES;
-			content.n = bytes - FRAME_PREFIX_BYTES;
-			rc = collect_frame(cl, content, NULL);
-			at += bytes;
-		}
-		if (rc < 0) {
-			refuse_bytes(cl, -rc);
-			return n;
-		}
-	}
-	return at;
-}
-
-static bool
-keep_partial(struct client *cl, const uint8_t *p, size_t n)
-{
-	buf_put(&cl->partial, p, n);
-	if (!buf_failed(&cl->partial))
-		return true;
-	client_close(cl, CLOSE_NO_MEMORY);
-	return false;
-}
-
-/* A frame that is too long for the arena grows in cl->partial; when it is
- * complete the request takes the bytes over. */
-static void
-take_big_frame(struct client *cl)
-{
-	size_t max = (size_t)cl->loop->conf->max_frame_bytes;
-	struct buf big = cl->partial;
-	struct span content;
-	size_t bytes;
-	int rc = frame_peek(big.p, big.n, max, &bytes);
-
-	if (rc == FRAME_PARTIAL)
-		return;
-	buf_init(&cl->partial);
-	if (rc == 0 && big.n > bytes)
-		keep_partial(cl, big.p + bytes, big.n - bytes);
-	if (rc == 0) {
-		content.p = big.p + FRAME_PREFIX_BYTES;
-		content.n = bytes - FRAME_PREFIX_BYTES;
-		rc = collect_frame(cl, content, big.p);
-	} else {
-		buf_fini(&big);
-	}
-	if (rc < 0)
-		refuse_bytes(cl, -rc);
-}
-
-static ssize_t
-read_socket(struct client *cl, uint8_t *to, size_t n)
-{
-	ssize_t got;
-
-	do {
-		got = read(cl->fd, to, n);
-	} while (got < 0 && errno == EINTR);
-	if (got > 0)
-		stats_add(STAT_bytes_in, (uint64_t)got);
-	else if (got == 0)
-		client_close(cl, CLOSE_BY_CLIENT);
-	else if (errno == EAGAIN)
-		return 0;
-	else if (errno == ECONNRESET)
-		client_close(cl, CLOSE_BY_CLIENT);
-	else
-		client_close(cl, CLOSE_READ_ERROR);
-	return got > 0 ? got : 0;
-}
-
-static void
-read_big(struct client *cl)
-{
-	uint8_t *to = buf_reserve(&cl->partial, READ_BYTES);
-	ssize_t n;
-
-	if (!to) {
-		client_close(cl, CLOSE_NO_MEMORY);
-		return;
-	}
-	n = read_socket(cl, to, READ_BYTES);
-	if (n == 0)
-		return;
-	cl->partial.n += (size_t)n;
-	take_big_frame(cl);
-}
-
-/* Read into the arena, behind what is left of the last read. */
-static void
-read_small(struct client *cl)
-{
-	struct loop *loop = cl->loop;
-	uint8_t *p = loop->arena + loop->arena_n;
-	size_t n = cl->partial.n, taken;
-	ssize_t got;
-
-	got = read_socket(cl, p + n, READ_BYTES);
-	if (got == 0)
-		return;
-	if (n > 0)
-		memcpy(p, cl->partial.p, n);
-	buf_fini(&cl->partial);
-	n += (size_t)got;
-	taken = take_frames(cl, p, n);
-	loop->arena_n += (taken + 15) & ~(size_t)15;
-	if (taken < n && !cl->closed)
-		keep_partial(cl, p + taken, n - taken);
-}
-
 static void
 on_readable(int fd, short what, void *arg)
 {
 	struct client *cl = arg;
-	struct loop *loop = cl->loop;
 
 	(void)fd;
 	(void)what;
-	if (cl->partial.n > READ_BYTES) {
-		read_big(cl);
-		return;
-	}
-	/* when the arena is full the rest is read in the next turn */
-	if (loop->arena_n + 2 * READ_BYTES <= COLLECT_ARENA_BYTES)
-		read_small(cl);
+	cl->loop->read(cl);
 }
 
 /* --- What is under way --------------------------------------------------- */
@@ -550,6 +389,25 @@ client_free_request(struct client *cl, struct request *r)
 	if (r->timer)
 		event_free(r->timer);
 	request_free(r);
+}
+
+static void
+on_timer(int fd, short what, void *arg)
+{
+	struct request *r = arg;
+
+	(void)fd;
+	(void)what;
+	r->client->loop->on_deadline(r);
+}
+
+int
+client_set_timer(struct client *cl, struct request *r, int64_t after_us)
+{
+	struct timeval tv = { after_us / 1000000, after_us % 1000000 };
+
+	r->timer = evtimer_new(cl->loop->base, on_timer, r);
+	return r->timer && event_add(r->timer, &tv) == 0 ? 0 : -ERR_NO_MEMORY;
 }
 
 struct request *

@@ -1,8 +1,8 @@
 /* client.h - one connected client: its bytes in and out, and what it has under
  * way; and the loop of the worker it lives on.
  *
- * A client belongs to one worker for life (T2).  Reading turns bytes into
- * requests and collects them in the loop; nothing is run here.  A client that
+ * A client belongs to one worker for life (T2).  What its bytes mean is not known
+ * here (collect.h).  A client that
  * is closed stays until the turn ends and nothing of it is in flight (T4): the
  * event loop, and requests on other threads, may still know it.
  *
@@ -33,7 +33,9 @@ struct loop {
 	struct event_base *base;
 	const struct conf *conf; /* borrowed, like dbs */
 	struct dbs *dbs;
-	struct hot *hots; /* by database index */
+	struct hot *hots;                /* by database index */
+	void (*read)(struct client *cl); /* its socket is readable */
+	void (*on_deadline)(struct request *r);
 	struct mailbox mailbox;
 	struct out_pool pool;
 	uint8_t *arena; /* what was read in this turn */
@@ -116,6 +118,10 @@ void client_drop_pieces(struct request *r);
 /* Add and remove what is under way. */
 void client_add_request(struct client *cl, struct request *r);
 void client_free_request(struct client *cl, struct request *r);
+
+/* Let loop->on_deadline be called about a request after so long, unless it is
+ * freed before.  Errors: -ERR_NO_MEMORY. */
+int client_set_timer(struct client *cl, struct request *r, int64_t after_us);
 
 /* Find another request than not, by id, that is under way; or NULL. */
 struct request *client_find_request(

@@ -1,14 +1,21 @@
-/* collect.c - frames into requests. */
+/* collect.c - bytes into frames, frames into requests. */
 #include "daemon/collect.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/clock.h"
+#include "daemon/log.h"
 #include "daemon/stats.h"
 #include "proto/error.h"
 #include "proto/frame.h"
 #include "proto/walk.h"
+
+/* Read this much at a time. */
+#define READ_BYTES ((size_t)64 << 10)
 
 /* Refuse a message whose fields are wrong, with the id it gave. */
 static void
@@ -126,7 +133,13 @@ collect_keep(struct request *r)
 	return 0;
 }
 
-int
+/* Read a frame's content and append the request to the collected ones.
+ *
+ * big: the malloc'd buffer that content lies in, the request's from now on;
+ * NULL: content lies in the arena.  A fault in a field is answered here, and the
+ * connection lives; after one in the bytes it cannot:
+ * -ERR_FRAME_MALFORMED, -ERR_FRAME_TOO_DEEP, -ERR_NO_MEMORY. */
+static int
 collect_frame(struct client *cl, struct span content, void *big)
 {
 	struct span head_map, body_map;
@@ -159,4 +172,166 @@ collect_frame(struct client *cl, struct span content, void *big)
 	client_add_request(cl, r);
 	line_push(&cl->loop->collected, r);
 	return 0;
+}
+
+/* --- Bytes --------------------------------------------------------------- */
+
+/* What is wrong with the bytes ends the connection: where the next frame would
+ * begin is not known. */
+static void
+refuse_bytes(struct client *cl, int code)
+{
+	struct buf *b = client_begin_reply(cl);
+	char text[128];
+
+	stats_add(STAT_bad_frames, 1);
+	log_info("client pid %d (%s): %s", (int)cl->owner.pid, cl->owner.app,
+	    error_get_text(code));
+	if (!b)
+		return;
+	if (code == ERR_FRAME_TOO_LONG)
+		snprintf(text, sizeof(text),
+		    "frame longer than the limit of %lld bytes (max_frame)",
+		    (long long)cl->loop->conf->max_frame_bytes);
+	else
+		snprintf(text, sizeof(text), "%s", error_get_text(code));
+	answer_fault(b, code, text);
+	client_end_reply(cl, b);
+	client_hang_up(cl, CLOSE_BAD_BYTES);
+}
+
+/* Take the complete frames at p.  Returns the bytes taken. */
+static size_t
+take_frames(struct client *cl, uint8_t *p, size_t n)
+{
+	size_t max = (size_t)cl->loop->conf->max_frame_bytes;
+	size_t at = 0;
+
+	while (at < n && !cl->closed && !cl->hangs_up) {
+		struct span content;
+		size_t bytes;
+		int rc = frame_peek(p + at, n - at, max, &bytes);
+
+		if (rc == FRAME_PARTIAL)
+			break;
+		if (rc == 0) {
+			content.p = p + at + FRAME_PREFIX_BYTES;
+			content.n = bytes - FRAME_PREFIX_BYTES;
+			rc = collect_frame(cl, content, NULL);
+			at += bytes;
+		}
+		if (rc < 0) {
+			refuse_bytes(cl, -rc);
+			return n;
+		}
+	}
+	return at;
+}
+
+static bool
+keep_partial(struct client *cl, const uint8_t *p, size_t n)
+{
+	buf_put(&cl->partial, p, n);
+	if (!buf_failed(&cl->partial))
+		return true;
+	client_close(cl, CLOSE_NO_MEMORY);
+	return false;
+}
+
+/* A frame that is too long for the arena grows in cl->partial; when it is
+ * complete the request takes the bytes over. */
+static void
+take_big_frame(struct client *cl)
+{
+	size_t max = (size_t)cl->loop->conf->max_frame_bytes;
+	struct buf big = cl->partial;
+	struct span content;
+	size_t bytes;
+	int rc = frame_peek(big.p, big.n, max, &bytes);
+
+	if (rc == FRAME_PARTIAL)
+		return;
+	buf_init(&cl->partial);
+	if (rc == 0 && big.n > bytes)
+		keep_partial(cl, big.p + bytes, big.n - bytes);
+	if (rc == 0) {
+		content.p = big.p + FRAME_PREFIX_BYTES;
+		content.n = bytes - FRAME_PREFIX_BYTES;
+		rc = collect_frame(cl, content, big.p);
+	} else {
+		buf_fini(&big);
+	}
+	if (rc < 0)
+		refuse_bytes(cl, -rc);
+}
+
+static ssize_t
+read_socket(struct client *cl, uint8_t *to, size_t n)
+{
+	ssize_t got;
+
+	do {
+		got = read(cl->fd, to, n);
+	} while (got < 0 && errno == EINTR);
+	if (got > 0)
+		stats_add(STAT_bytes_in, (uint64_t)got);
+	else if (got == 0)
+		client_close(cl, CLOSE_BY_CLIENT);
+	else if (errno != EAGAIN)
+		client_close(cl,
+		    errno == ECONNRESET ? CLOSE_BY_CLIENT : CLOSE_READ_ERROR);
+	return got > 0 ? got : 0;
+}
+
+static void
+read_big(struct client *cl)
+{
+	uint8_t *to = buf_reserve(&cl->partial, READ_BYTES);
+	ssize_t n;
+
+	if (!to) {
+		client_close(cl, CLOSE_NO_MEMORY);
+		return;
+	}
+	n = read_socket(cl, to, READ_BYTES);
+	if (n == 0)
+		return;
+	cl->partial.n += (size_t)n;
+	take_big_frame(cl);
+}
+
+/* Read into the arena, behind what is left of the last read. */
+static void
+read_small(struct client *cl)
+{
+	struct loop *loop = cl->loop;
+	uint8_t *p = loop->arena + loop->arena_n;
+	size_t n = cl->partial.n, taken;
+	ssize_t got;
+
+	got = read_socket(cl, p + n, READ_BYTES);
+	if (got == 0)
+		return;
+	if (n > 0)
+		memcpy(p, cl->partial.p, n);
+	buf_fini(&cl->partial);
+	n += (size_t)got;
+	taken = take_frames(cl, p, n);
+	loop->arena_n += (taken + 15) & ~(size_t)15;
+	if (taken < n && !cl->closed)
+		keep_partial(cl, p + taken, n - taken);
+}
+
+void
+collect_read(struct client *cl)
+{
+	struct loop *loop = cl->loop;
+
+	if (cl->partial.n > READ_BYTES) {
+		read_big(cl);
+		return;
+	}
+	/* when the arena is full the rest is read in the next turn */
+	if (loop->arena_n + 2 * READ_BYTES <= COLLECT_ARENA_BYTES)
+		read_small(cl);
 }

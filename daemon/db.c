@@ -27,8 +27,33 @@ count_readers(const struct conf *conf)
 	return cpus > 2 ? (unsigned)cpus : 2;
 }
 
-/* Who holds a lock on the file, from /proc/locks (proc(5)).  The file itself is
- * not opened: closing it would drop SQLite's own locks (facts.md 0.2). */
+/* A line of /proc/locks (proc(5)): "1: POSIX ADVISORY WRITE pid major:minor:inode
+ * start end".  The pid, when it is another process's lock on that file; else 0. */
+static long
+read_lock_line(char *line, const struct stat *st)
+{
+	const char *words[6] = { 0 };
+	char *save = NULL, *end, *word = strtok_r(line, " ", &save);
+	unsigned long major_n, minor_n;
+	long pid;
+
+	for (int i = 0; i < 6 && word; i++) {
+		words[i] = word;
+		word = strtok_r(NULL, " ", &save);
+	}
+	if (!words[5] || strcmp(words[1], "POSIX") != 0)
+		return 0;
+	pid = strtol(words[4], NULL, 10);
+	major_n = strtoul(words[5], &end, 16);
+	minor_n = strtoul(*end ? end + 1 : end, &end, 16);
+	if (major_n != major(st->st_dev) || minor_n != minor(st->st_dev) ||
+	    !*end || strtoul(end + 1, NULL, 10) != st->st_ino)
+		return 0;
+	return pid == (long)getpid() ? 0 : pid;
+}
+
+/* Who holds a lock on the file.  The file itself is not opened: closing it would
+ * drop SQLite's own locks (facts.md 0.2). */
 static long
 find_lock_holder(const char *path)
 {
@@ -40,17 +65,8 @@ find_lock_holder(const char *path)
 	if (stat(path, &st) < 0)
 		return 0;
 	locks = fopen("/proc/locks", "re");
-	while (locks && pid == 0 && fgets(line, sizeof(line), locks)) {
-		unsigned major, minor;
-		unsigned long inode;
-		long holder;
-
-		if (sscanf(line, "%*s POSIX %*s %*s %ld %x:%x:%lu", &holder,
-			&major, &minor, &inode) == 4 &&
-		    inode == st.st_ino && major == major(st.st_dev) &&
-		    minor == minor(st.st_dev) && holder != (long)getpid())
-			pid = holder;
-	}
+	while (locks && pid == 0 && fgets(line, sizeof(line), locks))
+		pid = read_lock_line(line, &st);
 	if (locks)
 		fclose(locks);
 	return pid;
@@ -73,51 +89,50 @@ explain_busy(const struct conf_db *db, struct failure *f)
 	    db->path, db->path);
 }
 
-static int
+/* These give true when they could say why. */
+static bool
 explain_directory(const struct conf_db *db, const char *dir, struct failure *f)
 {
 	struct stat st;
 
 	if (stat(dir, &st) < 0)
 		return failure_set(f, SQL_CANTOPEN,
-		    "cannot open %s: directory %s: %s; create it or correct "
-		    "the path",
-		    db->path, dir, strerror(errno));
+			   "cannot open %s: directory %s: %s; create it or correct "
+			   "the path",
+			   db->path, dir, strerror(errno)) < 0;
 	if (!S_ISDIR(st.st_mode))
 		return failure_set(f, SQL_CANTOPEN,
-		    "cannot open %s: %s is not a directory; correct the path",
-		    db->path, dir);
+			   "cannot open %s: %s is not a directory; correct the path",
+			   db->path, dir) < 0;
 	if (access(dir, W_OK | X_OK) < 0)
 		return failure_set(f, SQL_CANTOPEN,
-		    "cannot open %s: directory %s cannot be written (%s), and "
-		    "SQLite keeps its WAL there; change its owner or mode, or "
-		    "run the daemon as its owner",
-		    db->path, dir, strerror(errno));
-	return 0;
+			   "cannot open %s: directory %s cannot be written (%s), and "
+			   "SQLite keeps its WAL there; change its owner or mode, or "
+			   "run the daemon as its owner",
+			   db->path, dir, strerror(errno)) < 0;
+	return false;
 }
 
-static int
+static bool
 explain_cantopen(const struct conf_db *db, struct failure *f)
 {
 	char copy[PATH_MAX];
 	struct stat st;
-	int rc;
 
 	snprintf(copy, sizeof(copy), "%s", db->path);
-	rc = explain_directory(db, dirname(copy), f);
-	if (rc < 0)
-		return rc;
+	if (explain_directory(db, dirname(copy), f))
+		return true;
 	if (stat(db->path, &st) == 0 && S_ISDIR(st.st_mode))
 		return failure_set(f, SQL_CANTOPEN,
-		    "cannot open %s: it is a directory; give the path of a "
-		    "file in it",
-		    db->path);
+			   "cannot open %s: it is a directory; give the path of a "
+			   "file in it",
+			   db->path) < 0;
 	if (access(db->path, R_OK | W_OK) < 0 && errno != ENOENT)
 		return failure_set(f, SQL_CANTOPEN,
-		    "cannot open %s: %s; change its owner or mode, or run the "
-		    "daemon as its owner",
-		    db->path, strerror(errno));
-	return -SQL_CANTOPEN;
+			   "cannot open %s: %s; change its owner or mode, or run the "
+			   "daemon as its owner",
+			   db->path, strerror(errno)) < 0;
+	return false;
 }
 
 /* Put the reason why a file cannot be opened into words that help. */
@@ -135,9 +150,9 @@ explain(const struct conf_db *db, struct failure *f)
 		    "encrypted; give the path of a database, or of a file that "
 		    "does not exist yet",
 		    db->path);
-	if ((code & 0xff) == SQL_CANTOPEN || (code & 0xff) == SQL_READONLY)
-		if (explain_cantopen(db, f) != -SQL_CANTOPEN)
-			return -f->code;
+	if (((code & 0xff) == SQL_CANTOPEN || (code & 0xff) == SQL_READONLY) &&
+	    explain_cantopen(db, f))
+		return -f->code;
 	text = f->text;
 	f->text = NULL;
 	failure_set(f, code, "cannot open %s: %s", db->path,

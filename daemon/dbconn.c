@@ -1,13 +1,14 @@
 /* dbconn.c - open, set up, control and close a connection.
  *
  * Thread: whoever owns the connection at the moment. */
-#include "daemon/dbconn_impl.h"
+#include "daemon/dbconn.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/clock.h"
+#include "daemon/dbconn_impl.h"
 #include "proto/error.h"
 
 /* The progress handler is called every so many opcodes: 20 to 30 us, within the

@@ -1,7 +1,6 @@
 /* dispatch.c - requests and their roads, out and home. */
 #include "daemon/dispatch.h"
 
-#include <event2/event.h>
 #include <stdio.h>
 
 #include "daemon/admin.h"
@@ -119,13 +118,9 @@ stop_request(struct client *cl, struct request *r, int code)
 		db_reap(r->db);
 }
 
-static void
-on_deadline(int fd, short what, void *arg)
+void
+dispatch_deadline(struct request *r)
 {
-	struct request *r = arg;
-
-	(void)fd;
-	(void)what;
 	stats_add(STAT_deadlines, 1);
 	stop_request(r->client, r, ERR_DEADLINE);
 }
@@ -134,16 +129,11 @@ static int
 set_deadline(struct client *cl, struct request *r)
 {
 	int64_t left;
-	struct timeval tv;
 
 	if (r->timer || r->deadline_us == 0)
 		return 0;
 	left = r->deadline_us - clock_now_us();
-	if (left < 0)
-		left = 0;
-	tv = (struct timeval){ left / 1000000, left % 1000000 };
-	r->timer = evtimer_new(cl->loop->base, on_deadline, r);
-	return r->timer && event_add(r->timer, &tv) == 0 ? 0 : -ERR_NO_MEMORY;
+	return client_set_timer(cl, r, left > 0 ? left : 0);
 }
 
 /* The request outlives the turn: it gets bytes of its own, a deadline, and its

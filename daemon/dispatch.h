@@ -15,6 +15,9 @@ void dispatch_collected(struct loop *loop);
 /* Deal with what the mailbox gave. */
 void dispatch_mail(struct request *list);
 
+/* Stop a request whose deadline has passed. */
+void dispatch_deadline(struct request *r);
+
 /* Tell what closed clients had under way to stop, and roll back their
  * transactions. */
 void dispatch_zombies(struct loop *loop);

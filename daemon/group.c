@@ -1,9 +1,11 @@
 /* group.c - many writes, one commit, and the outcome each would have had alone
  * (P9).
  *
- *  - A statement that fails undoes itself: SQLite's statement journal does it.
- *    A BATCH undoes itself by a savepoint (exec_batch).  What stays behind of a
- *    failed statement (OR FAIL) would have stayed when alone, too.
+ *  - A statement that meets a constraint undoes itself: SQLite's statement
+ *    journal does it.  What stays behind (OR FAIL) would have stayed when alone,
+ *    too.  A BATCH undoes itself by a savepoint (exec_batch).
+ *  - Other errors are not trusted to: SQLite 3.40 keeps no statement journal for
+ *    the datatype check of STRICT tables, for one, and leaves the first rows.
  *  - A deferred foreign key that is violated would fail somebody else's COMMIT:
  *    so it is looked for after each member.
  *  - Some failures end the whole transaction (ON CONFLICT ROLLBACK, an
@@ -83,6 +85,37 @@ prepare_member(struct writer *w, struct member *m)
 	return exec_prepare(&m->exec, w->conn, r, &r->out);
 }
 
+/* After these a statement has undone what it changed, or was told not to:
+ * sqlite.org/lang_conflict.html, and the codes of sqlite.org/rescode.html. */
+static bool
+undid_itself(const struct member *m)
+{
+	enum {
+		CHECK = 275,
+		FOREIGNKEY = 787,
+		NOTNULL = 1299,
+		PRIMARYKEY = 1555,
+		TRIGGER = 1811,
+		UNIQUE = 2067,
+		ROWID = 2579,
+	};
+
+	if (!m->exec.stmt_failed)
+		return false;
+	switch (m->r->failure.code) {
+	case CHECK:
+	case FOREIGNKEY:
+	case NOTNULL:
+	case PRIMARYKEY:
+	case TRIGGER:
+	case UNIQUE:
+	case ROWID:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Run it inside the open transaction. */
 static int
 run_member(struct writer *w, struct member *m)
@@ -99,7 +132,7 @@ run_member(struct writer *w, struct member *m)
 		m->exec.most_code = ERR_RESULT_TOO_LARGE;
 		rc = exec_run(&m->exec);
 		exec_close(&m->exec);
-		m->undo = rc < 0 && !m->exec.stmt_failed;
+		m->undo = rc < 0 && !undid_itself(m);
 		m->changed = dbconn_in_tx(w->conn) && !m->undo &&
 		    dbconn_get_total_changes(w->conn) != total;
 	}

@@ -56,12 +56,28 @@ struct args {
 };
 
 /* Options on the command line win over the file, so the file is read first. */
+static const struct option long_options[] = {
+	{ "config", required_argument, NULL, 'c' },
+	{ "socket", required_argument, NULL, 's' },
+	{ "option", required_argument, NULL, 'o' },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "version", no_argument, NULL, 'V' },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int
+next_option(int argc, char **argv)
+{
+	return getopt_long(argc, argv, "c:s:o:vVh", long_options, NULL);
+}
+
 static int
 find_file(int argc, char **argv, struct args *args)
 {
 	int opt;
 
-	while ((opt = getopt(argc, argv, "c:s:o:vVh")) != -1) {
+	while ((opt = next_option(argc, argv)) != -1) {
 		switch (opt) {
 		case 'c':
 			args->file = optarg;
@@ -99,7 +115,7 @@ read_conf(int argc, char **argv, const struct args *args, struct conf *conf)
 	if (args->file)
 		rc = conf_read_file(conf, args->file, err);
 	optind = 1;
-	while (rc == 0 && (opt = getopt(argc, argv, "c:s:o:vVh")) != -1) {
+	while (rc == 0 && (opt = next_option(argc, argv)) != -1) {
 		if (opt == 'o')
 			rc = set_option(conf, optarg, err);
 		else if (opt == 'v')

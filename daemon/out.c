@@ -143,7 +143,7 @@ static void
 take_written(struct out *o, size_t n)
 {
 	o->bytes -= n;
-	while (n > 0) {
+	while (n > 0 && o->head) {
 		struct seg *s = o->head;
 		size_t left = s->b.n - s->at;
 

@@ -369,7 +369,7 @@ server_start(struct server *s, struct dbs *dbs, char err[SERVER_ERR_MAX])
 
 	s->dbs = dbs;
 	failure_init(&f);
-	s->workers = calloc(n, sizeof(*s->workers));
+	s->workers = calloc(n, sizeof(struct worker *));
 	if (!s->workers)
 		rc = failure_set(&f, ERR_NO_MEMORY, "out of memory");
 	while (rc == 0 && s->workers_n < n) {

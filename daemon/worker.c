@@ -228,6 +228,8 @@ worker_start(const struct conf *conf, struct dbs *dbs,
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");
 	w->loop.conf = conf;
 	w->loop.dbs = dbs;
+	w->loop.read = collect_read;
+	w->loop.on_deadline = dispatch_deadline;
 	w->start_failure = f;
 	sem_init(&w->started, 0, 0);
 	pthread_mutex_init(&w->lock, NULL);

@@ -2,7 +2,7 @@
  *
  * Until the keeper exists, checkpoints run here, between commits: no checkpoint
  * can then meet a commit that resets the log (facts.md 0.1). */
-#include "daemon/writer_impl.h"
+#include "daemon/writer.h"
 
 #include <stdlib.h>
 
@@ -10,6 +10,7 @@
 #include "daemon/log.h"
 #include "daemon/mailbox.h"
 #include "daemon/stats.h"
+#include "daemon/writer_impl.h"
 #include "proto/error.h"
 
 /* A checkpoint is due when the WAL has grown by this part of its soft limit: 4

@@ -12,14 +12,15 @@ import sys
 # The daemon's modules from left to right; proto and conf stand before them.
 DAEMON = """
     clock log stats
-    tx request mailbox crew
-    guard dbconn stmt answer exec
-    reader writer keeper
+    tx request mailbox crew answer
+    guard dbconn stmt exec control
+    hot reader writer group lease keeper
     db session
-    router
-    client
+    steps router
+    out client
+    collect local admin dispatch
     worker
-    admin metrics server
+    metrics server
     main
 """.split()
 
