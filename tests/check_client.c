@@ -1,75 +1,12 @@
-/* check_client.c - libsqlpool-client against a scripted daemon. */
+/* check_client.c - libsqlpool-client against a scripted daemon: opening, rows,
+ * values. */
 #include <check.h>
-#include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <sqlite3.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "client/sqlpool.h"
-#include "tests/lib/fakeserver.h"
-
-static struct fakeserver fs;
-
-static struct sqlpool_options
-make_options(uint32_t timeout_ms)
-{
-	struct sqlpool_options options = SQLPOOL_OPTIONS;
-
-	options.use_fd = true;
-	options.fd = fs.client_fd;
-	options.request_timeout_ms = timeout_ms;
-	options.connect_timeout_ms = timeout_ms;
-	return options;
-}
-
-/* Start a script and open a connection to it. */
-static struct sqlpool_conn *
-open_script(void (*play)(struct fakeserver *), uint32_t timeout_ms)
-{
-	struct sqlpool_options options;
-	struct sqlpool_conn *conn;
-	int rc;
-
-	fakeserver_start(&fs, play, NULL);
-	options = make_options(timeout_ms);
-	rc = sqlpool_open(&options, &conn);
-	ck_assert_msg(rc == 0, "%s", sqlpool_get_error(conn)->message);
-	return conn;
-}
-
-static void
-close_script(struct sqlpool_conn *conn)
-{
-	sqlpool_close(conn);
-	fakeserver_stop(&fs);
-}
-
-static void
-assert_error(
-    const struct sqlpool_error *e, int code, enum sqlpool_outcome outcome)
-{
-	ck_assert_msg(e->code == code, "%d (%s), not %d: %s", e->code, e->name,
-	    code, e->message);
-	ck_assert_int_eq(e->outcome, outcome);
-}
-
-static struct sqlpool_result *
-send_sql(struct sqlpool_conn *conn, const char *sql)
-{
-	struct sqlpool_request *request = sqlpool_request_new();
-	struct sqlpool_result *result = NULL;
-
-	ck_assert_int_eq(sqlpool_request_add(request, sql, NULL, 0), 0);
-	ck_assert_int_eq(sqlpool_send(conn, request, &result), 0);
-	sqlpool_request_free(request);
-	return result;
-}
+#include "tests/lib/clientscript.h"
 
 /* ---- opening ---- */
 
@@ -85,7 +22,7 @@ play_hello(struct fakeserver *f)
 
 START_TEST(open_learns_about_the_server)
 {
-	struct sqlpool_conn *conn = open_script(play_hello, 5000);
+	struct sqlpool_conn *conn = clientscript_open(play_hello, 5000);
 	const struct sqlpool_server *server = sqlpool_get_server(conn);
 
 	ck_assert_str_eq(server->server, "sqlpoold 9.9");
@@ -94,7 +31,7 @@ START_TEST(open_learns_about_the_server)
 	ck_assert_uint_eq(server->epoch, 77);
 	ck_assert_uint_eq(server->in_flight_n, 16);
 	ck_assert_int_eq(sqlpool_get_error(conn)->code, 0);
-	close_script(conn);
+	clientscript_close(conn);
 }
 END_TEST
 
@@ -112,15 +49,15 @@ START_TEST(open_gives_the_daemons_error)
 	struct sqlpool_options options;
 	struct sqlpool_conn *conn;
 
-	fakeserver_start(&fs, play_refuse, NULL);
-	options = make_options(5000);
+	fakeserver_start(&clientscript_fs, play_refuse, NULL);
+	options = clientscript_make_options(5000);
 	options.database = "x";
 	ck_assert_int_eq(
 	    sqlpool_open(&options, &conn), -SQLPOOL_ERR_NO_DATABASE);
 	ck_assert_str_eq(
 	    sqlpool_get_error(conn)->message, "no x; there is: app");
 	ck_assert_str_eq(sqlpool_get_error(conn)->name, "NO_DATABASE");
-	close_script(conn);
+	clientscript_close(conn);
 }
 END_TEST
 
@@ -138,12 +75,12 @@ START_TEST(open_of_a_silent_peer_ends_at_its_deadline)
 	struct sqlpool_options options;
 	struct sqlpool_conn *conn;
 
-	fakeserver_start(&fs, play_silence, NULL);
-	options = make_options(50);
+	fakeserver_start(&clientscript_fs, play_silence, NULL);
+	options = clientscript_make_options(50);
 	ck_assert_int_eq(sqlpool_open(&options, &conn), -SQLPOOL_ERR_CONNECT);
-	assert_error(
+	clientscript_assert_error(
 	    sqlpool_get_error(conn), SQLPOOL_ERR_CONNECT, SQLPOOL_NOT_APPLIED);
-	close_script(conn);
+	clientscript_close(conn);
 }
 END_TEST
 
@@ -198,7 +135,7 @@ play_chunks(struct fakeserver *f)
 
 START_TEST(rows_come_over_many_frames)
 {
-	struct sqlpool_conn *conn = open_script(play_chunks, 5000);
+	struct sqlpool_conn *conn = clientscript_open(play_chunks, 5000);
 	static const int64_t want[] = { 0, 1, 2, 0, 1 };
 	struct sqlpool_result *result;
 
@@ -219,7 +156,7 @@ START_TEST(rows_come_over_many_frames)
 	ck_assert_uint_eq(sqlpool_result_summary(result)->rows_n, 5);
 	ck_assert(sqlpool_in_transaction(conn));
 	sqlpool_result_free(result);
-	close_script(conn);
+	clientscript_close(conn);
 }
 END_TEST
 
@@ -249,7 +186,8 @@ play_error_after_rows(struct fakeserver *f)
 
 START_TEST(an_error_may_come_after_rows)
 {
-	struct sqlpool_conn *conn = open_script(play_error_after_rows, 5000);
+	struct sqlpool_conn *conn = clientscript_open(
+	    play_error_after_rows, 5000);
 	struct sqlpool_result *result;
 	const struct sqlpool_error *e;
 
@@ -260,7 +198,7 @@ START_TEST(an_error_may_come_after_rows)
 	ck_assert_int_eq(sqlpool_next(result), -2067);
 	for (int i = 0; i < 2; i++) {
 		e = i ? sqlpool_get_error(conn) : sqlpool_result_error(result);
-		assert_error(e, 2067, SQLPOOL_NOT_APPLIED);
+		clientscript_assert_error(e, 2067, SQLPOOL_NOT_APPLIED);
 		ck_assert_int_eq(e->primary, 19);
 		ck_assert_str_eq(e->name, "SQLITE_CONSTRAINT_UNIQUE");
 		ck_assert_str_eq(e->message, "UNIQUE constraint failed: t.a");
@@ -271,7 +209,7 @@ START_TEST(an_error_may_come_after_rows)
 	}
 	ck_assert_int_eq(sqlpool_column_type(result, 0), SQLPOOL_TYPE_NULL);
 	sqlpool_result_free(result);
-	close_script(conn);
+	clientscript_close(conn);
 }
 END_TEST
 
@@ -312,7 +250,7 @@ play_window(struct fakeserver *f)
 
 START_TEST(reading_grants_credit)
 {
-	struct sqlpool_conn *conn = open_script(play_window, 5000);
+	struct sqlpool_conn *conn = clientscript_open(play_window, 5000);
 	struct sqlpool_result *result;
 	int n = 0;
 
@@ -321,74 +259,28 @@ START_TEST(reading_grants_credit)
 		n++;
 	ck_assert_int_eq(n, 20000);
 	sqlpool_result_free(result);
-	close_script(conn);
+	clientscript_close(conn);
 }
 END_TEST
 
 START_TEST(exec_drops_any_number_of_rows)
 {
-	struct sqlpool_conn *conn = open_script(play_window, 5000);
+	struct sqlpool_conn *conn = clientscript_open(play_window, 5000);
 
 	ck_assert_int_eq(sqlpool_exec(conn, "SELECT", NULL, 0), 0);
 	ck_assert_int_eq(sqlpool_get_summary(conn)->changes, 1);
 	ck_assert_int_eq(sqlpool_get_summary(conn)->rowid, 42);
 	ck_assert_uint_eq(sqlpool_get_summary(conn)->seq, 7);
-	close_script(conn);
+	clientscript_close(conn);
 }
 END_TEST
 
-/* ---- values: every EXEC is answered with a row of its parameters ---- */
-
-static void
-echo_params(struct fakeserver *f, const struct fake_request *r)
-{
-	struct span params = r->ask.params;
-	struct value v = { .count = 0 };
-	bool named;
-
-	if (params.n > 0)
-		value_read(&params, &v);
-	named = v.kind == VALUE_MAP && v.count > 0;
-	fake_begin(f, TYPE_DONE, r->head.id);
-	msg_key(&f->m, TELL_columns);
-	value_put_array(f->m.b, v.count);
-	for (uint32_t i = 0; i < v.count; i++)
-		value_put_str(f->m.b, "column", 6);
-	msg_key(&f->m, TELL_rows);
-	value_put_array(f->m.b, 2);
-	for (int row = 0; row < 2; row++) {
-		struct span at = params;
-
-		value_put_array(f->m.b, v.count);
-		for (uint32_t i = 0; i < v.count; i++) {
-			struct span before;
-
-			if (named)
-				value_skip(&at);
-			before = at;
-			value_skip(&at);
-			buf_put(f->m.b, before.p, before.n - at.n);
-		}
-	}
-	fake_end(f);
-	fake_send(f);
-}
-
-static void
-play_echo(struct fakeserver *f)
-{
-	struct fake_request r;
-
-	fake_take_hello(f, 16, 65536);
-	while (fake_take(f, &r)) {
-		if (r.head.type == TYPE_EXEC)
-			echo_params(f, &r);
-	}
-}
+/* ---- values ---- */
 
 START_TEST(values_come_back_the_same)
 {
-	struct sqlpool_conn *conn = open_script(play_echo, 5000);
+	struct sqlpool_conn *conn = clientscript_open(
+	    clientscript_play_echo, 5000);
 	struct sqlpool_result *result;
 	size_t n;
 
@@ -435,13 +327,14 @@ START_TEST(values_come_back_the_same)
 	}
 	ck_assert_int_eq(sqlpool_next(result), SQLPOOL_DONE);
 	sqlpool_result_free(result);
-	close_script(conn);
+	clientscript_close(conn);
 }
 END_TEST
 
 START_TEST(the_last_columns_text_does_not_harm_the_next_row)
 {
-	struct sqlpool_conn *conn = open_script(play_echo, 5000);
+	struct sqlpool_conn *conn = clientscript_open(
+	    clientscript_play_echo, 5000);
 	struct sqlpool_result *result;
 
 	ck_assert_int_eq(
@@ -457,13 +350,14 @@ START_TEST(the_last_columns_text_does_not_harm_the_next_row)
 	}
 	ck_assert_int_eq(sqlpool_next(result), SQLPOOL_DONE);
 	sqlpool_result_free(result);
-	close_script(conn);
+	clientscript_close(conn);
 }
 END_TEST
 
 START_TEST(eight_mebibytes_go_through)
 {
-	struct sqlpool_conn *conn = open_script(play_echo, 20000);
+	struct sqlpool_conn *conn = clientscript_open(
+	    clientscript_play_echo, 20000);
 	size_t size = (size_t)7 << 20, n;
 	char *p = malloc(size);
 	struct sqlpool_result *result;
@@ -479,31 +373,33 @@ START_TEST(eight_mebibytes_go_through)
 	ck_assert_uint_eq(n, size);
 	sqlpool_result_free(result);
 	free(p);
-	close_script(conn);
+	clientscript_close(conn);
 }
 END_TEST
 
 START_TEST(a_request_over_the_daemons_limit_is_not_sent)
 {
-	struct sqlpool_conn *conn = open_script(play_echo, 5000);
+	struct sqlpool_conn *conn = clientscript_open(
+	    clientscript_play_echo, 5000);
 	size_t size = (size_t)16 << 20;
 	char *p = calloc(1, size);
 
 	ck_assert_int_eq(
 	    sqlpool_exec(conn, "x", SQLPOOL_VALUES(SQLPOOL_BLOB(p, size))),
 	    -SQLPOOL_ERR_FRAME_TOO_LONG);
-	assert_error(sqlpool_get_error(conn), SQLPOOL_ERR_FRAME_TOO_LONG,
-	    SQLPOOL_NOT_APPLIED);
+	clientscript_assert_error(sqlpool_get_error(conn),
+	    SQLPOOL_ERR_FRAME_TOO_LONG, SQLPOOL_NOT_APPLIED);
 	ck_assert_int_eq(
 	    sqlpool_exec(conn, "x", SQLPOOL_VALUES(SQLPOOL_INT(1))), 0);
 	free(p);
-	close_script(conn);
+	clientscript_close(conn);
 }
 END_TEST
 
 START_TEST(named_values_go_as_a_map)
 {
-	struct sqlpool_conn *conn = open_script(play_echo, 5000);
+	struct sqlpool_conn *conn = clientscript_open(
+	    clientscript_play_echo, 5000);
 	struct sqlpool_result *result;
 
 	ck_assert_int_eq(sqlpool_query(conn, "x",
@@ -519,13 +415,14 @@ START_TEST(named_values_go_as_a_map)
 			     SQLPOOL_VALUES(SQLPOOL_INT(1),
 				 SQLPOOL_NAMED("b", SQLPOOL_INT(2)))),
 	    -SQLPOOL_ERR_MISUSE);
-	close_script(conn);
+	clientscript_close(conn);
 }
 END_TEST
 
 START_TEST(wrong_values_are_misuse)
 {
-	struct sqlpool_conn *conn = open_script(play_echo, 5000);
+	struct sqlpool_conn *conn = clientscript_open(
+	    clientscript_play_echo, 5000);
 	struct sqlpool_value none = { 0 };
 	struct sqlpool_value bytes = { .type = SQLPOOL_TYPE_BLOB, .n = 3 };
 	struct sqlpool_result *result = NULL;
@@ -542,7 +439,7 @@ START_TEST(wrong_values_are_misuse)
 	ck_assert_int_eq(
 	    sqlpool_query(NULL, "x", NULL, 0, &result), -SQLPOOL_ERR_MISUSE);
 	ck_assert_ptr_null(result);
-	close_script(conn);
+	clientscript_close(conn);
 }
 END_TEST
 
@@ -589,7 +486,8 @@ compare_getters(
 
 START_TEST(getters_convert_as_sqlite_does)
 {
-	struct sqlpool_conn *conn = open_script(play_echo, 5000);
+	struct sqlpool_conn *conn = clientscript_open(
+	    clientscript_play_echo, 5000);
 	sqlite3 *db;
 	sqlite3_stmt *stmt;
 
@@ -608,484 +506,7 @@ START_TEST(getters_convert_as_sqlite_does)
 	compare_getters(conn, SQLPOOL_INT(INT64_MIN), stmt);
 	sqlite3_finalize(stmt);
 	sqlite3_close(db);
-	close_script(conn);
-}
-END_TEST
-
-/* ---- faults ---- */
-
-static int fault_number;
-
-/* Build a reply to request id whose body is these bytes. */
-static void
-put_raw(struct fakeserver *f, enum msg_type type, uint64_t id, const void *body,
-    size_t n)
-{
-	fake_begin(f, type, id);
-	buf_cut(&f->out, f->out.n - 1);
-	buf_put(&f->out, body, n);
-	/* the map's head is in the body already */
-	f->out.p[4] = (uint8_t)(f->out.n - 5);
-}
-
-static void
-put_fault(struct fakeserver *f, int number, uint64_t id)
-{
-	static const struct {
-		enum msg_type type;
-		const char *body;
-		size_t n;
-	} bodies[] = {
-#define BODY(type, bytes) { type, bytes, sizeof(bytes) - 1 }
-		/* rows without columns; a short row; a map as a value; a value
-		 * over INT64_MAX; a row that is no array; a column that is no
-		 * text; decltypes that are too few */
-		BODY(TYPE_DONE, "\x81\x01\x91\x91\x05"),
-		BODY(TYPE_DONE, "\x82\x00\x91\xa1x\x01\x91\x90"),
-		BODY(TYPE_DONE, "\x82\x00\x91\xa1x\x01\x91\x91\x80"),
-		BODY(TYPE_DONE,
-		    "\x82\x00\x91\xa1x\x01\x91\x91"
-		    "\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
-		BODY(TYPE_DONE, "\x82\x00\x91\xa1x\x01\x91\x05"),
-		BODY(TYPE_DONE, "\x82\x00\x91\x05\x01\x91\x91\x05"),
-		BODY(TYPE_DONE, "\x83\x00\x91\xa1x\x09\x90\x01\x91\x91\x05"),
-		/* fields of the wrong type, given twice, not understood */
-		BODY(TYPE_DONE, "\x81\x01\x80"),
-		BODY(TYPE_DONE, "\x82\x02\x05\x02\x05"),
-		BODY(TYPE_DONE, "\x81\x7f\x05"),
-		BODY(TYPE_DONE, "\x81\xa1x\x05"),
-		/* an error without a code; not a reply to EXEC; too deep; cut
-		 * short; counts that cannot be true */
-		BODY(TYPE_ERROR, "\x80"),
-		BODY(TYPE_OK, "\x80"),
-		BODY(TYPE_EXEC, "\x80"),
-		BODY(TYPE_DONE,
-		    "\x81\x01\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x01"),
-		BODY(TYPE_DONE, "\x82\x02\x05"),
-		BODY(TYPE_DONE, "\x81\x01\xdd\xff\xff\xff\xff"),
-		BODY(TYPE_DONE, "\x81\x01\xc1"),
-#undef BODY
-	};
-	static const char *const raw[] = { "HTTP/1.1 400 Bad Request\r\n",
-		"\xce\xff\xff\xff\xff", "\xce\x01\x01\x01\x01",
-		"\xce\x7f\x01\x01\x01 " };
-	int n = (int)(sizeof(bodies) / sizeof(bodies[0]));
-
-	if (number < n)
-		put_raw(f, bodies[number].type, id, bodies[number].body,
-		    bodies[number].n);
-	else if (number < n + 4)
-		buf_put(&f->out, raw[number - n], strlen(raw[number - n]));
-	else if (number == n + 4)
-		fake_done(f, id + 1);
-	else if (number == n + 5)
-		fake_ok(f, 0);
-}
-
-#define FAULTS 24
-
-static void
-play_fault(struct fakeserver *f)
-{
-	struct fake_request r;
-
-	fake_take_hello(f, 16, 65536);
-	put_fault(f, fault_number, fake_take_type(f, TYPE_EXEC));
-	fake_send(f);
-	while (fake_take(f, &r))
-		;
-}
-
-START_TEST(what_is_no_reply_closes_the_connection)
-{
-	struct sqlpool_conn *conn;
-	struct sqlpool_result *result;
-	int rc;
-
-	fault_number = _i;
-	conn = open_script(play_fault, 5000);
-	rc = sqlpool_query(conn, "SELECT", NULL, 0, &result);
-	if (rc == 0) {
-		ck_assert_int_eq(sqlpool_next(result), -SQLPOOL_ERR_BAD_REPLY);
-		ck_assert_int_eq(sqlpool_next(result), -SQLPOOL_ERR_BAD_REPLY);
-		sqlpool_result_free(result);
-	} else {
-		ck_assert_int_eq(rc, -SQLPOOL_ERR_BAD_REPLY);
-	}
-	assert_error(
-	    sqlpool_get_error(conn), SQLPOOL_ERR_BAD_REPLY, SQLPOOL_UNKNOWN);
-	/* what comes later was never sent */
-	ck_assert_int_eq(sqlpool_ping(conn), -SQLPOOL_ERR_BAD_REPLY);
-	assert_error(sqlpool_get_error(conn), SQLPOOL_ERR_BAD_REPLY,
-	    SQLPOOL_NOT_APPLIED);
-	close_script(conn);
-}
-END_TEST
-
-static atomic_size_t cut_at;
-static atomic_size_t cut_size;
-
-static void
-play_cut(struct fakeserver *f)
-{
-	uint64_t id;
-
-	fake_take_hello(f, 16, 65536);
-	id = fake_take_type(f, TYPE_EXEC);
-	fake_ints(f, TYPE_ROWS, id, true, 3);
-	fake_done(f, id);
-	cut_size = f->out.n;
-	fake_send_cut(f, cut_at < cut_size ? cut_at : cut_size);
-}
-
-static void
-check_cut_reply(void)
-{
-	struct sqlpool_conn *conn = open_script(play_cut, 5000);
-	struct sqlpool_result *result;
-	int rc = sqlpool_query(conn, "SELECT", NULL, 0, &result);
-
-	if (rc == 0) {
-		do {
-			rc = sqlpool_next(result);
-		} while (rc == SQLPOOL_ROW);
-		sqlpool_result_free(result);
-	}
-	ck_assert_int_eq(rc, -SQLPOOL_ERR_CONNECTION_LOST);
-	assert_error(sqlpool_get_error(conn), SQLPOOL_ERR_CONNECTION_LOST,
-	    SQLPOOL_UNKNOWN);
-	close_script(conn);
-}
-
-START_TEST(a_reply_cut_at_any_byte_is_a_lost_connection)
-{
-	cut_size = 1;
-	for (cut_at = 0; cut_at < cut_size; cut_at++)
-		check_cut_reply();
-}
-END_TEST
-
-static void
-play_late(struct fakeserver *f)
-{
-	uint64_t first, id;
-
-	fake_take_hello(f, 16, 65536);
-	first = fake_take_type(f, TYPE_EXEC);
-	id = fake_take_type(f, TYPE_CANCEL);
-	ck_assert_uint_eq(id, 0);
-	id = fake_take_type(f, TYPE_PING);
-	fake_ints(f, TYPE_ROWS, first, true, 3);
-	fake_done(f, first);
-	fake_ok(f, id);
-	fake_send(f);
-}
-
-START_TEST(silence_ends_at_the_deadline_and_the_connection_lives_on)
-{
-	struct sqlpool_conn *conn = open_script(play_late, 50);
-	struct sqlpool_result *result;
-
-	ck_assert_int_eq(sqlpool_query(conn, "SELECT", NULL, 0, &result),
-	    -SQLPOOL_ERR_CLIENT_TIMEOUT);
-	assert_error(sqlpool_get_error(conn), SQLPOOL_ERR_CLIENT_TIMEOUT,
-	    SQLPOOL_UNKNOWN);
-	ck_assert_int_eq(sqlpool_ping(conn), 0);
-	close_script(conn);
-}
-END_TEST
-
-static void
-play_notice(struct fakeserver *f)
-{
-	fake_take_hello(f, 16, 65536);
-	fake_take_type(f, TYPE_EXEC);
-	fake_error(f, 0, SQLPOOL_ERR_FRAME_TOO_DEEP, "nested too deep");
-	fake_send(f);
-}
-
-START_TEST(the_daemons_last_words_are_the_error)
-{
-	struct sqlpool_conn *conn = open_script(play_notice, 5000);
-
-	ck_assert_int_eq(
-	    sqlpool_exec(conn, "x", NULL, 0), -SQLPOOL_ERR_FRAME_TOO_DEEP);
-	assert_error(sqlpool_get_error(conn), SQLPOOL_ERR_FRAME_TOO_DEEP,
-	    SQLPOOL_UNKNOWN);
-	ck_assert_str_eq(sqlpool_get_error(conn)->message, "nested too deep");
-	close_script(conn);
-}
-END_TEST
-
-static void
-play_close_after_one(struct fakeserver *f)
-{
-	fake_take_hello(f, 1, 65536);
-	fake_take_type(f, TYPE_EXEC);
-}
-
-START_TEST(a_lost_connection_says_what_was_sent)
-{
-	struct sqlpool_conn *conn = open_script(play_close_after_one, 5000);
-	struct sqlpool_result *first = send_sql(conn, "INSERT 1");
-	struct sqlpool_result *second = send_sql(conn, "INSERT 2");
-
-	ck_assert_int_eq(sqlpool_next(second), -SQLPOOL_ERR_CONNECTION_LOST);
-	assert_error(sqlpool_result_error(second), SQLPOOL_ERR_CONNECTION_LOST,
-	    SQLPOOL_NOT_APPLIED);
-	ck_assert_int_eq(sqlpool_next(first), -SQLPOOL_ERR_CONNECTION_LOST);
-	assert_error(sqlpool_result_error(first), SQLPOOL_ERR_CONNECTION_LOST,
-	    SQLPOOL_UNKNOWN);
-	sqlpool_result_free(first);
-	sqlpool_result_free(second);
-	close_script(conn);
-}
-END_TEST
-
-static void
-play_hang_up_early(struct fakeserver *f)
-{
-	fake_take_hello(f, 16, 65536);
-	close(f->fd);
-	f->fd = -1;
-}
-
-START_TEST(a_request_cut_on_its_way_was_not_applied)
-{
-	struct sqlpool_conn *conn = open_script(play_hang_up_early, 5000);
-	size_t size = (size_t)8 << 20;
-	char *p = calloc(1, size);
-
-	ck_assert_int_eq(
-	    sqlpool_exec(conn, "x", SQLPOOL_VALUES(SQLPOOL_BLOB(p, size))),
-	    -SQLPOOL_ERR_CONNECTION_LOST);
-	assert_error(sqlpool_get_error(conn), SQLPOOL_ERR_CONNECTION_LOST,
-	    SQLPOOL_NOT_APPLIED);
-	free(p);
-	close_script(conn);
-}
-END_TEST
-
-static void
-play_goaway(struct fakeserver *f)
-{
-	uint64_t id;
-
-	fake_take_hello(f, 1, 65536);
-	id = fake_take_type(f, TYPE_EXEC);
-	fake_begin(f, TYPE_GOAWAY, 0);
-	msg_put_str(&f->m, TELL_message, "shutting down");
-	fake_end(f);
-	fake_done(f, id);
-	fake_send(f);
-}
-
-START_TEST(goaway_finishes_what_was_sent_and_refuses_the_rest)
-{
-	struct sqlpool_conn *conn = open_script(play_goaway, 5000);
-	struct sqlpool_result *first = send_sql(conn, "INSERT 1");
-	struct sqlpool_result *second = send_sql(conn, "INSERT 2");
-
-	ck_assert_int_eq(sqlpool_next(first), SQLPOOL_DONE);
-	ck_assert_int_eq(sqlpool_next(second), -SQLPOOL_ERR_SHUTTING_DOWN);
-	assert_error(sqlpool_result_error(second), SQLPOOL_ERR_SHUTTING_DOWN,
-	    SQLPOOL_NOT_APPLIED);
-	ck_assert_int_eq(
-	    sqlpool_exec(conn, "x", NULL, 0), -SQLPOOL_ERR_SHUTTING_DOWN);
-	sqlpool_result_free(first);
-	sqlpool_result_free(second);
-	close_script(conn);
-}
-END_TEST
-
-/* ---- pipelining ---- */
-
-#define DEPTH 10
-
-static void
-play_backwards(struct fakeserver *f)
-{
-	uint64_t ids[DEPTH];
-
-	fake_take_hello(f, 16, 65536);
-	for (int i = 0; i < DEPTH; i++)
-		ids[i] = fake_take_type(f, TYPE_EXEC);
-	for (int i = DEPTH - 1; i >= 0; i--)
-		fake_ints(f, TYPE_DONE, ids[i], true, (uint32_t)i);
-	fake_send(f);
-}
-
-START_TEST(results_may_come_and_be_taken_in_any_order)
-{
-	struct sqlpool_conn *conn = open_script(play_backwards, 5000);
-	struct sqlpool_result *results[DEPTH];
-
-	for (int i = 0; i < DEPTH; i++)
-		results[i] = send_sql(conn, "SELECT");
-	for (int i = 0; i < DEPTH; i++) {
-		struct sqlpool_result *result = results[(i * 7) % DEPTH];
-
-		for (int row = 0; row < (i * 7) % DEPTH; row++)
-			ck_assert_int_eq(sqlpool_next(result), SQLPOOL_ROW);
-		ck_assert_int_eq(sqlpool_next(result), SQLPOOL_DONE);
-	}
-	for (int i = 0; i < DEPTH; i++)
-		sqlpool_result_free(results[i]);
-	close_script(conn);
-}
-END_TEST
-
-#define DEEP       5000
-#define DEEP_ROWS  20
-#define DEEP_BYTES 200
-
-static void
-put_big_part(struct fakeserver *f, uint64_t id, int part)
-{
-	static char text[2000];
-
-	memset(text, 'x', sizeof(text));
-	fake_begin(f, part + 1 < DEEP_ROWS ? TYPE_ROWS : TYPE_DONE, id);
-	if (part == 0) {
-		msg_key(&f->m, TELL_columns);
-		value_put_array(f->m.b, 1);
-		value_put_str(f->m.b, "x", 1);
-	}
-	msg_key(&f->m, TELL_rows);
-	value_put_array(f->m.b, 1);
-	value_put_array(f->m.b, 1);
-	value_put_str(f->m.b, text, sizeof(text));
-	fake_end(f);
-	fake_send(f);
-}
-
-/* Answer each request at once with more than it was long, and read nothing
- * while writing: a client that only writes would stop both. */
-static void
-play_deep(struct fakeserver *f)
-{
-	struct fake_request r;
-
-	fake_take_hello(f, 8, 65536);
-	while (fake_take(f, &r))
-		for (int i = 0; r.head.type == TYPE_EXEC && i < DEEP_ROWS; i++)
-			put_big_part(f, r.head.id, i);
-}
-
-START_TEST(a_deep_pipeline_with_big_results_completes)
-{
-	struct sqlpool_conn *conn = open_script(play_deep, 20000);
-	static struct sqlpool_result *results[DEEP];
-	static char sql[DEEP_BYTES];
-
-	memset(sql, ' ', sizeof(sql) - 1);
-	for (int i = 0; i < DEEP; i++)
-		results[i] = send_sql(conn, sql);
-	for (int i = 0; i < DEEP; i++) {
-		int rows = 0;
-
-		while (sqlpool_next(results[i]) == SQLPOOL_ROW)
-			rows++;
-		ck_assert_int_eq(rows, DEEP_ROWS);
-		sqlpool_result_free(results[i]);
-	}
-	close_script(conn);
-}
-END_TEST
-
-static void
-play_never(struct fakeserver *f)
-{
-	uint64_t id;
-
-	fake_take_hello(f, 1, 65536);
-	id = fake_take_type(f, TYPE_EXEC);
-	fake_take_type(f, TYPE_CANCEL);
-	fake_done(f, id);
-	fake_send(f);
-	id = fake_take_type(f, TYPE_PING);
-	fake_ok(f, id);
-	fake_send(f);
-}
-
-START_TEST(too_much_unsent_is_refused_and_nothing_is_lost)
-{
-	struct sqlpool_conn *conn = open_script(play_never, 100);
-	struct sqlpool_request *request = sqlpool_request_new();
-	struct sqlpool_result *results[12], *result;
-	size_t size = (size_t)1 << 20;
-	char *p = calloc(1, size);
-	int sent = 0, rc;
-
-	ck_assert_int_eq(sqlpool_request_add(request, "x",
-			     SQLPOOL_VALUES(SQLPOOL_BLOB(p, size))),
-	    0);
-	do {
-		rc = sqlpool_send(conn, request, &result);
-		if (rc == 0)
-			results[sent++] = result;
-	} while (rc == 0 && sent < 12);
-	ck_assert_int_eq(rc, -SQLPOOL_ERR_TOO_MANY_REQUESTS);
-	/* one is on its way, 8 MiB wait */
-	ck_assert_int_eq(sent, 9);
-	for (int i = sent - 1; i >= 0; i--)
-		sqlpool_result_free(results[i]);
-	ck_assert_int_eq(sqlpool_ping(conn), 0);
-	sqlpool_request_free(request);
-	free(p);
-	close_script(conn);
-}
-END_TEST
-
-static void
-play_cancel(struct fakeserver *f)
-{
-	struct fake_request r = { .head = { 0 } };
-	uint64_t id;
-
-	fake_take_hello(f, 1, 65536);
-	id = fake_take_type(f, TYPE_EXEC);
-	do {
-		if (!fake_take(f, &r))
-			return;
-	} while (r.head.type != TYPE_CANCEL);
-	ck_assert_uint_eq(r.ask.target, id);
-	fake_error(f, id, SQLPOOL_ERR_CANCELLED, "cancelled");
-	fake_send(f);
-}
-
-START_TEST(cancel_ends_what_runs_and_what_waits)
-{
-	struct sqlpool_conn *conn = open_script(play_cancel, 5000);
-	struct sqlpool_result *first = send_sql(conn, "SELECT 1");
-	struct sqlpool_result *second = send_sql(conn, "SELECT 2");
-
-	ck_assert_int_eq(sqlpool_cancel(second), 0);
-	ck_assert_int_eq(sqlpool_next(second), -SQLPOOL_ERR_CANCELLED);
-	ck_assert_int_eq(sqlpool_cancel(first), 0);
-	ck_assert_int_eq(sqlpool_wait(first), -SQLPOOL_ERR_CANCELLED);
-	ck_assert_int_eq(sqlpool_cancel(first), 0);
-	sqlpool_result_free(first);
-	sqlpool_result_free(second);
-	close_script(conn);
-}
-END_TEST
-
-START_TEST(results_outlive_their_connection)
-{
-	struct sqlpool_conn *conn = open_script(play_echo, 5000);
-	struct sqlpool_result *done, *open;
-
-	ck_assert_int_eq(sqlpool_query(conn, "x",
-			     SQLPOOL_VALUES(SQLPOOL_TEXT("abc")), &done),
-	    0);
-	open = send_sql(conn, "SELECT");
-	close_script(conn);
-	ck_assert_int_eq(sqlpool_next(done), SQLPOOL_ROW);
-	ck_assert_str_eq(sqlpool_column_text(done, 0, NULL), "abc");
-	ck_assert_int_eq(sqlpool_next(open), -SQLPOOL_ERR_CONNECTION_LOST);
-	sqlpool_result_free(done);
-	sqlpool_result_free(open);
+	clientscript_close(conn);
 }
 END_TEST
 
@@ -1093,8 +514,10 @@ static Suite *
 make_suite(void)
 {
 	Suite *suite = suite_create("client");
-	TCase *tc = tcase_create("open");
+	TCase *tc;
 
+	tc = tcase_create("open");
+	tcase_set_timeout(tc, 20);
 	tcase_add_test(tc, open_learns_about_the_server);
 	tcase_add_test(tc, open_gives_the_daemons_error);
 	tcase_add_test(tc, open_of_a_silent_peer_ends_at_its_deadline);
@@ -1102,12 +525,14 @@ make_suite(void)
 	tcase_add_test(tc, open_refuses_options_without_size);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("rows");
+	tcase_set_timeout(tc, 20);
 	tcase_add_test(tc, rows_come_over_many_frames);
 	tcase_add_test(tc, an_error_may_come_after_rows);
 	tcase_add_test(tc, reading_grants_credit);
 	tcase_add_test(tc, exec_drops_any_number_of_rows);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("values");
+	tcase_set_timeout(tc, 20);
 	tcase_add_test(tc, values_come_back_the_same);
 	tcase_add_test(tc, the_last_columns_text_does_not_harm_the_next_row);
 	tcase_add_test(tc, eight_mebibytes_go_through);
@@ -1115,25 +540,6 @@ make_suite(void)
 	tcase_add_test(tc, named_values_go_as_a_map);
 	tcase_add_test(tc, wrong_values_are_misuse);
 	tcase_add_test(tc, getters_convert_as_sqlite_does);
-	suite_add_tcase(suite, tc);
-	tc = tcase_create("faults");
-	tcase_add_loop_test(
-	    tc, what_is_no_reply_closes_the_connection, 0, FAULTS);
-	tcase_add_test(tc, a_reply_cut_at_any_byte_is_a_lost_connection);
-	tcase_add_test(
-	    tc, silence_ends_at_the_deadline_and_the_connection_lives_on);
-	tcase_add_test(tc, the_daemons_last_words_are_the_error);
-	tcase_add_test(tc, a_lost_connection_says_what_was_sent);
-	tcase_add_test(tc, a_request_cut_on_its_way_was_not_applied);
-	tcase_add_test(tc, goaway_finishes_what_was_sent_and_refuses_the_rest);
-	suite_add_tcase(suite, tc);
-	tc = tcase_create("pipeline");
-	tcase_set_timeout(tc, 20);
-	tcase_add_test(tc, results_may_come_and_be_taken_in_any_order);
-	tcase_add_test(tc, a_deep_pipeline_with_big_results_completes);
-	tcase_add_test(tc, too_much_unsent_is_refused_and_nothing_is_lost);
-	tcase_add_test(tc, cancel_ends_what_runs_and_what_waits);
-	tcase_add_test(tc, results_outlive_their_connection);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

@@ -2,6 +2,7 @@
 #include "tests/lib/fakeserver.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,7 +14,11 @@ static void *
 run(void *arg)
 {
 	struct fakeserver *fs = arg;
+	sigset_t all;
 
+	/* the test's signals are the test's */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
 	fs->play(fs);
 	if (fs->fd >= 0)
 		shutdown(fs->fd, SHUT_WR);
