@@ -104,6 +104,7 @@ on_wal(void *arg, sqlite3 *db, const char *name, int frames)
 	(void)db;
 	(void)name;
 	c->wal_frames = (uint32_t)frames;
+	c->committed = true;
 	return SQLITE_OK;
 }
 
@@ -402,6 +403,15 @@ int64_t
 dbconn_get_total_changes(const struct dbconn *c)
 {
 	return sqlite3_total_changes64(c->db);
+}
+
+bool
+dbconn_take_committed(struct dbconn *c)
+{
+	bool committed = c->committed;
+
+	c->committed = false;
+	return committed;
 }
 
 uint32_t

@@ -86,6 +86,9 @@ int64_t dbconn_get_rowid(const struct dbconn *c);
 int64_t dbconn_get_changes(const struct dbconn *c);
 int64_t dbconn_get_total_changes(const struct dbconn *c);
 
+/* Say whether this connection has committed a change since it was last asked. */
+bool dbconn_take_committed(struct dbconn *c);
+
 /* Frames in the WAL after this connection's last commit, and their bytes. */
 uint32_t dbconn_get_wal_frames(const struct dbconn *c);
 int64_t dbconn_get_wal_bytes(const struct dbconn *c);
@@ -104,6 +107,10 @@ int dbconn_checkpoint(struct dbconn *c, bool truncate, int *ret_log,
  * -ERR_MULTIPLE_STATEMENTS, with the second one's offset; -ERR_FIELD_RANGE (a
  * NUL byte in the text); -ERR_NO_MEMORY. */
 int stmt_prepare(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
+    struct failure *f);
+
+/* The same, but a cached one is thrown away first. */
+int stmt_prepare_anew(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
     struct failure *f);
 
 enum msg_kind stmt_get_kind(const struct stmt *st);

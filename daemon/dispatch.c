@@ -282,6 +282,7 @@ begin_savepoint(struct client *cl, struct request *r)
 		return;
 	s = cl->sessions;
 	s->tx->implicit = true;
+	s->db = r->db;
 	r->session = s;
 	wait_in(&s->line, r);
 	pump(cl, s);

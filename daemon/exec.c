@@ -272,25 +272,15 @@ put_step_summary(struct exec *ex, int64_t changes)
 	msg_close_map(&a->frame);
 }
 
+/* (VACUUM is refused by SQLite itself, which is in a transaction.) */
 static int
 check_step_kind(struct exec *ex)
 {
-	switch (stmt_get_kind(ex->stmt)) {
-	case KIND_TX:
-		return failure_set(&ex->r->failure, ERR_NOT_ALLOWED,
-		    "a BATCH is a transaction already: BEGIN, COMMIT, "
-		    "ROLLBACK and SAVEPOINT are not allowed in it");
-	case KIND_MAINTENANCE:
-		return failure_set(&ex->r->failure, ERR_NOT_ALLOWED,
-		    "VACUUM is not allowed in a BATCH: it cannot run in a "
-		    "transaction; send it by itself");
-	case KIND_EMPTY:
-	case KIND_READ:
-	case KIND_WRITE:
-	case KIND_SCHEMA:
-		break;
-	}
-	return 0;
+	if (stmt_get_kind(ex->stmt) != KIND_TX)
+		return 0;
+	return failure_set(&ex->r->failure, ERR_NOT_ALLOWED,
+	    "a BATCH is a transaction already: BEGIN, COMMIT, ROLLBACK and "
+	    "SAVEPOINT are not allowed in it");
 }
 
 /* Step one statement of a batch; its rows go into the open step map. */
@@ -424,7 +414,7 @@ run_steps(struct exec *ex, uint8_t *states)
 			rc = run_caught_step(ex, step, &states[i]);
 		else
 			rc = run_step(ex, step);
-		if (rc < 0) {
+		if (rc != 0) {
 			r->failure.step = (int64_t)i;
 			return rc;
 		}
@@ -479,7 +469,7 @@ exec_batch(struct exec *ex, struct dbconn *conn, struct request *r,
 	msg_key(&ex->answer.frame, TELL_steps);
 	value_put_array(out, (uint32_t)r->steps_n);
 	rc = run_in_savepoint(ex, states, check_fks);
-	if (rc < 0 && r->vars) { /* as if it had not run */
+	if (rc != 0 && r->vars) { /* as if it had not run */
 		atomic_store(&r->vars->rowid, rowid);
 		atomic_store(&r->vars->changes, changes);
 	}
@@ -495,7 +485,10 @@ exec_describe(struct dbconn *conn, struct request *r, struct buf *out)
 	struct stmt *st = NULL;
 	struct msg_out m;
 
-	if (stmt_prepare(conn, r->sql, &st, &r->failure) < 0) {
+	/* a cached statement has the columns of when it was prepared, and the
+	 * connection the schema of when it last read the file */
+	if (dbconn_run(conn, DBCONN_SNAPSHOT, &r->failure) < 0 ||
+	    stmt_prepare_anew(conn, r->sql, &st, &r->failure) < 0) {
 		answer_error(r, out);
 		return;
 	}

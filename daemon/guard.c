@@ -224,7 +224,7 @@ judge(struct guard *g, int action, const char *a, const char *b)
 }
 
 /* SQLite fixes the parameters. */
-/* NOLINTNEXTLINE(readability-function-size) */
+/* NOLINTBEGIN(readability-function-size) */
 static int
 authorize(void *arg, int action, const char *a, const char *b,
     const char *database, const char *trigger)
@@ -237,6 +237,7 @@ authorize(void *arg, int action, const char *a, const char *b,
 		return SQLITE_OK;
 	return judge(g, action, a, b);
 }
+/* NOLINTEND(readability-function-size) */
 
 static int
 set_switches(sqlite3 *db)

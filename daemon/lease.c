@@ -102,6 +102,7 @@ finish(struct writer *w, struct request *r)
 static void
 expire(struct writer *w, const char *what, int64_t for_us, const char *option)
 {
+	exec_close(&w->exec); /* a result may be half sent */
 	roll_back(w);
 	control_expire(w->lease, what, for_us, option);
 }
@@ -112,7 +113,6 @@ expire_running(struct writer *w, struct request *r)
 {
 	struct tx *tx = w->lease;
 
-	exec_close(&w->exec);
 	expire(w, "open", clock_now_us() - tx->held_us, "tx_max_age");
 	failure_set(&r->failure, ERR_TX_EXPIRED, "%s", tx->expired_text);
 }
@@ -156,6 +156,7 @@ run_request(struct writer *w, struct request *r)
 	dbconn_watch(w->conn, &r->stop, get_time_left(w));
 	rc = run_statement(w, r);
 	if (rc == EXEC_BLOCKED) {
+		tx_touch(w->lease, r->sql);
 		w->current = r;
 		return;
 	}
@@ -228,7 +229,8 @@ lease_start(struct writer *w, struct request *r)
 	run_request(w, r);
 }
 
-static void
+/* End the transaction when it is over one of its limits. */
+static bool
 check_limits(struct writer *w)
 {
 	const struct conf_db *conf = w->db_conf;
@@ -242,8 +244,8 @@ check_limits(struct writer *w)
 		expire(w, "idle while others waited", now - tx->last_us,
 		    "tx_idle_timeout");
 	else
-		return;
-	end_lease(w);
+		return false;
+	return true;
 }
 
 /* A request whose transaction was ended before it arrived. */
@@ -259,17 +261,25 @@ refuse_late(struct request *r)
 	mailbox_post(r, true);
 }
 
-/* Go on with a result whose client had to catch up. */
+/* Go on with a result whose client had to catch up.  While it does not, the
+ * transaction is idle. */
 static void
 continue_current(struct writer *w)
 {
 	struct request *r = w->current;
+	uint64_t before = w->exec.flushed_bytes;
 	int rc = exec_run(&w->exec);
 
-	if (rc == EXEC_BLOCKED)
-		return;
+	if (w->exec.flushed_bytes != before)
+		tx_touch(w->lease, r->sql);
 	if (rc == EXEC_OVER)
 		expire_running(w, r);
+	if (rc == EXEC_BLOCKED) {
+		if (!check_limits(w))
+			return;
+		failure_set(
+		    &r->failure, ERR_TX_EXPIRED, "%s", w->lease->expired_text);
+	}
 	finish(w, r);
 }
 
@@ -288,6 +298,6 @@ lease_run(struct writer *w)
 		request_move(r, REQUEST_RUNNING);
 		run_request(w, r);
 	}
-	if (w->lease && !w->current)
-		check_limits(w);
+	if (w->lease && !w->current && check_limits(w))
+		end_lease(w);
 }

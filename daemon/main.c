@@ -38,7 +38,7 @@ fail(const char *what)
 static int
 set_option(struct conf *conf, char *arg, char err[CONF_ERR_MAX])
 {
-	char *value = strchr(arg, '=');
+	char *value = arg ? strchr(arg, '=') : NULL;
 
 	if (!value) {
 		snprintf(

@@ -114,9 +114,11 @@ readers_submit(struct readers *rs, struct request *r)
 {
 	struct reader *rd;
 	bool full = false;
+	size_t line_n;
 
 	request_move(r, REQUEST_QUEUED);
 	pthread_mutex_lock(&rs->lock);
+	line_n = rs->line_n;
 	rd = r->tx && r->tx->reader ? r->tx->reader : find_idle(rs);
 	if (rd) {
 		assign(rd, r);
@@ -132,8 +134,7 @@ readers_submit(struct readers *rs, struct request *r)
 		return failure_set(&r->failure, ERR_QUEUE_FULL,
 		    "%zu reads wait for one of %u connections of %s already; "
 		    "try again later, or raise read_connections",
-		    rs->line_n, rs->db_conf->read_connections,
-		    rs->db_conf->name);
+		    line_n, rs->db_conf->read_connections, rs->db_conf->name);
 	}
 	if (rd)
 		squeue_kick(&rd->q);
@@ -263,6 +264,8 @@ get_state(const struct reader *rd, const struct request *r)
 		return TX_STATE_NONE;
 	if (r->tx->held_us == 0) /* it failed before it began */
 		return TX_STATE_OPEN;
+	if (atomic_load(&r->tx->expired))
+		return TX_STATE_EXPIRED;
 	return dbconn_in_tx(rd->conn) ? TX_STATE_READ : TX_STATE_NONE;
 }
 
@@ -432,6 +435,24 @@ next_request(struct reader *rd)
 	return r;
 }
 
+/* A transaction may grow too old in the middle of a result that its client does
+ * not fetch. */
+static bool
+expire_blocked(struct reader *rd, struct request *r)
+{
+	bool over;
+
+	pthread_mutex_lock(&rd->pool->lock);
+	over = is_over(rd);
+	pthread_mutex_unlock(&rd->pool->lock);
+	if (!over)
+		return false;
+	exec_close(&rd->exec);
+	roll_back(rd);
+	failure_set(&r->failure, ERR_TX_EXPIRED, "%s", r->tx->expired_text);
+	return true;
+}
+
 static void
 reader_run(struct squeue *q)
 {
@@ -441,7 +462,7 @@ reader_run(struct squeue *q)
 
 	if (r) {
 		rc = exec_run(&rd->exec);
-		if (rc == EXEC_BLOCKED)
+		if (rc == EXEC_BLOCKED && !expire_blocked(rd, r))
 			return;
 		finish(rd, r);
 	} else {

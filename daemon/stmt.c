@@ -35,10 +35,8 @@ struct stmt {
 static void
 free_stmt(struct dbconn *c, struct stmt *st)
 {
-	if (st->hh.tbl) {
-		HASH_DEL(c->cache, st);
-		c->cache_n--;
-	}
+	HASH_DEL(c->cache, st);
+	c->cache_n--;
 	sqlite3_finalize(st->s);
 	free(st->savepoint);
 	free(st);
@@ -61,7 +59,8 @@ drop_oldest(struct dbconn *c)
 	for (struct stmt *st = c->cache; st; st = st->hh.next)
 		if (st->used < oldest->used)
 			oldest = st;
-	free_stmt(c, oldest);
+	if (oldest)
+		free_stmt(c, oldest);
 }
 
 /* What follows the statement may be white space, comments and semicolons. */
@@ -211,6 +210,18 @@ stmt_prepare(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
 	st->used = ++c->uses;
 	*ret_stmt = st;
 	return 0;
+}
+
+int
+stmt_prepare_anew(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
+    struct failure *f)
+{
+	struct stmt *st = NULL;
+
+	HASH_FIND(hh, c->cache, sql.p, sql.n, st);
+	if (st)
+		free_stmt(c, st);
+	return stmt_prepare(c, sql, ret_stmt, f);
 }
 
 enum msg_kind

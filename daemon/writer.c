@@ -202,6 +202,9 @@ writer_return(struct writer *w, size_t from, size_t n)
 uint64_t
 writer_count_commit(struct writer *w)
 {
+	/* what changed nothing is no commit: it makes no snapshot old */
+	if (!dbconn_take_committed(w->conn))
+		return atomic_load(&w->seq);
 	stats_add(STAT_commits, 1);
 	stats_max(STAT_wal_frames_max, dbconn_get_wal_frames(w->conn));
 	return atomic_fetch_add(&w->seq, 1) + 1;
@@ -359,11 +362,10 @@ writer_run(struct squeue *q)
 	lease_run(w);
 	if (w->lease)
 		return;
+	checkpoint(w); /* after the answers of the last turn */
 	n = take_members(w);
 	if (n == 0)
 		return;
 	run_members(w, n);
-	if (!w->lease)
-		checkpoint(w);
 	squeue_kick(q);
 }
