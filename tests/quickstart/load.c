@@ -64,6 +64,7 @@ struct shared {
 	_Atomic bool failed;        /* everybody stops */
 	struct client writers[WRITERS_N], readers[READERS_N];
 	char why[TEXT_BYTES]; /* by whoever set failed */
+	int64_t took_us[];    /* by row; its writer's, later the parent's */
 };
 
 /* One client process. */
@@ -159,7 +160,7 @@ check_conn(struct self *self, int rc)
 	check(self, rc, sqlpool_get_error(self->conn));
 }
 
-static void
+static int64_t
 note_done(struct client *me, int64_t began_us)
 {
 	int64_t took_us = now_us() - began_us;
@@ -167,6 +168,7 @@ note_done(struct client *me, int64_t began_us)
 	if (took_us > atomic_load(&me->slowest_us))
 		atomic_store(&me->slowest_us, took_us);
 	atomic_fetch_add(&me->done_n, 1);
+	return took_us;
 }
 
 /* ---- Writers ------------------------------------------------------------ */
@@ -174,21 +176,24 @@ note_done(struct client *me, int64_t began_us)
 /* A write under way. */
 struct flight {
 	struct sqlpool_result *result;
+	size_t row;
 	int64_t sent_us;
 };
 
 static void
-send_row(struct self *self, const struct row *row, struct flight *flight)
+send_row(struct self *self, size_t i, struct flight *flight)
 {
+	const struct row *row = &self->table->rows[i];
 	struct sqlpool_value values[FIELDS_N];
 	struct sqlpool_request *request = sqlpool_request_new();
 
 	if (!request)
 		give_up(self, "out of memory");
 	values[0] = SQLPOOL_INT(row->code);
-	for (size_t i = 1; i < FIELDS_N; i++)
-		values[i] = row->fields[i][0] ? SQLPOOL_TEXT(row->fields[i])
+	for (size_t k = 1; k < FIELDS_N; k++)
+		values[k] = row->fields[k][0] ? SQLPOOL_TEXT(row->fields[k])
 					      : SQLPOOL_NULL;
+	flight->row = i;
 	flight->sent_us = now_us();
 	if (sqlpool_request_add(request, insert_sql, values, FIELDS_N) < 0)
 		give_up(self, "out of memory");
@@ -202,7 +207,8 @@ land(struct self *self, struct flight *flight)
 	int rc = sqlpool_next(flight->result);
 
 	check(self, rc, sqlpool_result_error(flight->result));
-	note_done(self->me, flight->sent_us);
+	self->shared->took_us[flight->row] = note_done(
+	    self->me, flight->sent_us);
 	sqlpool_result_free(flight->result);
 	flight->result = NULL;
 }
@@ -221,7 +227,7 @@ write_rows(struct self *self)
 			return;
 		if (flights[next].result)
 			land(self, &flights[next]);
-		send_row(self, &t->rows[i], &flights[next]);
+		send_row(self, i, &flights[next]);
 		next = (next + 1) % IN_FLIGHT_N;
 	}
 	for (size_t i = 0; i < IN_FLIGHT_N;
@@ -432,24 +438,59 @@ sum(const struct client *clients, size_t n)
 }
 
 static int
-report(const struct shared *shared, size_t rows_n, double took_s)
+compare(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* What a part of all writes took at most, in milliseconds; they are sorted. */
+static double
+get_part(const struct shared *shared, size_t n, double part)
+{
+	return (double)shared->took_us[(size_t)((double)(n - 1) * part)] / 1e3;
+}
+
+static void
+print_writes(struct shared *shared, size_t n, double took_s)
+{
+	struct client w = sum(shared->writers, WRITERS_N);
+
+	qsort(shared->took_us, n, sizeof(shared->took_us[0]), compare);
+	printf("writes    %zu rows by %d processes at once, up to %d in flight "
+	       "each; every row is\n"
+	       "          a statement, and on disk when it is acknowledged\n"
+	       "          %.2f s, %.0f rows per second\n"
+	       "          half took up to %.1f ms, 99 %% up to %.1f ms, the "
+	       "slowest %.1f ms\n",
+	    w.done_n, WRITERS_N, IN_FLIGHT_N, took_s, (double)w.done_n / took_s,
+	    get_part(shared, n, 0.5), get_part(shared, n, 0.99),
+	    (double)w.slowest_us / 1e3);
+}
+
+static void
+print_reads(const struct shared *shared, double took_s)
+{
+	struct client r = sum(shared->readers, READERS_N);
+
+	printf("reads     %zu by %d other processes meanwhile, one in flight "
+	       "each, of rows that\n"
+	       "          were acknowledged before\n"
+	       "          %.0f per second; the slowest took %.1f ms\n",
+	    r.done_n, READERS_N, (double)r.done_n / took_s,
+	    (double)r.slowest_us / 1e3);
+}
+
+/* Print it all.  0: as it has to be. */
+static int
+report(struct shared *shared, size_t rows_n, double took_s)
 {
 	struct client w = sum(shared->writers, WRITERS_N);
 	struct client r = sum(shared->readers, READERS_N);
 
-	printf("writes    %zu rows by %d processes at once, up to %d in flight "
-	       "each; every row is\n"
-	       "          a statement, and on disk when it is acknowledged\n"
-	       "          %.2f s, %.0f rows per second; the slowest took "
-	       "%.1f ms\n",
-	    w.done_n, WRITERS_N, IN_FLIGHT_N, took_s, (double)w.done_n / took_s,
-	    (double)w.slowest_us / 1e3);
-	printf("reads     %zu by %d other processes meanwhile, one in flight "
-	       "each, of rows that\n"
-	       "          were acknowledged before\n"
-	       "          %.0f reads per second; the slowest took %.1f ms\n",
-	    r.done_n, READERS_N, (double)r.done_n / took_s,
-	    (double)r.slowest_us / 1e3);
+	print_writes(shared, rows_n, took_s);
+	print_reads(shared, took_s);
 	printf("errors    %u; \"locked\" was seen %u times\n",
 	    w.errors_n + r.errors_n, w.locked_n + r.locked_n);
 	fflush(stdout);
@@ -477,8 +518,9 @@ main(int argc, char **argv)
 	options.socket_path = argv[1];
 	options.database = argv[2];
 	table = read_table(argv[3]);
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL,
+	    sizeof(*shared) + table.n * sizeof(shared->took_us[0]),
+	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED)
 		err(1, "mmap");
 	atomic_store(&shared->writing_n, WRITERS_N);
