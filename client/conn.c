@@ -267,13 +267,16 @@ bad_reply(struct sqlpool_conn *conn, const char *why)
 	    "the daemon sent something that is not a reply: %s", why);
 }
 
-/* What has not been sent never will be. */
+/* What has not been sent never will be, unless it belongs to a transaction, which
+ * may be brought to its end. */
 static void
 take_goaway(struct sqlpool_conn *conn)
 {
 	struct failure f = { 0 };
 
 	conn->going_away = true;
+	if (conn->in_transaction)
+		return;
 	failure_set(&f, ERR_SHUTTING_DOWN, OUTCOME_NOT_APPLIED, "%s",
 	    error_get_text(ERR_SHUTTING_DOWN));
 	while (conn->unsent.first) {
@@ -327,6 +330,19 @@ take_rows(struct sqlpool_result *result, struct chunk *chunk)
 	result->last = chunk;
 }
 
+/* An absent tx_state is 0, "none", where a reply has one at all: not in those
+ * that have nothing to do with transactions, nor in errors from before the
+ * request was understood. */
+static bool
+tells_state(const struct sqlpool_result *result, uint64_t type,
+    const struct msg_tell *tell)
+{
+	if (MSG_HAS(tell, TELL_tx_state))
+		return true;
+	return result->in_stream &&
+	    !(type == TYPE_ERROR && tell->class == CLASS_PROTOCOL);
+}
+
 static void
 take_end(struct sqlpool_result *result, uint64_t type,
     const struct msg_tell *tell, struct chunk *chunk)
@@ -334,7 +350,7 @@ take_end(struct sqlpool_result *result, uint64_t type,
 	struct sqlpool_conn *conn = result->conn;
 	struct failure f = { 0 };
 
-	if (MSG_HAS(tell, TELL_tx_state))
+	if (tells_state(result, type, tell))
 		conn->in_transaction = tell->tx_state != TX_STATE_NONE;
 	result_take_summary(&result->summary, tell);
 	result->summary.in_transaction = conn->in_transaction;

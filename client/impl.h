@@ -151,6 +151,7 @@ struct sqlpool_result {
 	bool zombie;        /* freed by the application, reply outstanding */
 	bool done_expected; /* ends with DONE; else with OK */
 	bool batch;
+	bool in_stream; /* it is part of the session's order of statements */
 	uint64_t id;
 	uint32_t timeout_ms;
 	uint64_t frame_end;  /* its last byte, counted as out_total is */

@@ -121,7 +121,7 @@ request_begin(struct sqlpool_conn *conn, enum msg_type type,
 
 	if (rc < 0)
 		return rc;
-	if (conn->going_away)
+	if (conn->going_away && !conn->in_transaction)
 		return conn_fail(conn, ERR_SHUTTING_DOWN, OUTCOME_NOT_APPLIED,
 		    "%s", error_get_text(ERR_SHUTTING_DOWN));
 	result = result_new(conn);
@@ -131,6 +131,8 @@ request_begin(struct sqlpool_conn *conn, enum msg_type type,
 		result->timeout_ms = timeout_ms;
 	result->done_expected = type == TYPE_EXEC || type == TYPE_BATCH;
 	result->batch = type == TYPE_BATCH;
+	result->in_stream = result->done_expected || type == TYPE_TX_BEGIN ||
+	    type == TYPE_TX_END;
 	msg_begin(m, &result->frame, type, result->id, 0);
 	msg_put_uint(m, HEAD_timeout_ms, result->timeout_ms);
 	msg_open_body(m);

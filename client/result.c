@@ -293,6 +293,7 @@ load_step(struct sqlpool_result *result)
 
 	leave_step(result);
 	result->summary.changes = 0;
+	result->summary.rowid = 0;
 	result->summary.rows_n = 0;
 	value_read(&raw, &v);
 	raw = result->steps;
@@ -313,8 +314,7 @@ load_step(struct sqlpool_result *result)
 		return 0;
 	}
 	result->summary.changes = tell.changes;
-	if (MSG_HAS(&tell, TELL_rowid))
-		result->summary.rowid = tell.rowid;
+	result->summary.rowid = tell.rowid;
 	result->rows = tell.rows;
 	result->rows_left = enter_array(&result->rows);
 	return set_columns(result, tell.columns, tell.decltypes);

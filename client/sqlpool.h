@@ -334,7 +334,7 @@ sqlpool_get_server(const struct sqlpool_conn *conn);
 /* What a finished request did.  Later versions may add fields at the end. */
 struct sqlpool_summary {
 	int64_t changes;     /* rows changed; 0 for what changes nothing */
-	int64_t rowid;       /* the session's last_insert_rowid() */
+	int64_t rowid;       /* last_insert_rowid() after a write; else 0 */
 	uint64_t seq;        /* the commit's number within the epoch; 0: none */
 	uint64_t rows_n;     /* rows taken so far */
 	uint64_t queue_us;   /* time it waited in the daemon */

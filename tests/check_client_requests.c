@@ -298,8 +298,19 @@ play_tx(struct fakeserver *f)
 	fake_take_hello(f, 16, 65536);
 	put_state(f, TYPE_OK, TX_STATE_OPEN);
 	put_state(f, TYPE_DONE, TX_STATE_WRITE);
+	fake_ok(f, fake_take_type(f, TYPE_PING));
+	fake_send(f);
+	fake_begin(f, TYPE_ERROR, fake_take_type(f, TYPE_EXEC));
+	msg_put_uint(&f->m, TELL_code, SQLPOOL_ERR_FIELD_TYPE);
+	msg_put_uint(&f->m, TELL_class, SQLPOOL_CLASS_PROTOCOL);
+	fake_end(f);
+	fake_begin(f, TYPE_GOAWAY, 0);
+	fake_end(f);
+	fake_send(f);
 	put_state(f, TYPE_ERROR, TX_STATE_WRITE);
-	put_state(f, TYPE_OK, TX_STATE_NONE);
+	/* absent: none */
+	fake_ok(f, fake_take_type(f, TYPE_TX_END));
+	fake_send(f);
 }
 
 START_TEST(the_last_reply_says_whether_a_transaction_is_open)
@@ -311,10 +322,18 @@ START_TEST(the_last_reply_says_whether_a_transaction_is_open)
 	ck_assert(sqlpool_in_transaction(conn));
 	ck_assert_int_eq(sqlpool_exec(conn, "x", NULL, 0), 0);
 	ck_assert(sqlpool_in_transaction(conn));
+	/* neither of these says anything about it */
+	ck_assert_int_eq(sqlpool_ping(conn), 0);
+	ck_assert_int_eq(
+	    sqlpool_exec(conn, "x", NULL, 0), -SQLPOOL_ERR_FIELD_TYPE);
+	ck_assert(sqlpool_in_transaction(conn));
+	/* the daemon has said goodbye, but a transaction may end */
 	ck_assert_int_eq(sqlpool_commit(conn), -787);
 	ck_assert(sqlpool_in_transaction(conn));
 	ck_assert_int_eq(sqlpool_rollback(conn), 0);
 	ck_assert(!sqlpool_in_transaction(conn));
+	ck_assert_int_eq(
+	    sqlpool_exec(conn, "x", NULL, 0), -SQLPOOL_ERR_SHUTTING_DOWN);
 	clientscript_close(conn);
 }
 END_TEST
