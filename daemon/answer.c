@@ -128,9 +128,10 @@ answer_finish(struct answer *a)
 {
 	struct request *r = a->r;
 	int rc;
-
 	if (r->failure.code) {
 		answer_abandon(a);
+		if (a->out == &r->out) /* rows before an error are void */
+			buf_cut(a->out, 0);
 		answer_error(r, a->out);
 		return;
 	}

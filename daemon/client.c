@@ -281,7 +281,7 @@ static bool
 send_piece(struct client *cl, struct request *r, struct piece *p)
 {
 	size_t from = p->at, to = from;
-	uint64_t granted = atomic_load(&r->granted);
+	uint64_t sent = atomic_load(&r->sent);
 	bool ok = true;
 
 	while (to < p->bytes.n) {
@@ -291,9 +291,9 @@ send_piece(struct client *cl, struct request *r, struct piece *p)
 		if (frame_peek(frame, p->bytes.n - to, SIZE_MAX, &n) != 0)
 			n = p->bytes.n - to;
 		if (frame[FRAME_PREFIX_BYTES + 2] == TYPE_ROWS) {
-			if (r->sent_bytes >= granted)
+			if (sent >= r->granted_bytes)
 				break;
-			r->sent_bytes += n;
+			sent += n;
 		}
 		to += n;
 	}
@@ -302,9 +302,23 @@ send_piece(struct client *cl, struct request *r, struct piece *p)
 	else if (to > from)
 		ok = out_put(&cl->out, p->bytes.p + from, to - from);
 	p->at = to;
+	atomic_store(&r->sent, sent);
 	if (!ok)
 		client_close(cl, CLOSE_NO_MEMORY);
 	return p->bytes.n == 0 || p->at == p->bytes.n;
+}
+
+void
+client_drop_rows(struct request *r)
+{
+	while (r->unsent && r->unsent != &r->last) {
+		struct piece *p = r->unsent;
+
+		r->unsent = p->next;
+		request_free_piece(r, p);
+	}
+	if (!r->unsent)
+		r->unsent_tail = NULL;
 }
 
 void
@@ -319,10 +333,37 @@ client_drop_pieces(struct request *r)
 	r->unsent_tail = NULL;
 }
 
+static void
+count_unsent(struct client *cl, struct request *r)
+{
+	size_t n = 0;
+
+	for (const struct piece *p = r->unsent; p; p = p->next)
+		n += p->bytes.n - p->at;
+	cl->unsent_bytes += n - r->unsent_bytes;
+	r->unsent_bytes = n;
+}
+
+/* Note whether the result moves, and let its maker go on when it does. */
+static void
+note_progress(struct request *r, bool moved)
+{
+	struct squeue *runner = atomic_load(&r->runner);
+
+	if (!r->unsent)
+		r->stalled_us = 0;
+	else if (moved || r->stalled_us == 0)
+		r->stalled_us = clock_now_us();
+	if (moved && runner && !r->home_again)
+		squeue_kick(runner);
+}
+
 /* Move what can go to the output; free the request when that was all. */
 static void
 move_pieces(struct client *cl, struct request *r)
 {
+	uint64_t before = atomic_load(&r->sent);
+
 	if (cl->closed)
 		client_drop_pieces(r);
 	while (r->unsent && !cl->closed && !client_is_clogged(cl)) {
@@ -335,10 +376,8 @@ move_pieces(struct client *cl, struct request *r)
 			r->unsent_tail = NULL;
 		request_free_piece(r, p);
 	}
-	if (!r->unsent)
-		r->stalled_us = 0;
-	else if (r->stalled_us == 0)
-		r->stalled_us = clock_now_us();
+	count_unsent(cl, r);
+	note_progress(r, atomic_load(&r->sent) != before);
 	if (r->home_again && !r->unsent)
 		client_free_request(cl, r);
 }
@@ -386,6 +425,7 @@ client_free_request(struct client *cl, struct request *r)
 		cl->away_n--;
 		cl->away_bytes -= r->bytes_n;
 	}
+	cl->unsent_bytes -= r->unsent_bytes;
 	if (r->timer)
 		event_free(r->timer);
 	request_free(r);

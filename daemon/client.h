@@ -75,8 +75,9 @@ struct client {
 	uint64_t top_id;          /* the largest id so far */
 	unsigned away_n;          /* not answered in the turn they came in */
 	size_t away_bytes;
-	struct line parked; /* behind its own writes */
-	struct line held;   /* until its output drains */
+	size_t unsent_bytes; /* of results that wait for credit or the socket */
+	struct line parked;  /* behind its own writes */
+	struct line held;    /* until its output drains */
 	struct session *sessions;
 	struct prepared *prepared; /* uthash by number */
 	struct vars *vars;
@@ -112,8 +113,10 @@ void client_flush_dirty(struct loop *loop);
  * client is closed.  When it is home and all was sent, it is freed. */
 void client_send_pieces(struct client *cl, struct request *r);
 
-/* Forget the frames of a request that were not sent. */
+/* Forget the frames of a request that were not sent: all, or all but the
+ * terminal one. */
 void client_drop_pieces(struct request *r);
+void client_drop_rows(struct request *r);
 
 /* Add and remove what is under way. */
 void client_add_request(struct client *cl, struct request *r);

@@ -99,9 +99,8 @@ fill_in(struct client *cl, struct request *r, const struct msg_head *head)
 
 	r->client = cl;
 	r->home = &loop->mailbox;
-	r->type = (enum msg_type)head->type;
-	r->max_frame_bytes = cl->max_frame_bytes;
-	r->decltypes = (cl->features & MSG_FEATURE_DECLTYPES) != 0;
+	/* a type out of range is as unknown as 0 */
+	r->type = (enum msg_type)(head->type < MSG_KEY_END ? head->type : 0);
 	r->arrived_us = clock_now_us();
 	r->deadline_us = get_deadline(
 	    loop->conf, r->arrived_us, head->timeout_ms);
@@ -238,31 +237,48 @@ keep_partial(struct client *cl, const uint8_t *p, size_t n)
 	return false;
 }
 
+/* Take the frames of n bytes that stand at the end of the arena. */
+static void
+take_from_arena(struct client *cl, size_t n)
+{
+	struct loop *loop = cl->loop;
+	uint8_t *p = loop->arena + loop->arena_n;
+	size_t taken = take_frames(cl, p, n);
+
+	loop->arena_n += (taken + 15) & ~(size_t)15;
+	if (taken < n && !cl->closed)
+		keep_partial(cl, p + taken, n - taken);
+}
+
 /* A frame that is too long for the arena grows in cl->partial; when it is
  * complete the request takes the bytes over. */
 static void
 take_big_frame(struct client *cl)
 {
 	size_t max = (size_t)cl->loop->conf->max_frame_bytes;
+	uint8_t *rest = cl->loop->arena + cl->loop->arena_n;
 	struct buf big = cl->partial;
 	struct span content;
-	size_t bytes;
+	size_t bytes, rest_n;
 	int rc = frame_peek(big.p, big.n, max, &bytes);
 
 	if (rc == FRAME_PARTIAL)
 		return;
 	buf_init(&cl->partial);
-	if (rc == 0 && big.n > bytes)
-		keep_partial(cl, big.p + bytes, big.n - bytes);
-	if (rc == 0) {
-		content.p = big.p + FRAME_PREFIX_BYTES;
-		content.n = bytes - FRAME_PREFIX_BYTES;
-		rc = collect_frame(cl, content, big.p);
-	} else {
+	if (rc < 0) {
 		buf_fini(&big);
+		refuse_bytes(cl, -rc);
+		return;
 	}
+	rest_n = big.n - bytes;
+	memcpy(rest, big.p + bytes, rest_n);
+	content.p = big.p + FRAME_PREFIX_BYTES;
+	content.n = bytes - FRAME_PREFIX_BYTES;
+	rc = collect_frame(cl, content, big.p);
 	if (rc < 0)
 		refuse_bytes(cl, -rc);
+	else
+		take_from_arena(cl, rest_n);
 }
 
 static ssize_t
@@ -306,7 +322,7 @@ read_small(struct client *cl)
 {
 	struct loop *loop = cl->loop;
 	uint8_t *p = loop->arena + loop->arena_n;
-	size_t n = cl->partial.n, taken;
+	size_t n = cl->partial.n;
 	ssize_t got;
 
 	got = read_socket(cl, p + n, READ_BYTES);
@@ -315,11 +331,7 @@ read_small(struct client *cl)
 	if (n > 0)
 		memcpy(p, cl->partial.p, n);
 	buf_fini(&cl->partial);
-	n += (size_t)got;
-	taken = take_frames(cl, p, n);
-	loop->arena_n += (taken + 15) & ~(size_t)15;
-	if (taken < n && !cl->closed)
-		keep_partial(cl, p + taken, n - taken);
+	take_from_arena(cl, n + (size_t)got);
 }
 
 void
@@ -327,11 +339,11 @@ collect_read(struct client *cl)
 {
 	struct loop *loop = cl->loop;
 
-	if (cl->partial.n > READ_BYTES) {
-		read_big(cl);
-		return;
-	}
 	/* when the arena is full the rest is read in the next turn */
-	if (loop->arena_n + 2 * READ_BYTES <= COLLECT_ARENA_BYTES)
+	if (loop->arena_n + 2 * READ_BYTES > COLLECT_ARENA_BYTES)
+		return;
+	if (cl->partial.n > READ_BYTES)
+		read_big(cl);
+	else
 		read_small(cl);
 }

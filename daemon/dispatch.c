@@ -153,12 +153,17 @@ send_away(struct client *cl, struct request *r)
 		    "wait for answers, or raise max_in_flight and "
 		    "max_client_bytes",
 		    cl->away_n, cl->away_bytes);
+	if (cl->unsent_bytes > (uint64_t)conf->max_client_bytes)
+		return failure_set(&r->failure, ERR_TOO_MANY_REQUESTS,
+		    "%zu bytes of results wait until this connection reads "
+		    "them; read them first, or raise max_client_bytes",
+		    cl->unsent_bytes);
 	if (request_own(r) < 0 || set_deadline(cl, r) < 0)
 		return failure_set(
 		    &r->failure, ERR_NO_MEMORY, "out of memory for a request");
 	r->away = true;
 	r->vars = vars_ref(cl->vars);
-	atomic_store(&r->granted, cl->window_bytes);
+	r->granted_bytes = cl->window_bytes;
 	cl->away_n++;
 	cl->away_bytes += r->bytes_n;
 	return 0;
@@ -653,6 +658,8 @@ dispatch(struct client *cl, struct request *r)
 		    (unsigned long long)r->id);
 		fail_here(cl, r);
 	} else {
+		r->max_frame_bytes = cl->max_frame_bytes;
+		r->decltypes = (cl->features & MSG_FEATURE_DECLTYPES) != 0;
 		dispatch_type(cl, r);
 	}
 }
@@ -742,6 +749,8 @@ come_home(struct client *cl, struct request *r)
 	} else {
 		if (!r->unsent && !cl->closed)
 			client_close(cl, CLOSE_NO_MEMORY);
+		if (r->failure.code) /* rows before an error are void */
+			client_drop_rows(r);
 		if (s) {
 			s->running = NULL;
 			s->state = r->tx_state;

@@ -83,7 +83,7 @@ static bool
 is_window_full(const struct exec *ex)
 {
 	return ex->streams &&
-	    ex->flushed_bytes >= atomic_load(&ex->r->granted) + ex->ahead_bytes;
+	    ex->flushed_bytes >= atomic_load(&ex->r->sent) + ex->ahead_bytes;
 }
 
 /* Append the current row.  When it makes the frame longer than the client

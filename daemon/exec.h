@@ -32,7 +32,7 @@ struct exec {
 	/* set by the caller between exec_prepare and exec_run */
 	size_t most_bytes;    /* of the whole result; 0: no bound */
 	int most_code;        /* what to fail with there; 0: EXEC_OVER */
-	uint64_t ahead_bytes; /* how far it may run ahead of the window */
+	uint64_t ahead_bytes; /* how far it may run ahead of what was sent */
 	bool streams;         /* post chunks as they fill */
 };
 

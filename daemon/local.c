@@ -180,14 +180,13 @@ void
 local_credit(struct client *cl, struct request *r)
 {
 	struct request *target = client_find_request(cl, r->ask.target, r);
-	struct squeue *runner;
+	uint64_t room;
 
 	if (!target)
 		return;
-	atomic_fetch_add(&target->granted, r->ask.credit_bytes);
-	target->stalled_us = 0;
-	runner = atomic_load(&target->runner);
-	if (runner && !target->home_again)
-		squeue_kick(runner);
+	room = UINT64_MAX - target->granted_bytes;
+	target->granted_bytes += r->ask.credit_bytes < room
+	    ? r->ask.credit_bytes
+	    : room;
 	client_send_pieces(cl, target);
 }

@@ -88,7 +88,8 @@ struct request {
 	struct request *all_next, *all_prev; /* its client's requests */
 	struct request *mail_next;           /* in what mailbox_take gave */
 	struct piece *unsent, *unsent_tail;  /* waits for credit */
-	uint64_t sent_bytes;                 /* of ROWS frames */
+	uint64_t granted_bytes; /* of ROWS frames that the client will take */
+	size_t unsent_bytes;    /* of unsent */
 	struct request *behind; /* PARKED until this write is answered */
 	int64_t stalled_us;     /* since when unsent waits; 0: it does not */
 	struct event *timer;    /* its deadline, once handed over */
@@ -127,8 +128,8 @@ struct request {
 	int64_t deadline_us; /* 0: none */
 
 	/* any thread */
-	_Atomic int stop;         /* ERR_ code once it is to stop, else 0 */
-	_Atomic uint64_t granted; /* bytes of ROWS the client will take */
+	_Atomic int stop;      /* ERR_ code once it is to stop, else 0 */
+	_Atomic uint64_t sent; /* bytes of ROWS frames sent by the worker */
 	_Atomic(struct squeue *) runner; /* who to kick about it; may be NULL */
 
 	/* the holder */
