@@ -31,6 +31,21 @@ walk_hex(const char *hex, size_t *ret_bytes)
  * they are 0x01. */
 #define TAIL_BYTES 1024
 
+/* In memory of its own size, so that a sanitizer sees a look beyond it. */
+static void
+check_cut(const uint8_t *p, size_t n)
+{
+	uint8_t *copy = malloc(n ? n : 1);
+	size_t bytes = UNTOUCHED;
+
+	ck_assert_ptr_nonnull(copy);
+	memcpy(copy, p, n);
+	ck_assert_int_eq(
+	    walk_value((struct span){ copy, n }, &bytes), -ERR_FRAME_MALFORMED);
+	ck_assert_uint_eq(bytes, UNTOUCHED);
+	free(copy);
+}
+
 /* A format byte and a tail of small integers is a whole value, unless its
  * length has four bytes. */
 static void
@@ -51,13 +66,8 @@ check_format(uint8_t format, uint8_t tail)
 		return;
 	}
 	ck_assert_uint_eq(ours, theirs);
-	for (size_t n = 0; n < ours; n++) {
-		size_t cut = UNTOUCHED;
-
-		rc = walk_value((struct span){ p, n }, &cut);
-		ck_assert_int_eq(rc, -ERR_FRAME_MALFORMED);
-		ck_assert_uint_eq(cut, UNTOUCHED);
-	}
+	for (size_t n = 0; n < ours; n++)
+		check_cut(p, n);
 	ck_assert(judge_agrees((struct span){ p, ours }));
 }
 
