@@ -65,7 +65,11 @@ static int
 flush(struct exec *ex)
 {
 	size_t bytes = answer_get_bytes(&ex->answer);
-	int rc = answer_flush(&ex->answer);
+	int rc;
+
+	if (ex->single)
+		return EXEC_OVER;
+	rc = answer_flush(&ex->answer);
 
 	if (rc < 0)
 		return failure_set(&ex->r->failure,
@@ -104,7 +108,7 @@ put_row(struct exec *ex)
 		buf_cut(a->out, before);
 		a->rows_n--;
 		rc = flush(ex);
-		if (rc < 0)
+		if (rc != 0)
 			return rc;
 		open_frame(ex);
 		if (stmt_put_row(ex->stmt, a->out) < 0)
@@ -157,7 +161,8 @@ take_row(struct exec *ex)
 		rc = check_size(ex);
 	if (rc != 0)
 		return rc;
-	if (answer_get_bytes(a) >= ANSWER_CHUNK_BYTES || a->rows_n == ROWS_MAX)
+	if ((answer_get_bytes(a) >= ANSWER_CHUNK_BYTES && !ex->single) ||
+	    a->rows_n == ROWS_MAX)
 		rc = flush(ex);
 	return rc;
 }

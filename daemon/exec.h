@@ -34,6 +34,7 @@ struct exec {
 	int most_code;        /* what to fail with there; 0: EXEC_OVER */
 	uint64_t ahead_bytes; /* how far it may run ahead of what was sent */
 	bool streams;         /* post chunks as they fill */
+	bool single;          /* all rows go into one frame, else EXEC_OVER */
 };
 
 /* Prepare the request's statement and bind its parameters; ex->stmt's kind can

@@ -56,6 +56,7 @@ hot_run(struct hot *h, const struct conf *conf, struct request *r,
 	rc = exec_prepare(&ex, h->conn, r, out);
 	if (rc == 0) {
 		ex.most_bytes = (size_t)conf->inline_bytes;
+		ex.single = true;
 		dbconn_watch(h->conn, &r->stop, conf->inline_budget_us);
 		rc = exec_run(&ex);
 		if (rc == EXEC_OVER)
