@@ -426,6 +426,7 @@ client_free_request(struct client *cl, struct request *r)
 		cl->away_bytes -= r->bytes_n;
 	}
 	cl->unsent_bytes -= r->unsent_bytes;
+	cl->reading_n -= r->reads;
 	if (r->timer)
 		event_free(r->timer);
 	request_free(r);

@@ -45,6 +45,7 @@ struct loop {
 	size_t clients_n;
 	struct client *dirty;   /* have output that nobody tried to write */
 	struct client *zombies; /* closed, to be freed */
+	unsigned waiting_n;     /* requests in any client's reads */
 	unsigned held_n;        /* clients that hold requests back */
 	bool draining;
 };
@@ -76,6 +77,8 @@ struct client {
 	unsigned away_n;          /* not answered in the turn they came in */
 	size_t away_bytes;
 	size_t unsent_bytes; /* of results that wait for credit or the socket */
+	unsigned reading_n;  /* with the heavy readers, or not sent yet */
+	struct line reads;   /* until it has fewer of those */
 	struct line parked;  /* behind its own writes */
 	struct line held;    /* until its output drains */
 	struct session *sessions;

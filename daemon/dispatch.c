@@ -13,6 +13,9 @@
 #include "daemon/steps.h"
 #include "proto/error.h"
 
+/* Reads of one client that are with the heavy readers at a time. */
+#define CLIENT_READS_MAX 4
+
 static void dispatch_statement(struct client *cl, struct request *r);
 static void pump(struct client *cl, struct session *s);
 
@@ -101,6 +104,7 @@ stop_request(struct client *cl, struct request *r, int code)
 		return;
 	request_stop(r, code);
 	if (r->waits) {
+		cl->loop->waiting_n -= r->waits == &cl->reads;
 		line_remove(r->waits, r);
 		r->waits = NULL;
 		request_fail_stopped(r,
@@ -172,10 +176,41 @@ send_away(struct client *cl, struct request *r)
 /* --- Roads ------------------------------------------------------------------ */
 
 static void
+submit_read(struct client *cl, struct request *r)
+{
+	r->reads = true;
+	cl->reading_n++;
+	if (readers_submit(r->db->readers, r) < 0)
+		fail_here(cl, r);
+}
+
+/* A client may have a few reads with the readers, counted until their results
+ * are sent: more would take the connections from the others, and a client that
+ * reads none of its results would fill the memory with them. */
+static void
 hand_to_readers(struct client *cl, struct request *r)
 {
-	if (send_away(cl, r) < 0 || readers_submit(r->db->readers, r) < 0)
+	if (send_away(cl, r) < 0) {
 		fail_here(cl, r);
+	} else if (cl->reading_n >= CLIENT_READS_MAX) {
+		wait_in(&cl->reads, r);
+		cl->loop->waiting_n++;
+	} else {
+		submit_read(cl, r);
+	}
+}
+
+void
+dispatch_waiting(struct loop *loop)
+{
+	if (loop->waiting_n == 0)
+		return;
+	for (struct client *cl = loop->clients; cl; cl = cl->next) {
+		while (cl->reads.head && cl->reading_n < CLIENT_READS_MAX) {
+			loop->waiting_n--;
+			submit_read(cl, take_from(&cl->reads));
+		}
+	}
 }
 
 static void
@@ -721,6 +756,8 @@ reroute(struct client *cl, struct request *r)
 	r->home_again = r->final = false;
 	r->rerouted = true;
 	r->is_write = false;
+	cl->reading_n -= r->reads;
+	r->reads = false;
 	atomic_store(&r->runner, NULL);
 	if (!s) {
 		r->reroute = REROUTE_NOT;
@@ -825,15 +862,19 @@ static void
 abandon(struct client *cl)
 {
 	struct session *next;
+	struct request *r;
 
 	if (!cl->abandoned) {
 		if (cl->held.head)
 			cl->loop->held_n--;
 		drop_line(cl, &cl->held);
+		for (r = cl->reads.head; r; r = r->next)
+			cl->loop->waiting_n--;
+		drop_line(cl, &cl->reads);
 		drop_line(cl, &cl->parked);
 		for (struct session *s = cl->sessions; s; s = s->next)
 			drop_line(cl, &s->line);
-		for (struct request *r = cl->requests; r; r = r->all_next)
+		for (r = cl->requests; r; r = r->all_next)
 			if (r->away)
 				stop_request(cl, r, ERR_CONNECTION_LOST);
 		cl->abandoned = true;

@@ -26,6 +26,9 @@ void dispatch_zombies(struct loop *loop);
  * there was any. */
 bool dispatch_held(struct loop *loop);
 
+/* Hand over reads that waited until their clients had fewer under way. */
+void dispatch_waiting(struct loop *loop);
+
 /* Stop results that their clients have left unread for too long. */
 void dispatch_stalled(struct loop *loop);
 

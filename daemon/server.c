@@ -30,7 +30,7 @@ struct server {
 	const struct conf *conf;
 	struct dbs *dbs;
 	struct event_base *base;
-	struct event *acceptor, *tick, *on_term, *on_int;
+	struct event *acceptor, *resume, *tick, *on_term, *on_int;
 	int fd;
 	char path[CONF_SOCKET_MAX + 1];
 	struct worker **workers;
@@ -38,7 +38,6 @@ struct server {
 	unsigned next;       /* whose turn it is to get a client */
 	int64_t stopping_us; /* when the first signal came; 0: it did not */
 	bool closing;        /* the grace time is over */
-	bool accept_paused;
 };
 
 /* --- The path ---------------------------------------------------------------- */
@@ -224,6 +223,27 @@ give_client(struct server *s, int fd)
 	s->next = (s->next + 1) % s->workers_n;
 }
 
+/* The kernel's backlog holds the others meanwhile, and then their connect(). */
+static void
+pause_accepting(struct server *s, long us)
+{
+	struct timeval tv = { 0, us };
+
+	event_del(s->acceptor);
+	event_add(s->resume, &tv);
+}
+
+static void
+on_resume(int fd, short what, void *arg)
+{
+	struct server *s = arg;
+
+	(void)fd;
+	(void)what;
+	if (!s->stopping_us)
+		event_add(s->acceptor, NULL);
+}
+
 static void
 on_accept(int fd, short what, void *arg)
 {
@@ -231,7 +251,13 @@ on_accept(int fd, short what, void *arg)
 
 	(void)what;
 	for (int i = 0; i < ACCEPT_MAX; i++) {
-		int got = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int got;
+
+		if (worker_is_crowded(s->workers[s->next])) {
+			pause_accepting(s, 1000);
+			return;
+		}
+		got = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (got >= 0) {
 			give_client(s, got);
@@ -239,8 +265,7 @@ on_accept(int fd, short what, void *arg)
 			/* try again with the next tick, not in a circle */
 			log_error("no file descriptor for another client; "
 				  "raise LimitNOFILE or lower max_clients");
-			event_del(s->acceptor);
-			s->accept_paused = true;
+			pause_accepting(s, TICK_US);
 			return;
 		} else if (errno != EINTR && errno != ECONNABORTED) {
 			return;
@@ -300,10 +325,6 @@ on_tick(int fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	dbs_tick(s->dbs);
-	if (s->accept_paused && !s->stopping_us) {
-		s->accept_paused = false;
-		event_add(s->acceptor, NULL);
-	}
 	if (s->stopping_us)
 		look_at_stop(s);
 }
@@ -320,10 +341,11 @@ add_events(struct server *s)
 		return -1;
 	s->acceptor = event_new(
 	    s->base, s->fd, EV_READ | EV_PERSIST, on_accept, s);
+	s->resume = evtimer_new(s->base, on_resume, s);
 	s->tick = event_new(s->base, -1, EV_PERSIST, on_tick, s);
 	s->on_term = evsignal_new(s->base, SIGTERM, on_signal, s);
 	s->on_int = evsignal_new(s->base, SIGINT, on_signal, s);
-	if (!s->acceptor || !s->tick || !s->on_term || !s->on_int)
+	if (!s->acceptor || !s->resume || !s->tick || !s->on_term || !s->on_int)
 		return -1;
 	return event_add(s->acceptor, NULL) || event_add(s->tick, &tick) ||
 		event_add(s->on_term, NULL) || event_add(s->on_int, NULL)
@@ -409,6 +431,7 @@ server_close(struct server *s)
 	}
 	free(s->workers);
 	free_event(s->acceptor);
+	free_event(s->resume);
 	free_event(s->tick);
 	free_event(s->on_term);
 	free_event(s->on_int);

@@ -14,6 +14,11 @@
 #include "daemon/stats.h"
 #include "proto/error.h"
 
+/* So many newcomers are made clients in one turn, and so many may wait for it:
+ * one process that connects in a loop must not keep a worker from the rest. */
+#define NEWCOMERS_PER_TURN 64
+#define NEWCOMERS_MAX      256
+
 /* A socket on its way from the main thread. */
 struct newcomer {
 	struct newcomer *next;
@@ -36,7 +41,8 @@ struct worker {
 
 	/* any thread */
 	pthread_mutex_t lock;
-	struct newcomer *newcomers; /* under lock */
+	struct newcomer *newcomers, **newcomers_end; /* under lock */
+	unsigned newcomers_n;                        /* under lock */
 	_Atomic unsigned clients_n;
 	_Atomic bool drains, closes, done;
 	bool said_goaway;
@@ -114,19 +120,31 @@ open_hots(struct worker *w)
 	return 0;
 }
 
+static struct newcomer *
+take_newcomer(struct worker *w)
+{
+	struct newcomer *n;
+
+	pthread_mutex_lock(&w->lock);
+	n = w->newcomers;
+	if (n) {
+		w->newcomers = n->next;
+		w->newcomers_n--;
+		if (!w->newcomers)
+			w->newcomers_end = &w->newcomers;
+	}
+	pthread_mutex_unlock(&w->lock);
+	return n;
+}
+
 static void
 take_newcomers(struct worker *w)
 {
-	struct newcomer *list;
+	for (int i = 0; i < NEWCOMERS_PER_TURN; i++) {
+		struct newcomer *n = take_newcomer(w);
 
-	pthread_mutex_lock(&w->lock);
-	list = w->newcomers;
-	w->newcomers = NULL;
-	pthread_mutex_unlock(&w->lock);
-	while (list) {
-		struct newcomer *n = list;
-
-		list = n->next;
+		if (!n)
+			return;
 		if (!client_new(&w->loop, n->fd, n->pid, n->uid))
 			log_warn(
 			    "no memory for the client of pid %d", (int)n->pid);
@@ -193,6 +211,7 @@ turn(struct worker *w)
 	dispatch_collected(loop);
 	loop->arena_n = 0;
 	client_flush_dirty(loop);
+	dispatch_waiting(loop);
 	dispatch_held(loop);
 	dispatch_zombies(loop);
 	client_free_zombies(loop);
@@ -233,6 +252,7 @@ worker_start(const struct conf *conf, struct dbs *dbs,
 	w->start_failure = f;
 	sem_init(&w->started, 0, 0);
 	pthread_mutex_init(&w->lock, NULL);
+	w->newcomers_end = &w->newcomers;
 	if (mailbox_open(&w->loop.mailbox) < 0 ||
 	    pthread_create(&w->thread, NULL, worker_main, w)) {
 		mailbox_close(&w->loop.mailbox);
@@ -264,10 +284,23 @@ worker_give(struct worker *w, int fd, pid_t pid, uid_t uid)
 	}
 	atomic_fetch_add(&w->clients_n, 1);
 	pthread_mutex_lock(&w->lock);
-	*n = (struct newcomer){ w->newcomers, fd, pid, uid };
-	w->newcomers = n;
+	*n = (struct newcomer){ NULL, fd, pid, uid };
+	*w->newcomers_end = n;
+	w->newcomers_end = &n->next;
+	w->newcomers_n++;
 	pthread_mutex_unlock(&w->lock);
 	mailbox_wake(&w->loop.mailbox);
+}
+
+bool
+worker_is_crowded(struct worker *w)
+{
+	bool crowded;
+
+	pthread_mutex_lock(&w->lock);
+	crowded = w->newcomers_n >= NEWCOMERS_MAX;
+	pthread_mutex_unlock(&w->lock);
+	return crowded;
 }
 
 unsigned

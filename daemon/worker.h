@@ -25,6 +25,9 @@ int worker_start(const struct conf *conf, struct dbs *dbs,
 /* Hand a connected socket over. */
 void worker_give(struct worker *w, int fd, pid_t pid, uid_t uid);
 
+/* Say whether so many sockets wait for it that it should get no more now. */
+bool worker_is_crowded(struct worker *w);
+
 /* How many clients it has, those on their way included. */
 unsigned worker_get_clients_n(const struct worker *w);
 
