@@ -172,8 +172,7 @@ open_db(const struct conf *conf, struct dbs *dbs, size_t i, struct failure *f)
 	rc = writer_open(conf, db->conf, dbs->writers, &db->writer, f);
 	if (rc < 0)
 		return explain(db->conf, f);
-	rc = readers_new(conf, db->conf, dbs->readers,
-	    writer_get_seq(db->writer), &db->readers);
+	rc = readers_new(conf, db->conf, dbs->readers, &db->readers);
 	if (rc < 0)
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");
 	writer_set_readers(db->writer, db->readers);

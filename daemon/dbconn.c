@@ -108,6 +108,13 @@ on_wal(void *arg, sqlite3 *db, const char *name, int frames)
 	return SQLITE_OK;
 }
 
+/* What was changed since the session's statement began. */
+static int64_t
+own_changes(const struct dbconn *c)
+{
+	return sqlite3_total_changes64(c->db) - c->total_at_start;
+}
+
 /* Which value of struct vars a SQL function answers; the user data of the
  * function is the connection. */
 static void
@@ -126,8 +133,13 @@ sql_changes(sqlite3_context *ctx, int n, sqlite3_value **v)
 	struct dbconn *c = sqlite3_user_data(ctx);
 
 	(void)n;
-	(void)v;
-	sqlite3_result_int64(ctx, c->vars ? atomic_load(&c->vars->changes) : 0);
+	(void)
+	    v; /* once the statement's own triggers have changed something, SQLite's
+	 * own answer is the right one */
+	if (c->vars && own_changes(c) == 0)
+		sqlite3_result_int64(ctx, atomic_load(&c->vars->changes));
+	else
+		sqlite3_result_int64(ctx, sqlite3_changes64(c->db));
 }
 
 static void
@@ -137,10 +149,13 @@ sql_total_changes(sqlite3_context *ctx, int n, sqlite3_value **v)
 
 	(void)n;
 	(void)v;
-	sqlite3_result_int64(ctx, c->vars ? atomic_load(&c->vars->total) : 0);
+	sqlite3_result_int64(
+	    ctx, own_changes(c) + (c->vars ? atomic_load(&c->vars->total) : 0));
 }
 
-/* A reader never ran the session's writes, so it is told what they gave. */
+/* Whoever ran on this connection before, the session is told of its own writes.
+ * The rowid can be set on the connection, so the writer's is SQLite's own: it
+ * changes within triggers. */
 static int
 add_functions(struct dbconn *c)
 {
@@ -148,12 +163,13 @@ add_functions(struct dbconn *c)
 		const char *name;
 		void (*call)(sqlite3_context *, int, sqlite3_value **);
 	} functions[] = {
-		{ "last_insert_rowid", sql_rowid },
 		{ "changes", sql_changes },
 		{ "total_changes", sql_total_changes },
+		{ "last_insert_rowid", sql_rowid },
 	};
+	size_t n = c->role == DBCONN_READER ? 3 : 2;
 
-	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+	for (size_t i = 0; i < n; i++) {
 		int rc = sqlite3_create_function_v2(c->db, functions[i].name, 0,
 		    SQLITE_UTF8, c, functions[i].call, NULL, NULL, NULL);
 
@@ -251,7 +267,7 @@ set_up(struct dbconn *c, struct failure *f)
 	rc = guard_install(&c->guard, c->db);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_wal_autocheckpoint(c->db, 0);
-	if (rc == SQLITE_OK && c->role == DBCONN_READER)
+	if (rc == SQLITE_OK)
 		rc = add_functions(c);
 	if (rc != SQLITE_OK)
 		return dbconn_fail(c, rc, f);
@@ -326,6 +342,7 @@ void
 dbconn_set_vars(struct dbconn *c, struct vars *vars)
 {
 	c->vars = vars;
+	c->total_at_start = sqlite3_total_changes64(c->db);
 	if (c->role == DBCONN_WRITER && vars)
 		sqlite3_set_last_insert_rowid(c->db,
 		    atomic_load_explicit(&vars->rowid, memory_order_relaxed));
@@ -373,6 +390,32 @@ bool
 dbconn_in_tx(const struct dbconn *c)
 {
 	return sqlite3_get_autocommit(c->db) == 0;
+}
+
+bool
+dbconn_has_snapshot(const struct dbconn *c)
+{
+	return sqlite3_txn_state(c->db, "main") != SQLITE_TXN_NONE;
+}
+
+/* iChange is the third word of the wal-index header: walformat.html, 2.1.  A
+ * connection that has read the file has the first region mapped. */
+uint32_t
+dbconn_get_change_count(struct dbconn *c)
+{
+	enum { REGION_BYTES = 32768, CHANGE_WORD = 2 };
+	sqlite3_file *file = NULL;
+	void volatile *region = NULL;
+	const volatile uint32_t *words;
+
+	sqlite3_file_control(c->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+	if (!file || !file->pMethods || file->pMethods->iVersion < 2 ||
+	    file->pMethods->xShmMap(file, 0, REGION_BYTES, 0, &region) !=
+		SQLITE_OK ||
+	    !region)
+		return 0;
+	words = region;
+	return __atomic_load_n(&words[CHANGE_WORD], __ATOMIC_ACQUIRE);
 }
 
 bool

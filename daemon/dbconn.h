@@ -65,8 +65,7 @@ void dbconn_watch(struct dbconn *c, const _Atomic int *stop, int64_t budget_us);
 bool dbconn_is_over_budget(const struct dbconn *c);
 
 /* Choose whose last_insert_rowid(), changes() and total_changes() the next
- * statement sees.  On a reader they are answered from vars; on a writer the
- * rowid is set, and the others are SQLite's own. */
+ * statement sees; NULL: nobody's. */
 void dbconn_set_vars(struct dbconn *c, struct vars *vars);
 
 /* Run one of the daemon's own statements.  Errors: SQLite's, negative. */
@@ -85,6 +84,13 @@ bool dbconn_has_fk_debt(struct dbconn *c);
 int64_t dbconn_get_rowid(const struct dbconn *c);
 int64_t dbconn_get_changes(const struct dbconn *c);
 int64_t dbconn_get_total_changes(const struct dbconn *c);
+
+/* Give a number that changes with every commit by anybody, the one in the
+ * wal-index (facts.md 1.3); 0 when it cannot be read. */
+uint32_t dbconn_get_change_count(struct dbconn *c);
+
+/* Say whether its transaction has read anything yet, and so has a snapshot. */
+bool dbconn_has_snapshot(const struct dbconn *c);
 
 /* Say whether this connection has committed a change since it was last asked. */
 bool dbconn_take_committed(struct dbconn *c);

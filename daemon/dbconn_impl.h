@@ -16,6 +16,7 @@ struct dbconn {
 	struct stmt *cache;                  /* uthash by SQL text */
 	unsigned cache_n;
 	uint64_t uses;           /* a clock for the cache's LRU */
+	int64_t total_at_start;  /* total_changes() when vars was set */
 	struct vars *vars;       /* borrowed, of the session that is served */
 	const _Atomic int *stop; /* borrowed; NULL: nobody can stop it */
 	int64_t budget_end_us;   /* 0: none */

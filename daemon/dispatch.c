@@ -531,6 +531,9 @@ keep_prepared(struct client *cl, struct request *r)
 
 	if (!MSG_HAS(&r->ask, ASK_stmt) || !MSG_HAS(&r->ask, ASK_sql))
 		return fail_missing(r, ASK_stmt, "stmt), like field 0 (sql");
+	if (r->ask.stmt == 0)
+		return failure_set(&r->failure, ERR_FIELD_RANGE,
+		    "field %d (stmt) must be from 1 on", ASK_stmt);
 	rc = client_put_prepared(cl, r->ask.stmt, r->ask.sql);
 	if (rc == -ERR_QUEUE_FULL)
 		return failure_set(&r->failure, ERR_QUEUE_FULL,
@@ -629,6 +632,22 @@ cancel(struct client *cl, struct request *r)
 }
 
 static void
+credit(struct client *cl, struct request *r)
+{
+	if (MSG_HAS(&r->ask, ASK_target) &&
+	    MSG_HAS(&r->ask, ASK_credit_bytes)) {
+		local_credit(cl, r);
+		finish_local(cl, r);
+		return;
+	}
+	if (MSG_HAS(&r->ask, ASK_target))
+		fail_missing(r, ASK_credit_bytes, "credit_bytes");
+	else
+		fail_missing(r, ASK_target, "target");
+	fail_here(cl, r);
+}
+
+static void
 dispatch_type(struct client *cl, struct request *r)
 {
 	switch (r->type) {
@@ -645,8 +664,7 @@ dispatch_type(struct client *cl, struct request *r)
 		cancel(cl, r);
 		return;
 	case TYPE_CREDIT:
-		local_credit(cl, r);
-		finish_local(cl, r);
+		credit(cl, r);
 		return;
 	case TYPE_EXEC:
 	case TYPE_BATCH:
@@ -765,7 +783,7 @@ reroute(struct client *cl, struct request *r)
 		return;
 	}
 	s->running = NULL;
-	s->state = r->tx_state;
+	session_set_state(s, r->tx_state);
 	if (cl->closed) {
 		finish_local(cl, r);
 		return;
@@ -790,7 +808,7 @@ come_home(struct client *cl, struct request *r)
 			client_drop_rows(r);
 		if (s) {
 			s->running = NULL;
-			s->state = r->tx_state;
+			session_set_state(s, r->tx_state);
 		}
 		client_send_pieces(cl, r);
 		if (s)

@@ -160,6 +160,26 @@ judge_read(struct guard *g, const char *table)
 	return SQLITE_OK;
 }
 
+static int
+refuse_temp(struct guard *g)
+{
+	return refuse(g,
+	    "TEMP objects are not allowed: connections are shared "
+	    "by all clients; use a WITH clause or an ordinary table");
+}
+
+/* A virtual table: a is its name, b its module. */
+static int
+judge_vtable(struct guard *g, const char *b, const char *database)
+{
+	if (database && strcasecmp(database, "temp") == 0)
+		return refuse_temp(g);
+	if (b && strcasecmp(b, "dbstat") == 0)
+		return judge_read(g, b);
+	g->writes_schema = true;
+	return SQLITE_OK;
+}
+
 /* The action codes: sqlite.org/c3ref/c_alter_table.html.  a and b are the third
  * and fourth argument of the callback. */
 static int
@@ -194,10 +214,7 @@ judge(struct guard *g, int action, const char *a, const char *b)
 	case SQLITE_DROP_TEMP_TABLE:
 	case SQLITE_DROP_TEMP_TRIGGER:
 	case SQLITE_DROP_TEMP_VIEW:
-		return refuse(g,
-		    "TEMP objects are not allowed: connections "
-		    "are shared by all clients; use a WITH clause "
-		    "or an ordinary table");
+		return refuse_temp(g);
 	case SQLITE_INSERT:
 	case SQLITE_UPDATE:
 	case SQLITE_DELETE:
@@ -207,12 +224,10 @@ judge(struct guard *g, int action, const char *a, const char *b)
 	case SQLITE_CREATE_TABLE:
 	case SQLITE_CREATE_TRIGGER:
 	case SQLITE_CREATE_VIEW:
-	case SQLITE_CREATE_VTABLE:
 	case SQLITE_DROP_INDEX:
 	case SQLITE_DROP_TABLE:
 	case SQLITE_DROP_TRIGGER:
 	case SQLITE_DROP_VIEW:
-	case SQLITE_DROP_VTABLE:
 	case SQLITE_ALTER_TABLE:
 	case SQLITE_REINDEX:
 	case SQLITE_ANALYZE:
@@ -230,11 +245,11 @@ authorize(void *arg, int action, const char *a, const char *b,
     const char *database, const char *trigger)
 {
 	struct guard *g = arg;
-
-	(void)database;
 	(void)trigger;
 	if (g->internal)
 		return SQLITE_OK;
+	if (action == SQLITE_CREATE_VTABLE || action == SQLITE_DROP_VTABLE)
+		return judge_vtable(g, b, database);
 	return judge(g, action, a, b);
 }
 /* NOLINTEND(readability-function-size) */
@@ -297,9 +312,10 @@ guard_get_kind(const struct guard *g, sqlite3_stmt *stmt)
 	if (g->pragma)
 		return g->pragma_writes ? KIND_SCHEMA : KIND_READ;
 	if (g->writes_schema)
-		return KIND_SCHEMA;
+		return KIND_SCHEMA; /* without a column it is no read, but DDL that found nothing to do: by
+	 * the schema that this connection knows */
 	if (sqlite3_stmt_readonly(stmt))
-		return KIND_READ;
+		return sqlite3_column_count(stmt) > 0 ? KIND_READ : KIND_SCHEMA;
 	/* a statement that writes and touches nothing by name */
 	return g->writes_rows ? KIND_WRITE : KIND_MAINTENANCE;
 }

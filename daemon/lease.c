@@ -175,7 +175,7 @@ take_over(struct writer *w, struct request *r)
 
 	if (tx->held_us == 0)
 		return 0; /* it has read nothing yet */
-	if (tx->seq != atomic_load(&w->seq))
+	if (tx->has_snapshot && tx->change != dbconn_get_change_count(w->conn))
 		return failure_set(&r->failure, BUSY_SNAPSHOT,
 		    "the database was changed after this transaction read "
 		    "from it, so it cannot write any more: send ROLLBACK and "
@@ -194,9 +194,9 @@ refuse(struct request *r)
 
 	if (code)
 		failure_set(&r->failure, code, "%s", tx->expired_text);
-	r->tx_state = code ? TX_STATE_EXPIRED
-	    : tx->held_us  ? TX_STATE_READ
-			   : TX_STATE_OPEN;
+	r->tx_state = code     ? TX_STATE_EXPIRED
+	    : tx->has_snapshot ? TX_STATE_READ
+			       : TX_STATE_OPEN;
 	answer_error(r, &r->out);
 	mailbox_post(r, true);
 }

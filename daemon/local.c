@@ -174,6 +174,8 @@ void
 local_describe(struct client *cl, struct request *r, struct buf *b)
 {
 	exec_describe(cl->loop->hots[r->db->index].conn, r, b);
+	if (r->type == TYPE_PREPARE && r->failure.code)
+		client_drop_prepared(cl, r->ask.stmt);
 }
 
 void

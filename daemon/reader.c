@@ -30,7 +30,6 @@ struct readers {
 	const struct conf *conf;
 	const struct conf_db *db_conf;
 	struct crew *crew;
-	const _Atomic uint64_t *seq;
 
 	pthread_mutex_t lock; /* for what follows */
 	struct reader *free;
@@ -44,8 +43,7 @@ static void reader_run(struct squeue *q);
 
 int
 readers_new(const struct conf *conf, const struct conf_db *db,
-    struct crew *crew, const _Atomic uint64_t *seq,
-    struct readers **ret_readers)
+    struct crew *crew, struct readers **ret_readers)
 {
 	struct readers *rs = calloc(
 	    1, sizeof(*rs) + db->read_connections * sizeof(struct reader *));
@@ -55,7 +53,6 @@ readers_new(const struct conf *conf, const struct conf_db *db,
 	rs->conf = conf;
 	rs->db_conf = db;
 	rs->crew = crew;
-	rs->seq = seq;
 	pthread_mutex_init(&rs->lock, NULL);
 	*ret_readers = rs;
 	return 0;
@@ -227,18 +224,20 @@ open_conn(struct reader *rd, struct request *r)
 	    rd->pool->db_conf, DBCONN_READER, &rd->conn, &r->failure);
 }
 
-/* Begin the transaction on this connection, at its first request.  The commit
- * number is read before the snapshot is taken, so that the snapshot is never
- * older than the number says. */
+/* Begin the transaction on this connection, at its first request.  The change
+ * count is read before the snapshot is taken, so that the snapshot is never
+ * older than the count says. */
 static int
 begin(struct reader *rd, struct request *r)
 {
 	struct tx *tx = r->tx;
 	int rc;
-
-	if (!tx || dbconn_in_tx(rd->conn))
+	if (!tx)
 		return 0;
-	tx->seq = atomic_load(rd->pool->seq);
+	if (!tx->has_snapshot)
+		tx->change = dbconn_get_change_count(rd->conn);
+	if (dbconn_in_tx(rd->conn))
+		return 0;
 	rc = dbconn_run(rd->conn, DBCONN_BEGIN, &r->failure);
 	if (rc == 0)
 		tx->held_us = clock_now_us();
@@ -266,7 +265,9 @@ get_state(const struct reader *rd, const struct request *r)
 		return TX_STATE_OPEN;
 	if (atomic_load(&r->tx->expired))
 		return TX_STATE_EXPIRED;
-	return dbconn_in_tx(rd->conn) ? TX_STATE_READ : TX_STATE_NONE;
+	if (!dbconn_in_tx(rd->conn))
+		return TX_STATE_NONE;
+	return r->tx->has_snapshot ? TX_STATE_READ : TX_STATE_OPEN;
 }
 
 /* Send the request home. */
@@ -281,9 +282,11 @@ finish(struct reader *rd, struct request *r)
 		dbconn_watch(rd->conn, NULL, 0);
 		dbconn_set_vars(rd->conn, NULL);
 	}
-	r->tx_state = get_state(rd, r);
-	if (r->tx)
+	if (r->tx) {
+		r->tx->has_snapshot = rd->conn && dbconn_has_snapshot(rd->conn);
 		tx_touch(r->tx, r->sql);
+	}
+	r->tx_state = get_state(rd, r);
 	rd->current = NULL;
 	if (unbinds)
 		unbind(rd);

@@ -21,11 +21,9 @@
 
 struct readers;
 
-/* Make a pool; no connection is opened yet.  seq: the commit sequence number of
- * the database, which its writer counts up.  Errors: -ERR_NO_MEMORY. */
+/* Make a pool; no connection is opened yet.  Errors: -ERR_NO_MEMORY. */
 int readers_new(const struct conf *conf, const struct conf_db *db,
-    struct crew *crew, const _Atomic uint64_t *seq,
-    struct readers **ret_readers);
+    struct crew *crew, struct readers **ret_readers);
 
 /* Close its connections and free it.  Its crew has stopped.  NULL is fine. */
 void readers_free(struct readers *rs);

@@ -39,6 +39,14 @@ session_take(struct session *s)
 }
 
 void
+session_set_state(struct session *s, enum msg_tx_state state)
+{
+	s->state = state;
+	if (state == TX_STATE_OPEN && s->tx->held_us)
+		s->state = TX_STATE_READ;
+}
+
+void
 session_refresh(struct session *s)
 {
 	if (atomic_load(&s->tx->expired))

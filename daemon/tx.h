@@ -44,7 +44,8 @@ struct tx {
 	struct savepoint *savepoints; /* innermost first */
 	bool implicit; /* begun by SAVEPOINT: RELEASE of the last commits */
 	_Atomic bool leased; /* it holds the writer; its worker looks too */
-	uint64_t seq; /* its snapshot holds at least the commits up to here */
+	bool has_snapshot;   /* it has read something */
+	uint32_t change; /* its snapshot is no older than this change count */
 	int64_t held_us; /* when it got the writer or its snapshot */
 	int64_t last_us; /* when its last statement ended */
 	char last_sql[TX_SQL_BYTES]; /* which one, cut; NUL-terminated */

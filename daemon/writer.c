@@ -204,7 +204,7 @@ writer_count_commit(struct writer *w)
 {
 	/* what changed nothing is no commit: it makes no snapshot old */
 	if (!dbconn_take_committed(w->conn))
-		return atomic_load(&w->seq);
+		return 0;
 	stats_add(STAT_commits, 1);
 	stats_max(STAT_wal_frames_max, dbconn_get_wal_frames(w->conn));
 	return atomic_fetch_add(&w->seq, 1) + 1;
@@ -241,8 +241,8 @@ reap(struct writer *w)
 	while ((r = line_pop(&stopped))) {
 		request_fail_stopped(r, where);
 		if (r->tx)
-			r->tx_state = r->tx->held_us ? TX_STATE_READ
-						     : TX_STATE_OPEN;
+			r->tx_state = r->tx->has_snapshot ? TX_STATE_READ
+							  : TX_STATE_OPEN;
 		answer_error(r, &r->out);
 		mailbox_post(r, true);
 	}

@@ -65,7 +65,7 @@ void writer_return(struct writer *w, size_t from, size_t n);
 /* Say whether anybody waits in the line. */
 bool writer_is_wanted(struct writer *w);
 
-/* Count a commit, if it changed anything; returns the number of the last. */
+/* Count a commit; returns its number, 0 when it changed nothing. */
 uint64_t writer_count_commit(struct writer *w);
 
 #endif
