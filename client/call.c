@@ -18,7 +18,7 @@ start_statement(struct sqlpool_conn *conn, const struct statement *s,
 		return rc;
 	rc = request_put_statement(&m, s, &why);
 	if (rc < 0) {
-		conn_forget_result(result);
+		flight_forget_result(result);
 		return conn_fail(conn, -rc, OUTCOME_NOT_APPLIED, "%s", why);
 	}
 	rc = request_submit(result, &m);

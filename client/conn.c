@@ -45,83 +45,6 @@ conn_check(struct sqlpool_conn *conn)
 	return 0;
 }
 
-/* ---- the table ---- */
-
-static struct sqlpool_result **
-find_slot(struct sqlpool_conn *conn, uint64_t id)
-{
-	struct sqlpool_result **at = &conn->table[id % TABLE_N];
-
-	while (*at && (*at)->id != id)
-		at = &(*at)->bucket_next;
-	return at;
-}
-
-static void
-leave_table(struct sqlpool_result *result)
-{
-	struct sqlpool_conn *conn = result->conn;
-	struct sqlpool_result **at;
-
-	if (!result->in_table)
-		return;
-	at = find_slot(conn, result->id);
-	*at = result->bucket_next;
-	result->in_table = false;
-	if (result->state == RESULT_WAITING)
-		conn->in_flight_n--;
-}
-
-static void
-leave_unsent(struct sqlpool_result *result)
-{
-	struct sqlpool_conn *conn = result->conn;
-	struct sqlpool_result *before = NULL;
-	struct sqlpool_result **at = &conn->unsent.first;
-
-	while (*at && *at != result) {
-		before = *at;
-		at = &(*at)->unsent_next;
-	}
-	if (!*at)
-		return;
-	*at = result->unsent_next;
-	if (conn->unsent.last == result)
-		conn->unsent.last = before;
-	conn->unsent_bytes -= result->frame.n;
-	buf_fini(&result->frame);
-}
-
-void
-conn_end_result(struct sqlpool_result *result)
-{
-	if (result->state == RESULT_UNSENT)
-		leave_unsent(result);
-	leave_table(result);
-	result->state = RESULT_ENDED;
-	if (result->zombie)
-		conn_forget_result(result);
-}
-
-void
-conn_forget_result(struct sqlpool_result *result)
-{
-	struct sqlpool_conn *conn = result->conn;
-
-	if (conn) {
-		if (result->state == RESULT_UNSENT)
-			leave_unsent(result);
-		leave_table(result);
-		if (result->prev)
-			result->prev->next = result->next;
-		else
-			conn->results = result->next;
-		if (result->next)
-			result->next->prev = result->prev;
-	}
-	result_destroy(result);
-}
-
 /* ---- going out ---- */
 
 static size_t
@@ -134,85 +57,6 @@ static bool
 wants_to_write(const struct sqlpool_conn *conn)
 {
 	return pending_bytes(conn) > 0 && !conn->write_broken;
-}
-
-/* Move a result's frame into `out`. */
-static void
-start_result(struct sqlpool_conn *conn, struct sqlpool_result *result)
-{
-	if (conn->out.n == 0 && conn->out.cap < result->frame.cap) {
-		struct buf empty = conn->out;
-
-		conn->out = result->frame;
-		result->frame = empty;
-	} else {
-		buf_put(&conn->out, result->frame.p, result->frame.n);
-	}
-	buf_fini(&result->frame);
-	result->state = RESULT_WAITING;
-	result->frame_end = conn->out_total + pending_bytes(conn);
-	conn->in_flight_n++;
-}
-
-/* As many as the daemon takes now. */
-static void
-start_unsent(struct sqlpool_conn *conn)
-{
-	while (conn->unsent.first && conn->in_flight_n < conn->in_flight_max) {
-		struct sqlpool_result *result = conn->unsent.first;
-
-		conn->unsent.first = result->unsent_next;
-		if (!conn->unsent.first)
-			conn->unsent.last = NULL;
-		conn->unsent_bytes -= result->frame.n;
-		start_result(conn, result);
-	}
-}
-
-void
-conn_submit(struct sqlpool_conn *conn, struct sqlpool_result *result)
-{
-	struct sqlpool_result **bucket = &conn->table[result->id % TABLE_N];
-
-	result->bucket_next = *bucket;
-	*bucket = result;
-	result->in_table = true;
-	result->state = RESULT_UNSENT;
-	result->unsent_next = NULL;
-	if (conn->unsent.last)
-		conn->unsent.last->unsent_next = result;
-	else
-		conn->unsent.first = result;
-	conn->unsent.last = result;
-	conn->unsent_bytes += result->frame.n;
-	start_unsent(conn);
-}
-
-static void
-put_note(struct sqlpool_result *result, enum msg_type type, uint64_t credit)
-{
-	struct sqlpool_conn *conn = result->conn;
-	struct msg_out m;
-
-	msg_begin_body(&m, &conn->out, type, 0, 0);
-	msg_put_uint(&m, ASK_target, result->id);
-	if (credit)
-		msg_put_uint(&m, ASK_credit_bytes, credit);
-	/* out of memory shows at the next write */
-	(void)msg_end(&m, FRAME_LEAST_MAX_BYTES);
-}
-
-void
-conn_put_credit(struct sqlpool_result *result, uint64_t bytes)
-{
-	result->granted += bytes;
-	put_note(result, TYPE_CREDIT, bytes);
-}
-
-void
-conn_put_cancel(struct sqlpool_result *result)
-{
-	put_note(result, TYPE_CANCEL, 0);
 }
 
 /* Keep the memory of `out` small when it is empty, and its written part
@@ -281,7 +125,7 @@ take_goaway(struct sqlpool_conn *conn)
 	    error_get_text(ERR_SHUTTING_DOWN));
 	while (conn->unsent.first) {
 		result_fail(conn->unsent.first, &f);
-		conn_end_result(conn->unsent.first);
+		flight_end_result(conn->unsent.first);
 	}
 	failure_clear(&f);
 }
@@ -319,7 +163,7 @@ take_rows(struct sqlpool_result *result, struct chunk *chunk)
 	if (result->discard) {
 		free(chunk);
 		if (result->granted < result->received + window / 2)
-			conn_put_credit(result, window);
+			flight_put_credit(result, window);
 		return;
 	}
 	chunk->next = NULL;
@@ -366,15 +210,15 @@ take_end(struct sqlpool_result *result, uint64_t type,
 			result->on_ok(result->on_ok_arg, tell);
 		free(chunk);
 	}
-	conn_end_result(result); /* the result may be gone now */
-	start_unsent(conn);
+	flight_end_result(result); /* the result may be gone now */
+	flight_start_unsent(conn);
 }
 
 static int
 dispatch(struct sqlpool_conn *conn, const struct msg_head *head,
     const struct msg_tell *tell, struct chunk *chunk)
 {
-	struct sqlpool_result *result = *find_slot(conn, head->id);
+	struct sqlpool_result *result = flight_find(conn, head->id);
 	uint64_t type = head->type;
 
 	if (head->id == 0 || !result || result->state != RESULT_WAITING) {
@@ -531,14 +375,16 @@ read_some(struct sqlpool_conn *conn, bool *ret_more)
 	return take_bytes(conn, (size_t)n);
 }
 
-/* Give back the read buffer of a connection that expects nothing. */
+/* Give back the buffers of a connection that expects nothing. */
 static void
-trim_in(struct sqlpool_conn *conn)
+trim_idle(struct sqlpool_conn *conn)
 {
-	if (conn->in_flight_n == 0 && conn->in_n == 0 && !conn->big) {
-		free(conn->in);
-		conn->in = NULL;
-	}
+	if (conn->in_flight_n > 0 || conn->in_n > 0 || conn->big)
+		return;
+	free(conn->in);
+	conn->in = NULL;
+	if (pending_bytes(conn) == 0 && conn->out.cap > IDLE_BYTES)
+		buf_fini(&conn->out);
 }
 
 /* Sleep until the socket can be read, or written if there is something. */
@@ -569,7 +415,7 @@ conn_turn(struct sqlpool_conn *conn, bool wait, int64_t deadline_us)
 		rc = read_some(conn, &more);
 	if (rc < 0)
 		return rc;
-	trim_in(conn);
+	trim_idle(conn);
 	/* credit and requests that became possible */
 	return write_some(conn);
 }
@@ -598,22 +444,6 @@ sqlpool_get_pollinfo(struct sqlpool_conn *conn, int *ret_fd, short *ret_events)
 
 /* ---- the end ---- */
 
-static void
-fail_in_flight(struct sqlpool_conn *conn, struct sqlpool_result *result)
-{
-	bool sent = result->state == RESULT_WAITING &&
-	    result->frame_end <= conn->out_total;
-	struct failure f = { 0 };
-
-	if (result->state == RESULT_ENDED)
-		return;
-	failure_copy(&f, &conn->failure);
-	f.pub.outcome = sent ? SQLPOOL_UNKNOWN : SQLPOOL_NOT_APPLIED;
-	result_fail(result, &f);
-	failure_clear(&f);
-	conn_end_result(result);
-}
-
 int
 conn_kill(struct sqlpool_conn *conn, int code, const char *format, ...)
 {
@@ -630,7 +460,7 @@ conn_kill(struct sqlpool_conn *conn, int code, const char *format, ...)
 	conn->in_transaction = false;
 	for (result = conn->results; result; result = next) {
 		next = result->next;
-		fail_in_flight(conn, result);
+		flight_fail(conn, result);
 	}
 	buf_fini(&conn->out);
 	conn->out_at = 0;

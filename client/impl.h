@@ -1,7 +1,8 @@
 /* impl.h - what the files of the library share.
  *
- *	conn.c     bytes to and from the socket, and which reply is whose
- *	open.c     find, connect, HELLO, close
+ *	conn.c     bytes to and from the socket, frames to their results
+ *	flight.c   which requests are in flight, and which wait
+ *	socket.c   system calls              open.c     find, connect, HELLO, close
  *	request.c  requests into frames
  *	call.c     the blocking calls
  *	result.c   frames into rows
@@ -11,7 +12,7 @@
  * A result is in the connection's table from sending until its terminal reply,
  * and in its list from birth to death:
  *
- *	send -> UNSENT -> WAITING -> ENDED      (only conn.c moves it)
+ *	send -> UNSENT -> WAITING -> ENDED      (only flight.c moves it)
  *
  * UNSENT: the daemon has as many requests as it takes; the frame waits here.
  * A result that failed here (deadline, lost connection) or was freed stays in
@@ -39,6 +40,8 @@
 /* What a read asks for; also the longest frame that is copied (the daemon's
  * chunks are about 64 KiB). */
 #define IN_BYTES ((size_t)80 << 10)
+/* What an idle connection keeps of its write buffer. */
+#define IDLE_BYTES 1024
 /* The daemon's answer to a deadline may take so long to arrive. */
 #define GRACE_MS 250
 /* Results by id; as many are in flight as the daemon allows. */
@@ -144,6 +147,7 @@ struct sqlpool_result {
 	struct sqlpool_result *prev; /* all of the connection */
 	struct sqlpool_result *next;
 	struct sqlpool_result *bucket_next;
+	struct sqlpool_result *unsent_prev; /* while it is UNSENT */
 	struct sqlpool_result *unsent_next;
 	enum result_state state;
 	bool in_table;
@@ -207,20 +211,31 @@ int conn_kill(struct sqlpool_conn *conn, int code, const char *format, ...)
  * deadline_us; not recorded as a failure), or the connection is dead. */
 int conn_turn(struct sqlpool_conn *conn, bool wait, int64_t deadline_us);
 
+/* ---- flight.c ---- */
+
 /* Put a result that has an encoded frame on its way.  Never fails, never
  * waits. */
-void conn_submit(struct sqlpool_conn *conn, struct sqlpool_result *result);
+void flight_submit(struct sqlpool_conn *conn, struct sqlpool_result *result);
+
+/* Put as many of the waiting requests on their way as the daemon takes now. */
+void flight_start_unsent(struct sqlpool_conn *conn);
+
+/* Find the result that a reply is for, or NULL. */
+struct sqlpool_result *flight_find(struct sqlpool_conn *conn, uint64_t id);
 
 /* The terminal reply has come, or never will: take it out of the table.  Frees
  * a zombie. */
-void conn_end_result(struct sqlpool_result *result);
+void flight_end_result(struct sqlpool_result *result);
+
+/* End it with the connection's failure, unless it has ended. */
+void flight_fail(struct sqlpool_conn *conn, struct sqlpool_result *result);
 
 /* Take a result out of everything and free it. */
-void conn_forget_result(struct sqlpool_result *result);
+void flight_forget_result(struct sqlpool_result *result);
 
 /* Append a CREDIT or CANCEL for a result. */
-void conn_put_credit(struct sqlpool_result *result, uint64_t bytes);
-void conn_put_cancel(struct sqlpool_result *result);
+void flight_put_credit(struct sqlpool_result *result, uint64_t bytes);
+void flight_put_cancel(struct sqlpool_result *result);
 
 /* ---- request.c ---- */
 

@@ -188,8 +188,9 @@ say_hello(struct sqlpool_conn *conn, const struct sqlpool_options *options,
 	msg_put_uint(&m, ASK_version, MSG_VERSION);
 	msg_put_uint(
 	    &m, ASK_features, options->decltypes ? MSG_FEATURE_DECLTYPES : 0);
-	if (options->app_name)
-		msg_put_str(&m, ASK_app_name, options->app_name);
+	msg_put_str(&m, ASK_app_name,
+	    options->app_name ? options->app_name
+			      : program_invocation_short_name);
 	msg_put_uint(&m, ASK_max_frame, conn->max_frame_in);
 	msg_put_uint(&m, ASK_window_bytes, conn->window_bytes);
 	rc = request_submit(result, &m);
@@ -264,6 +265,17 @@ explain_hello(struct sqlpool_conn *conn)
 	failure_clear(&f);
 }
 
+/* The descriptor is ours all the same. */
+static int
+refuse_options(struct sqlpool_conn *conn, const struct sqlpool_options *options)
+{
+	if (options->use_fd)
+		close(options->fd);
+	return conn_fail(conn, ERR_MISUSE, OUTCOME_NOT_APPLIED,
+	    "options.size is not set, or max_frame_bytes is not between 64 KiB "
+	    "and 64 MiB");
+}
+
 int
 sqlpool_open(
     const struct sqlpool_options *options, struct sqlpool_conn **ret_conn)
@@ -282,9 +294,7 @@ sqlpool_open(
 		return -ERR_NO_MEMORY;
 	if (rc < 0 || o.max_frame_bytes < FRAME_LEAST_MAX_BYTES ||
 	    o.max_frame_bytes > FRAME_HARD_MAX_BYTES)
-		return conn_fail(conn, ERR_MISUSE, OUTCOME_NOT_APPLIED,
-		    "options.size is not set, or max_frame_bytes is not "
-		    "between 64 KiB and 64 MiB");
+		return refuse_options(conn, &o);
 	deadline_us = socket_now_us() + (int64_t)o.connect_timeout_ms * 1000;
 	rc = get_socket(conn, &o, deadline_us);
 	if (rc == 0) {

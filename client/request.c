@@ -147,10 +147,10 @@ request_submit(struct sqlpool_result *result, struct msg_out *m)
 	int rc = msg_end(m, conn->max_frame_out);
 
 	if (rc == 0) {
-		conn_submit(conn, result);
+		flight_submit(conn, result);
 		return 0;
 	}
-	conn_forget_result(result);
+	flight_forget_result(result);
 	if (rc == -ERR_FRAME_TOO_LONG)
 		return conn_fail(conn, -rc, OUTCOME_NOT_APPLIED,
 		    "the request is longer than the daemon takes (%zu bytes, "
@@ -381,32 +381,44 @@ check_request(const struct sqlpool_conn *conn,
 	return NULL;
 }
 
-/* Let the application wait while too much waits here. */
+static size_t
+count_waiting(const struct sqlpool_conn *conn)
+{
+	return conn->out.n - conn->out_at + conn->unsent_bytes;
+}
+
+static int64_t
+make_deadline(const struct sqlpool_conn *conn)
+{
+	return socket_now_us() +
+	    ((int64_t)conn->request_timeout_ms + GRACE_MS) * 1000;
+}
+
+/* Let the application wait while too much waits here, as long as it gets
+ * less. */
 static int
 wait_for_room(struct sqlpool_conn *conn)
 {
-	int64_t deadline_us = socket_now_us() +
-	    (int64_t)(conn->request_timeout_ms + GRACE_MS) * 1000;
-	size_t waiting = conn->out.n - conn->out_at + conn->unsent_bytes;
+	int64_t deadline_us = make_deadline(conn);
+	size_t least = count_waiting(conn);
 	int rc = 0;
 
 	if (conn->out.n - conn->out_at >= FLUSH_BYTES)
 		rc = conn_turn(conn, false, 0);
-	while (rc == 0 && waiting >= QUEUE_MAX_BYTES) {
-		size_t before = waiting;
-
+	while (rc == 0 && count_waiting(conn) >= QUEUE_MAX_BYTES) {
 		rc = conn_turn(conn, true, deadline_us);
-		waiting = conn->out.n - conn->out_at + conn->unsent_bytes;
-		if (waiting < before)
-			deadline_us = socket_now_us() +
-			    (int64_t)(conn->request_timeout_ms + GRACE_MS) *
-				1000;
+		if (count_waiting(conn) < least) {
+			least = count_waiting(conn);
+			deadline_us = make_deadline(conn);
+		} else if (rc == 0 && socket_now_us() > deadline_us) {
+			rc = -ERR_CLIENT_TIMEOUT;
+		}
 	}
 	if (rc == -ERR_CLIENT_TIMEOUT)
 		return conn_fail(conn, ERR_TOO_MANY_REQUESTS,
 		    OUTCOME_NOT_APPLIED,
 		    "%zu bytes of requests wait for results to be taken",
-		    waiting);
+		    count_waiting(conn));
 	return rc;
 }
 

@@ -107,12 +107,12 @@ sqlpool_result_free(struct sqlpool_result *result)
 		return;
 	conn = result->conn;
 	if (result->state != RESULT_WAITING || !conn || conn->pid != getpid()) {
-		conn_forget_result(result);
+		flight_forget_result(result);
 		return;
 	}
 	result->zombie = true;
 	result_drop_chunks(result);
-	conn_put_cancel(result);
+	flight_put_cancel(result);
 	(void)conn_turn(conn, false, 0); /* the result may be gone now */
 }
 
@@ -144,11 +144,18 @@ time_out(struct sqlpool_result *result)
 	result_fail(result, &f);
 	failure_clear(&f);
 	if (unsent) {
-		conn_end_result(result);
+		flight_end_result(result);
 		return;
 	}
-	conn_put_cancel(result);
+	flight_put_cancel(result);
 	(void)conn_turn(result->conn, false, 0);
+}
+
+static bool
+is_waiting(const struct sqlpool_result *result, bool all)
+{
+	return result->state != RESULT_ENDED && !result->failure.pub.code &&
+	    (all || !result->first);
 }
 
 /* Wait for a part, or with `all` for the end.  What goes wrong is in the
@@ -159,8 +166,7 @@ wait_for(struct sqlpool_result *result, bool all)
 	struct failure f = { 0 };
 	int64_t deadline_us = 0;
 
-	while (result->state != RESULT_ENDED && !result->failure.pub.code &&
-	    (all || !result->first)) {
+	while (is_waiting(result, all)) {
 		struct sqlpool_conn *conn = result->conn;
 		int rc = deadline_us ? 0 : conn_check(conn);
 
@@ -173,8 +179,10 @@ wait_for(struct sqlpool_result *result, bool all)
 		if (!deadline_us)
 			deadline_us = socket_now_us() +
 			    ((int64_t)result->timeout_ms + GRACE_MS) * 1000;
-		if (conn_turn(conn, true, deadline_us) == -ERR_CLIENT_TIMEOUT &&
-		    conn->fd >= 0)
+		rc = conn_turn(conn, true, deadline_us);
+		/* others' replies may keep it from ever sleeping */
+		if (conn->fd >= 0 && is_waiting(result, all) &&
+		    (rc < 0 || socket_now_us() > deadline_us))
 			time_out(result);
 	}
 }
@@ -352,7 +360,7 @@ grant_credit(struct sqlpool_result *result)
 
 	if (room < window / 2 || conn_check(conn) < 0)
 		return;
-	conn_put_credit(result, room);
+	flight_put_credit(result, room);
 	(void)conn_turn(conn, false, 0);
 }
 
@@ -518,14 +526,14 @@ sqlpool_cancel(struct sqlpool_result *result)
 	if (rc < 0)
 		return rc;
 	if (result->state == RESULT_WAITING) {
-		conn_put_cancel(result);
+		flight_put_cancel(result);
 		return conn_turn(result->conn, false, 0);
 	}
 	failure_set(&f, ERR_CANCELLED, OUTCOME_NOT_APPLIED, "%s",
 	    error_get_text(ERR_CANCELLED));
 	result_fail(result, &f);
 	failure_clear(&f);
-	conn_end_result(result);
+	flight_end_result(result);
 	return 0;
 }
 

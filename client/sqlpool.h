@@ -272,15 +272,15 @@ struct sqlpool_options {
 	 * directory is the user's own) and /run/sqlpoold/sqlpoold.sock. */
 	const char *socket_path;
 	const char *database;        /* NULL: the daemon's only one */
-	const char *app_name;        /* for the daemon's reports */
+	const char *app_name;        /* for the daemon's reports; the program */
 	uint32_t connect_timeout_ms; /* for sqlpool_open; default 5 s */
 	uint32_t request_timeout_ms; /* default 30 s */
 	uint32_t window_bytes;       /* unread bytes of a result; 256 KiB */
 	uint32_t max_frame_bytes;    /* longest reply; default 16 MiB */
 	bool decltypes;              /* ask for declared column types */
 	bool use_fd;                 /* talk on fd, do not connect */
-	int fd; /* a connected stream socket, owned by the library from then
-		 * on, also when sqlpool_open fails */
+	int fd; /* a connected stream socket, the connection's from then on,
+		 * also when sqlpool_open fails */
 };
 
 #define SQLPOOL_OPTIONS                                                     \
