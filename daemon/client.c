@@ -19,6 +19,8 @@
 /* Stop reading from a client, and running its reads, when so much of its output
  * waits; go on below half of it. */
 #define CLOGGED_BYTES ((size_t)1 << 20)
+/* Rounds of filling and writing its output that a client has in one turn. */
+#define FLUSH_ROUNDS 8
 /* Prepared statements of one client. */
 #define PREPARED_MAX 10000
 
@@ -245,6 +247,17 @@ on_writable(int fd, short what, void *arg)
 
 static void move_pieces(struct client *cl, struct request *r);
 
+/* Does a result wait that neither credit nor the socket keeps back? */
+static bool
+can_send_pieces(const struct client *cl)
+{
+	const struct request *r = cl->away_n ? cl->requests : NULL;
+
+	while (r && !(r->unsent && atomic_load(&r->sent) < r->granted_bytes))
+		r = r->all_next;
+	return r != NULL;
+}
+
 static void
 send_all_pieces(struct client *cl)
 {
@@ -259,19 +272,37 @@ send_all_pieces(struct client *cl)
 	}
 }
 
+/* A socket that takes everything makes room for more of the results that wait;
+ * after a few rounds the other clients have their turn first. */
+static void
+flush_rounds(struct client *cl)
+{
+	for (int i = 0; i < FLUSH_ROUNDS; i++) {
+		send_all_pieces(cl);
+		if (cl->out.bytes == 0)
+			break;
+		flush(cl);
+		if (cl->closed || cl->out.bytes > 0)
+			return;
+	}
+	flush(cl);
+	if (!cl->closed && can_send_pieces(cl))
+		mark_dirty(cl);
+}
+
 void
 client_flush_dirty(struct loop *loop)
 {
-	while (loop->dirty) {
-		struct client *cl = loop->dirty;
+	struct client *list = loop->dirty;
 
-		loop->dirty = cl->next_dirty;
+	loop->dirty = NULL; /* what is marked now is for the next turn */
+	while (list) {
+		struct client *cl = list;
+
+		list = cl->next_dirty;
 		cl->is_dirty = false;
-		if (cl->closed)
-			continue;
-		/* what its credit, or a full socket, kept back */
-		send_all_pieces(cl);
-		flush(cl);
+		if (!cl->closed)
+			flush_rounds(cl);
 	}
 }
 

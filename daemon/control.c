@@ -7,7 +7,9 @@
 #include "daemon/stats.h"
 #include "proto/error.h"
 
-#define CONSTRAINT_FOREIGNKEY 787 /* sqlite.org/rescode.html */
+/* sqlite.org/rescode.html */
+#define CONSTRAINT_FOREIGNKEY 787
+#define IOERR                 10
 
 bool
 control_is(const struct exec *ex, const struct request *r)
@@ -69,6 +71,13 @@ control_run(struct exec *ex, struct request *r)
 	if (rc == 0)
 		rc = keep_savepoints(ex, r, stmt_get_savepoint(ex->stmt));
 	return rc;
+}
+
+void
+control_judge_commit(struct failure *f)
+{
+	if ((f->code & 0xff) == IOERR)
+		f->outcome = OUTCOME_UNKNOWN;
 }
 
 static int

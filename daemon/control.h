@@ -21,6 +21,10 @@ bool control_is(const struct exec *ex, const struct request *r);
  * dbconn_in_tx's to say. */
 int control_run(struct exec *ex, struct request *r);
 
+/* Say of a COMMIT that failed whether its outcome is known: one that failed in
+ * the middle of its I/O may or may not be found by recovery after a crash. */
+void control_judge_commit(struct failure *f);
+
 /* Open the transaction's savepoints on a connection that just began it. */
 int control_replay(struct dbconn *conn, struct tx *tx, struct failure *f);
 

@@ -104,7 +104,6 @@ on_wal(void *arg, sqlite3 *db, const char *name, int frames)
 	(void)db;
 	(void)name;
 	c->wal_frames = (uint32_t)frames;
-	c->committed = true;
 	return SQLITE_OK;
 }
 
@@ -281,6 +280,7 @@ set_up(struct dbconn *c, struct failure *f)
 		rc = prepare_verbs(c, f);
 	if (rc == 0) /* the schema is parsed now, not at the first query */
 		rc = dbconn_run(c, DBCONN_SNAPSHOT, f);
+	c->last_change = dbconn_get_change_count(c);
 	c->guard.internal = false;
 	return rc;
 }
@@ -451,9 +451,10 @@ dbconn_get_total_changes(const struct dbconn *c)
 bool
 dbconn_take_committed(struct dbconn *c)
 {
-	bool committed = c->committed;
+	uint32_t now = dbconn_get_change_count(c);
+	bool committed = now != c->last_change;
 
-	c->committed = false;
+	c->last_change = now;
 	return committed;
 }
 

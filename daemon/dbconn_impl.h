@@ -22,7 +22,7 @@ struct dbconn {
 	int64_t budget_end_us;   /* 0: none */
 	bool over_budget;
 	uint32_t wal_frames;
-	bool committed; /* the WAL grew since dbconn_take_committed */
+	uint32_t last_change; /* at the last dbconn_take_committed */
 	int page_bytes;
 };
 

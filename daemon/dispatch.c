@@ -99,8 +99,7 @@ static void
 stop_request(struct client *cl, struct request *r, int code)
 {
 	struct squeue *runner;
-
-	if (r->home_again)
+	if (r->home_again || request_get_stop(r))
 		return;
 	request_stop(r, code);
 	if (r->waits) {
@@ -880,7 +879,7 @@ static void
 abandon(struct client *cl)
 {
 	struct session *next;
-	struct request *r;
+	struct request *r, *next_r;
 
 	if (!cl->abandoned) {
 		if (cl->held.head)
@@ -892,9 +891,13 @@ abandon(struct client *cl)
 		drop_line(cl, &cl->parked);
 		for (struct session *s = cl->sessions; s; s = s->next)
 			drop_line(cl, &s->line);
-		for (r = cl->requests; r; r = r->all_next)
-			if (r->away)
+		for (r = cl->requests; r; r = next_r) {
+			next_r = r->all_next;
+			if (r->home_again) /* drops what it had to send */
+				client_send_pieces(cl, r);
+			else if (r->away)
 				stop_request(cl, r, ERR_CONNECTION_LOST);
+		}
 		cl->abandoned = true;
 	}
 	for (struct session *s = cl->sessions; s; s = next) {

@@ -12,6 +12,8 @@
 
 /* An array of rows is written with a 16-bit count. */
 #define ROWS_MAX 65535
+/* The keys of a DONE that follow the rows: eight of at most ten bytes. */
+#define SUMMARY_BYTES 128
 
 int
 exec_prepare(
@@ -198,6 +200,9 @@ exec_run(struct exec *ex)
 	}
 	if (!ex->answer.open)
 		open_frame(ex);
+	/* what does not fit must be known before anything is committed */
+	if (answer_get_bytes(&ex->answer) + SUMMARY_BYTES > r->max_frame_bytes)
+		return flush(ex);
 	return EXEC_DONE;
 }
 
@@ -288,6 +293,15 @@ check_step_kind(struct exec *ex)
 	    "SAVEPOINT are not allowed in it");
 }
 
+static int
+fail_batch_size(struct request *r)
+{
+	return failure_set(&r->failure, ERR_RESULT_TOO_LARGE,
+	    "the results of a BATCH may have at most %zu bytes and %d rows a "
+	    "step; select less, or read outside of the BATCH",
+	    r->max_frame_bytes, ROWS_MAX);
+}
+
 /* Step one statement of a batch; its rows go into the open step map. */
 static int
 run_step_rows(struct exec *ex)
@@ -314,11 +328,7 @@ run_step_rows(struct exec *ex)
 			    "out of memory for a row");
 		if (++a->rows_n == ROWS_MAX ||
 		    answer_get_bytes(a) > r->max_frame_bytes)
-			return failure_set(&r->failure, ERR_RESULT_TOO_LARGE,
-			    "the results of a BATCH may have at most %zu bytes "
-			    "and %d rows a step; select less, or read outside "
-			    "of the BATCH",
-			    r->max_frame_bytes, ROWS_MAX);
+			return fail_batch_size(r);
 	}
 }
 
@@ -410,7 +420,10 @@ run_steps(struct exec *ex, uint8_t *states)
 		const struct step *step = &r->steps[i];
 		struct span cond = step->cond;
 		int rc;
-
+		if (request_get_stop(r)) {
+			request_fail_stopped(r, "while it ran");
+			return -r->failure.code;
+		}
 		if (cond.n && !is_met(&cond, states)) {
 			value_put_nil(ex->answer.out);
 			continue;
@@ -439,16 +452,19 @@ run_in_savepoint(struct exec *ex, uint8_t *states, bool check_fks)
 	if (rc < 0)
 		return rc;
 	rc = run_steps(ex, states);
+	if (rc == 0 &&
+	    answer_get_bytes(&ex->answer) + SUMMARY_BYTES > r->max_frame_bytes)
+		rc = fail_batch_size(r);
 	if (rc == 0 && check_fks && dbconn_has_fk_debt(ex->conn))
 		rc = failure_set(
 		    &r->failure, 787, "FOREIGN KEY constraint failed");
 	if (rc == 0)
 		return dbconn_run(ex->conn, DBCONN_RELEASE_BATCH, &r->failure);
 	failure_init(&ignored);
-	if (dbconn_in_tx(ex->conn)) {
-		dbconn_run(ex->conn, DBCONN_UNDO_BATCH, &ignored);
-		dbconn_run(ex->conn, DBCONN_RELEASE_BATCH, &ignored);
-	}
+	if (dbconn_in_tx(ex->conn))
+		ex->undo_failed = dbconn_run(ex->conn, DBCONN_UNDO_BATCH,
+				      &ignored) < 0 ||
+		    dbconn_run(ex->conn, DBCONN_RELEASE_BATCH, &ignored) < 0;
 	failure_fini(&ignored);
 	return rc;
 }

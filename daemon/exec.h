@@ -29,6 +29,7 @@ struct exec {
 	int64_t total_before; /* total_changes() */
 	bool stmt_failed; /* SQLite failed it, and so undid it; else a failure
 			   * is ours and leaves what it changed */
+	bool undo_failed; /* a batch that failed could not be undone */
 	/* set by the caller between exec_prepare and exec_run */
 	size_t most_bytes;    /* of the whole result; 0: no bound */
 	int most_code;        /* what to fail with there; 0: EXEC_OVER */

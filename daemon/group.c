@@ -2,15 +2,15 @@
  * (P9).
  *
  *  - A statement that meets a constraint undoes itself: SQLite's statement
- *    journal does it.  What stays behind (OR FAIL) would have stayed when alone,
- *    too.  A BATCH undoes itself by a savepoint (exec_batch).
+ *    journal does it.  A BATCH undoes itself by a savepoint (exec_batch).
  *  - Other errors are not trusted to: SQLite 3.40 keeps no statement journal for
  *    the datatype check of STRICT tables, for one, and leaves the first rows.
+ *    Nor are statements that had changed something: OR FAIL keeps that.
  *  - A deferred foreign key that is violated would fail somebody else's COMMIT:
  *    so it is looked for after each member.
  *  - Some failures end the whole transaction (ON CONFLICT ROLLBACK, an
  *    interrupted write, a full disk): sqlite3_get_autocommit tells.
- *  - In both cases, and when the COMMIT fails, nothing of the group is in the
+ *  - In these cases, and when the COMMIT fails, nothing of the group is in the
  *    file and nobody was answered: all of it is undone and each member runs
  *    again by itself, so that only the guilty one gets the error.
  *
@@ -73,7 +73,7 @@ prepare_member(struct writer *w, struct member *m)
 
 	m->exec = (struct exec){ .conn = w->conn, .r = r };
 	answer_init(&m->exec.answer, r, &r->out);
-	m->changed = m->undo = false;
+	m->moved = m->undo = false;
 	r->started_us = clock_now_us();
 	if (request_get_stop(r)) {
 		m->dropped = true;
@@ -85,7 +85,7 @@ prepare_member(struct writer *w, struct member *m)
 	return exec_prepare(&m->exec, w->conn, r, &r->out);
 }
 
-/* After these a statement has undone what it changed, or was told not to:
+/* After these a statement that changed nothing has undone itself for sure:
  * sqlite.org/lang_conflict.html, and the codes of sqlite.org/rescode.html. */
 static bool
 undid_itself(const struct member *m)
@@ -100,7 +100,7 @@ undid_itself(const struct member *m)
 		ROWID = 2579,
 	};
 
-	if (!m->exec.stmt_failed)
+	if (!m->exec.stmt_failed || m->moved)
 		return false;
 	switch (m->r->failure.code) {
 	case CHECK:
@@ -116,7 +116,7 @@ undid_itself(const struct member *m)
 	}
 }
 
-/* Run it inside the open transaction. */
+/* Run it, inside the open transaction or outside of any. */
 static int
 run_member(struct writer *w, struct member *m)
 {
@@ -127,14 +127,14 @@ run_member(struct writer *w, struct member *m)
 	dbconn_watch(w->conn, &r->stop, 0);
 	if (r->type == TYPE_BATCH) {
 		rc = exec_batch(&m->exec, w->conn, r, &r->out, true);
+		m->undo = rc != 0 && m->exec.undo_failed;
 	} else {
 		m->exec.most_bytes = r->max_frame_bytes;
 		m->exec.most_code = ERR_RESULT_TOO_LARGE;
 		rc = exec_run(&m->exec);
 		exec_close(&m->exec);
+		m->moved = dbconn_get_total_changes(w->conn) != total;
 		m->undo = rc < 0 && !undid_itself(m);
-		m->changed = dbconn_in_tx(w->conn) && !m->undo &&
-		    dbconn_get_total_changes(w->conn) != total;
 	}
 	dbconn_watch(w->conn, NULL, 0);
 	return rc;
@@ -151,51 +151,62 @@ roll_back(struct writer *w)
 	failure_fini(&f);
 }
 
-/* A COMMIT that failed in the middle of its I/O may or may not be found by
- * recovery after a crash: nobody knows. */
-static void
-judge_commit(struct failure *f)
+/* In a transaction of its own, which is undone when it fails: an error of ours,
+ * in the middle of a result, must not leave half of it. */
+static int
+run_in_tx(struct writer *w, struct member *m)
 {
-	if ((f->code & 0xff) == 10) /* SQLITE_IOERR */
-		f->outcome = OUTCOME_UNKNOWN;
+	struct request *r = m->r;
+	struct failure commit;
+	int rc = dbconn_run(w->conn, DBCONN_BEGIN_IMMEDIATE, &r->failure);
+
+	if (rc < 0) {
+		exec_close(&m->exec);
+		return rc;
+	}
+	rc = run_member(w, m);
+	failure_init(&commit);
+	if (rc == 0 && dbconn_run(w->conn, DBCONN_COMMIT, &commit) < 0) {
+		control_judge_commit(&commit);
+		failure_fini(&r->failure);
+		r->failure = commit;
+		rc = -commit.code;
+	}
+	if (rc < 0)
+		roll_back(w);
+	return rc;
+}
+
+/* A statement that failed after it had changed something: whether SQLite keeps
+ * that (OR FAIL, RAISE(FAIL), virtual tables) it alone knows, so it runs again
+ * as it would alone, in autocommit. */
+static int
+run_in_autocommit(struct writer *w, struct member *m)
+{
+	int rc;
+
+	restore_vars(m);
+	request_reset_result(m->r);
+	rc = prepare_member(w, m);
+	return rc < 0 ? rc : run_member(w, m);
 }
 
 static void
 run_single(struct writer *w, struct member *m)
 {
 	struct request *r = m->r;
-	bool transacts = stmt_get_kind(m->exec.stmt) != KIND_MAINTENANCE;
-	int rc = 0;
+	bool alone = r->type == TYPE_EXEC &&
+	    stmt_get_kind(m->exec.stmt) == KIND_MAINTENANCE;
+	int rc;
 
 	save_vars(m);
-	if (transacts)
-		rc = dbconn_run(w->conn, DBCONN_BEGIN_IMMEDIATE, &r->failure);
-	if (rc < 0) {
-		exec_close(&m->exec);
-		return;
-	}
-	rc = run_member(w, m);
-	if (rc < 0 && !m->changed) {
-		roll_back(w);
-		if (m->undo)
-			restore_vars(m);
-		return;
-	}
-	if (dbconn_in_tx(w->conn)) {
-		struct failure commit;
-
-		failure_init(&commit);
-		if (dbconn_run(w->conn, DBCONN_COMMIT, &commit) < 0) {
-			judge_commit(&commit);
-			failure_fini(&r->failure);
-			r->failure = commit;
-			roll_back(w);
-			restore_vars(m);
-			return;
-		}
-	}
+	rc = alone ? run_member(w, m) : run_in_tx(w, m);
+	if (rc < 0 && m->exec.stmt_failed && m->moved && !alone)
+		rc = run_in_autocommit(w, m);
+	else if (rc < 0)
+		restore_vars(m);
 	r->seq = writer_count_commit(w);
-	if (rc < 0) /* OR FAIL: what came before the failure stays */
+	if (rc < 0 && r->seq)
 		r->failure.outcome = OUTCOME_APPLIED;
 }
 
@@ -262,10 +273,8 @@ commit_all(struct writer *w, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		struct member *m = &w->members[i];
 
-		if (m->r->failure.code == 0 || m->changed)
+		if (m->r->failure.code == 0)
 			m->r->seq = seq;
-		if (m->r->failure.code && m->changed)
-			m->r->failure.outcome = OUTCOME_APPLIED;
 		answer(w, m);
 	}
 	return true;

@@ -169,8 +169,7 @@ static bool
 may_sleep(struct worker *w)
 {
 	int64_t poll_us = w->loop.conf->poll_time_us;
-
-	if (w->loop.collected.head)
+	if (w->loop.collected.head || w->loop.dirty)
 		return false;
 	if (poll_us && clock_now_us() - w->active_us < poll_us)
 		return false;

@@ -10,9 +10,10 @@
 struct member {
 	struct request *r;
 	struct exec exec;
-	bool changed; /* something of it is left in the transaction */
-	bool undo;    /* it failed and may have left something behind */
-	bool dropped; /* it was stopped before it ran */
+	bool
+	    moved; /* total_changes() moved: it changed something for a while */
+	bool undo; /* it failed and may have left something behind */
+	bool dropped;                       /* it was stopped before it ran */
 	int64_t rowid, vars_changes, total; /* its session's, before */
 };
 
