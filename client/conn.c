@@ -31,12 +31,6 @@ conn_check(struct sqlpool_conn *conn)
 {
 	if (!conn)
 		return -ERR_MISUSE;
-	/* first: the parent's connection may be in any state */
-	if (conn->pid != getpid())
-		return conn_fail(conn, ERR_MISUSE, OUTCOME_NOT_APPLIED,
-		    "the connection belongs to process %ld, which forked this "
-		    "one: open another one here",
-		    (long)conn->pid);
 	if (conn->fd < 0)
 		return conn_fail(conn,
 		    conn->dead ? conn->dead : ERR_CONNECTION_LOST,
@@ -227,6 +221,10 @@ dispatch(struct sqlpool_conn *conn, const struct msg_head *head,
 		free(chunk);
 		return rc;
 	}
+	if (type == TYPE_ROWS && result->received >= result->granted) {
+		free(chunk);
+		return bad_reply(conn, "more rows than there is room for");
+	}
 	if (type == TYPE_ROWS && result->done_expected) {
 		result->received += FRAME_PREFIX_BYTES + chunk->n;
 		take_rows(result, chunk);
@@ -294,6 +292,7 @@ take_input(struct sqlpool_conn *conn)
 
 	while (rc == 0) {
 		struct chunk *chunk;
+		const uint8_t *from;
 		size_t bytes, have = conn->in_n - at;
 		int peek = frame_peek(
 		    conn->in + at, have, conn->max_frame_in, &bytes);
@@ -305,16 +304,16 @@ take_input(struct sqlpool_conn *conn)
 		chunk = make_chunk(bytes - FRAME_PREFIX_BYTES);
 		if (!chunk)
 			return conn_kill(conn, ERR_NO_MEMORY, "out of memory");
+		from = conn->in + at + FRAME_PREFIX_BYTES;
 		if (peek == FRAME_PARTIAL) {
+			memcpy(chunk->bytes, from, have - FRAME_PREFIX_BYTES);
 			conn->big = chunk;
 			conn->big_n = have - FRAME_PREFIX_BYTES;
-			bytes = have;
-		}
-		memcpy(chunk->bytes, conn->in + at + FRAME_PREFIX_BYTES,
-		    bytes - FRAME_PREFIX_BYTES);
-		at += bytes;
-		if (conn->big)
+			at += have;
 			break;
+		}
+		memcpy(chunk->bytes, from, bytes - FRAME_PREFIX_BYTES);
+		at += bytes;
 		rc = take_frame(conn, chunk);
 	}
 	if (rc == 0) {
@@ -341,9 +340,10 @@ take_bytes(struct sqlpool_conn *conn, size_t n)
 	return take_frame(conn, chunk);
 }
 
-/* Read once.  *ret_more: as much as was asked for came, so ask again. */
+/* Read once.  *ret_any is set when something came, *ret_more when as much as was
+ * asked for came, so that there may be more. */
 static int
-read_some(struct sqlpool_conn *conn, bool *ret_more)
+read_some(struct sqlpool_conn *conn, bool *ret_any, bool *ret_more)
 {
 	uint8_t *to;
 	size_t room;
@@ -371,6 +371,7 @@ read_some(struct sqlpool_conn *conn, bool *ret_more)
 	if (n < 0)
 		return conn_kill(conn, ERR_CONNECTION_LOST,
 		    "the connection broke: %s", strerror((int)-n));
+	*ret_any = true;
 	*ret_more = (size_t)n == room;
 	return take_bytes(conn, (size_t)n);
 }
@@ -401,18 +402,50 @@ sleep_for_socket(struct sqlpool_conn *conn, int64_t deadline_us)
 	return 0;
 }
 
+/* The socket is the parent's: only it may use it. */
+static int
+check_process(struct sqlpool_conn *conn)
+{
+	if (conn->pid == getpid())
+		return 0;
+	return conn_fail(conn, ERR_MISUSE, OUTCOME_NOT_APPLIED,
+	    "the connection belongs to process %ld, which forked this one: "
+	    "open another one here",
+	    (long)conn->pid);
+}
+
+/* Read all there is.  *ret_any: there was something. */
+static int
+read_all(struct sqlpool_conn *conn, bool *ret_any)
+{
+	bool more = true;
+	int rc = 0;
+
+	*ret_any = false;
+	while (rc == 0 && more)
+		rc = read_some(conn, ret_any, &more);
+	return rc;
+}
+
 int
 conn_turn(struct sqlpool_conn *conn, bool wait, int64_t deadline_us)
 {
-	bool more = true;
-	int rc = write_some(conn);
+	/* of several replies one may be there; a lone one never is */
+	bool early = !wait || conn->in_flight_n > 1;
+	bool any = false;
+	int rc = check_process(conn);
 
-	if (rc == 0 && wait)
-		rc = sleep_for_socket(conn, deadline_us);
 	if (rc == 0)
 		rc = write_some(conn);
-	while (rc == 0 && more)
-		rc = read_some(conn, &more);
+	if (rc == 0 && early)
+		rc = read_all(conn, &any);
+	if (rc == 0 && wait && !any) {
+		rc = sleep_for_socket(conn, deadline_us);
+		if (rc == 0)
+			rc = write_some(conn);
+		if (rc == 0)
+			rc = read_all(conn, &any);
+	}
 	if (rc < 0)
 		return rc;
 	trim_idle(conn);

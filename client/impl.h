@@ -193,8 +193,8 @@ struct sqlpool_result {
 	struct value inline_row[INLINE_COLUMNS];
 };
 
-/* Say whether the connection can be used by this process; sets its failure.
- * Errors: -ERR_MISUSE, or what it died of. */
+/* Say whether the connection can be used; sets its failure.
+ * Errors: -ERR_MISUSE (NULL), or what it died of. */
 int conn_check(struct sqlpool_conn *conn);
 
 /* Record a failure of a call on the connection; returns -code. */
@@ -208,7 +208,8 @@ int conn_kill(struct sqlpool_conn *conn, int code, const char *format, ...)
 
 /* Write and read what is possible now; with wait, sleep first until something
  * is possible.  Errors: -ERR_CLIENT_TIMEOUT (nothing happened before
- * deadline_us; not recorded as a failure), or the connection is dead. */
+ * deadline_us; not recorded as a failure), -ERR_MISUSE (a forked child), or the
+ * connection is dead. */
 int conn_turn(struct sqlpool_conn *conn, bool wait, int64_t deadline_us);
 
 /* ---- flight.c ---- */

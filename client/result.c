@@ -163,27 +163,23 @@ is_waiting(const struct sqlpool_result *result, bool all)
 static void
 wait_for(struct sqlpool_result *result, bool all)
 {
-	struct failure f = { 0 };
 	int64_t deadline_us = 0;
 
 	while (is_waiting(result, all)) {
 		struct sqlpool_conn *conn = result->conn;
-		int rc = deadline_us ? 0 : conn_check(conn);
+		int rc;
 
-		if (rc < 0) {
-			failure_copy(&f, &conn->failure);
-			result_fail(result, &f);
-			failure_clear(&f);
-			return;
-		}
 		if (!deadline_us)
 			deadline_us = socket_now_us() +
 			    ((int64_t)result->timeout_ms + GRACE_MS) * 1000;
 		rc = conn_turn(conn, true, deadline_us);
+		if (!is_waiting(result, all))
+			break;
 		/* others' replies may keep it from ever sleeping */
-		if (conn->fd >= 0 && is_waiting(result, all) &&
-		    (rc < 0 || socket_now_us() > deadline_us))
+		if (rc == -ERR_CLIENT_TIMEOUT || socket_now_us() > deadline_us)
 			time_out(result);
+		else if (rc < 0)
+			result_fail(result, &conn->failure);
 	}
 }
 
@@ -358,7 +354,7 @@ grant_credit(struct sqlpool_result *result)
 	uint64_t window = conn->window_bytes;
 	uint64_t room = result->consumed + window - result->granted;
 
-	if (room < window / 2 || conn_check(conn) < 0)
+	if (room < window / 2)
 		return;
 	flight_put_credit(result, room);
 	(void)conn_turn(conn, false, 0);

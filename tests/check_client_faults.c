@@ -191,6 +191,64 @@ START_TEST(silence_ends_at_the_deadline_and_the_connection_lives_on)
 }
 END_TEST
 
+/* Send rows of a request that nobody reads, as long as somebody is there. */
+static void
+play_flood(struct fakeserver *f)
+{
+	uint64_t id;
+
+	fake_take_hello(f, 16, 65536);
+	id = fake_take_type(f, TYPE_EXEC);
+	fake_ints(f, TYPE_ROWS, id, true, 5000);
+	fake_send(f);
+	for (int i = 0; i < 100; i++) {
+		fake_ints(f, TYPE_ROWS, id, false, 5000);
+		fake_send(f);
+	}
+}
+
+START_TEST(rows_beyond_the_window_close_the_connection)
+{
+	struct sqlpool_conn *conn = clientscript_open(play_flood, 5000);
+	struct sqlpool_result *result = clientscript_send(conn, "SELECT");
+
+	ck_assert_int_eq(sqlpool_ping(conn), -SQLPOOL_ERR_BAD_REPLY);
+	ck_assert_int_eq(sqlpool_next(result), -SQLPOOL_ERR_BAD_REPLY);
+	sqlpool_result_free(result);
+	clientscript_close(conn);
+}
+END_TEST
+
+static void
+play_chatter(struct fakeserver *f)
+{
+	uint64_t id;
+
+	fake_take_hello(f, 16, 65536);
+	fake_take_type(f, TYPE_EXEC);
+	id = fake_take_type(f, TYPE_EXEC);
+	/* about a second, within the window */
+	for (int i = 0; i < 1000; i++) {
+		fake_ints(f, TYPE_ROWS, id, i == 0, 1);
+		fake_send(f);
+		usleep(1000);
+	}
+}
+
+START_TEST(traffic_does_not_stretch_a_deadline)
+{
+	struct sqlpool_conn *conn = clientscript_open(play_chatter, 50);
+	struct sqlpool_result *first = clientscript_send(conn, "SELECT 1");
+	struct sqlpool_result *second = clientscript_send(conn, "SELECT 2");
+
+	ck_assert_int_eq(sqlpool_wait(first), -SQLPOOL_ERR_CLIENT_TIMEOUT);
+	ck_assert_int_eq(sqlpool_next(second), SQLPOOL_ROW);
+	sqlpool_result_free(first);
+	sqlpool_result_free(second);
+	clientscript_close(conn);
+}
+END_TEST
+
 static void
 play_notice(struct fakeserver *f)
 {
@@ -308,6 +366,8 @@ make_suite(void)
 	tcase_add_test(tc, a_reply_cut_at_any_byte_is_a_lost_connection);
 	tcase_add_test(
 	    tc, silence_ends_at_the_deadline_and_the_connection_lives_on);
+	tcase_add_test(tc, rows_beyond_the_window_close_the_connection);
+	tcase_add_test(tc, traffic_does_not_stretch_a_deadline);
 	tcase_add_test(tc, the_daemons_last_words_are_the_error);
 	tcase_add_test(tc, a_lost_connection_says_what_was_sent);
 	tcase_add_test(tc, a_request_cut_on_its_way_was_not_applied);
