@@ -457,6 +457,34 @@ START_TEST(a_daemon_that_goes_away_ends_a_script)
 }
 END_TEST
 
+START_TEST(the_examples_run)
+{
+	static const struct {
+		const char *name, *out;
+	} examples[] = {
+		{ "sync", "inserted row 1\n1 a first note\n" },
+		{ "pipeline", "the sum of the first 100 squares is 328350\n" },
+		{ "transaction", "account 1 has 9 left\n" },
+	};
+	const char *build = getenv("BUILD");
+
+	ck_assert_ptr_nonnull(build);
+	for (size_t i = 0; i < sizeof(examples) / sizeof(examples[0]); i++) {
+		char program[256], app[] = "app";
+		char *argv[] = { program, socket_path, app, NULL };
+		struct run r;
+
+		snprintf(program, sizeof(program), "%s/client/examples/%s",
+		    build, examples[i].name);
+		r = run(argv, "");
+		ck_assert_str_eq(r.err, "");
+		ck_assert_str_eq(r.out, examples[i].out);
+		ck_assert_int_eq(r.status, 0);
+		run_fini(&r);
+	}
+}
+END_TEST
+
 /* ---- the prompt ---- */
 
 /* What a terminal has shown and nobody expected yet. */
@@ -564,6 +592,7 @@ make_suite(void)
 	tcase_add_test(tc, the_environment_names_the_socket);
 	tcase_add_test(tc, help_and_version_need_no_daemon);
 	tcase_add_test(tc, a_daemon_that_goes_away_ends_a_script);
+	tcase_add_test(tc, the_examples_run);
 	tcase_add_test(tc, the_prompt_edits_cancels_and_remembers);
 	suite_add_tcase(suite, tc);
 	return suite;
