@@ -39,6 +39,7 @@ static const char *const reasons[] = {
 
 static void on_readable(int fd, short what, void *arg);
 static void on_writable(int fd, short what, void *arg);
+static void mark_dirty(struct client *cl);
 
 static void
 link_client(struct client **list, struct client *cl)
@@ -92,6 +93,7 @@ client_new(struct loop *loop, int fd, pid_t pid, uid_t uid)
 	cl->fd = fd;
 	cl->owner.pid = pid;
 	cl->uid = uid;
+	cl->since_us = clock_now_us();
 	cl->max_frame_bytes = FRAME_DEFAULT_MAX_BYTES;
 	cl->window_bytes = (size_t)loop->conf->window_bytes;
 	out_init(&cl->out, &loop->pool);
@@ -138,9 +140,9 @@ client_hang_up(struct client *cl, enum close_reason why)
 		return;
 	cl->hangs_up = true;
 	cl->why = why;
+	cl->since_us = clock_now_us();
 	event_del(cl->readable);
-	if (cl->out.bytes == 0)
-		client_close(cl, why);
+	mark_dirty(cl); /* closed when it is flushed */
 }
 
 void
@@ -230,7 +232,8 @@ flush(struct client *cl)
 	}
 	if (!cl->closed)
 		update_reading(cl);
-	if (!cl->closed && cl->hangs_up && cl->out.bytes == 0)
+	if (!cl->closed && cl->hangs_up && cl->out.bytes == 0 &&
+	    cl->away_n == 0)
 		client_close(cl, cl->why);
 }
 

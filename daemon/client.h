@@ -84,7 +84,7 @@ struct client {
 	struct session *sessions;
 	struct prepared *prepared; /* uthash by number */
 	struct vars *vars;
-
+	int64_t since_us; /* when it connected, or was hung up on */
 	bool closed;
 	bool abandoned; /* what it had under way was told to stop */
 	bool hangs_up;  /* close it once its output is written */
@@ -98,7 +98,8 @@ struct client *client_new(struct loop *loop, int fd, pid_t pid, uid_t uid);
  * is told to stop.  The memory goes later: client_free_zombies. */
 void client_close(struct client *cl, enum close_reason why);
 
-/* End it when what is to be written is written. */
+/* End it when what is under way is answered and written; nothing more is read.
+ */
 void client_hang_up(struct client *cl, enum close_reason why);
 
 /* Free the closed ones that have nothing in flight. */

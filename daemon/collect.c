@@ -14,6 +14,7 @@
 #include "proto/frame.h"
 #include "proto/walk.h"
 
+#define TIMEOUT_MAX_MS ((uint64_t)24 * 3600 * 1000)
 /* Read this much at a time. */
 #define READ_BYTES ((size_t)64 << 10)
 
@@ -71,12 +72,12 @@ read_head(struct request *r, struct span map, struct msg_head *ret_head,
 	return 0;
 }
 
-/* When it is due.  A timeout that the clock cannot hold is none. */
+/* When it is due.  Nothing may take longer than a day. */
 static int64_t
 get_deadline(const struct conf *conf, int64_t now, uint64_t timeout_ms)
 {
-	if (timeout_ms > (uint64_t)INT32_MAX)
-		return 0;
+	if (timeout_ms > TIMEOUT_MAX_MS)
+		timeout_ms = TIMEOUT_MAX_MS;
 	if (timeout_ms)
 		return now + (int64_t)timeout_ms * 1000;
 	return conf->request_timeout_us ? now + conf->request_timeout_us : 0;

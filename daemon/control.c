@@ -80,6 +80,16 @@ control_judge_commit(struct failure *f)
 		f->outcome = OUTCOME_UNKNOWN;
 }
 
+void
+control_poison(struct tx *tx, const struct failure *why)
+{
+	if (!atomic_load(&tx->expired))
+		tx_expire(tx, ERR_TX_EXPIRED,
+		    "the transaction was rolled back when a statement of it "
+		    "failed (%s); send ROLLBACK, then run it again",
+		    error_get_name(why->code));
+}
+
 static int
 replay_from(struct dbconn *conn, const struct savepoint *s, struct failure *f)
 {

@@ -25,6 +25,10 @@ int control_run(struct exec *ex, struct request *r);
  * the middle of its I/O may or may not be found by recovery after a crash. */
 void control_judge_commit(struct failure *f);
 
+/* Close a transaction that an error has ended to what its client has sent behind
+ * it, until the client ends it too: nothing of it may run outside. */
+void control_poison(struct tx *tx, const struct failure *why);
+
 /* Open the transaction's savepoints on a connection that just began it. */
 int control_replay(struct dbconn *conn, struct tx *tx, struct failure *f);
 

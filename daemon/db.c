@@ -17,14 +17,22 @@
 /* SQLite's primary codes: sqlite.org/rescode.html */
 enum { SQL_READONLY = 8, SQL_CANTOPEN = 14, SQL_NOTADB = 26 };
 
+#define READER_THREADS_LEAST 2
+#define READER_THREADS_MOST  32
+
 static unsigned
 count_readers(const struct conf *conf)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned n = READER_THREADS_LEAST;
 
 	if (conf->reader_threads)
 		return conf->reader_threads;
-	return cpus > 2 ? (unsigned)cpus : 2;
+	/* one for each connection: endless reads on some must not keep the
+	 * threads from the others (P4); the kernel shares the CPUs out */
+	for (size_t i = 0; i < conf->db_n; i++)
+		if (conf->dbs[i].read_connections > n)
+			n = conf->dbs[i].read_connections;
+	return n < READER_THREADS_MOST ? n : READER_THREADS_MOST;
 }
 
 /* A line of /proc/locks (proc(5)): "1: POSIX ADVISORY WRITE pid major:minor:inode

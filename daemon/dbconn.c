@@ -18,7 +18,7 @@
 /* A connection of this process never meets a lock for long: the writer is one,
  * WAL readers take none.  This bounds what is left, such as recovery when the
  * file is opened. */
-#define INNER_BUSY_MS 2000
+#define INNER_BUSY_MS 1000
 
 /* A statement journal up to this size stays in memory: design, "Library
  * set-up". */
@@ -302,8 +302,12 @@ dbconn_open(const struct conf_db *conf, enum dbconn_role role,
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");
 	c->conf = conf;
 	c->role = role;
-	rc = sqlite3_open_v2(conf->path, &c->db, flags, vfs);
-	rc = rc == SQLITE_OK ? set_up(c, f) : dbconn_fail(c, rc, f);
+	rc = sqlite3_open_v2(conf->path, &c->db, flags,
+	    vfs); /* SQLite opens a file that it may not write for reading */
+	if (rc == SQLITE_OK && sqlite3_db_readonly(c->db, "main") == 1)
+		rc = failure_set(f, SQLITE_READONLY, "it cannot be written");
+	else
+		rc = rc == SQLITE_OK ? set_up(c, f) : dbconn_fail(c, rc, f);
 	if (rc < 0) {
 		dbconn_close(c);
 		return rc;
@@ -322,6 +326,12 @@ dbconn_close(struct dbconn *c)
 		sqlite3_finalize(c->verbs[i]);
 	sqlite3_close(c->db);
 	free(c);
+}
+
+void
+dbconn_keep_wal(struct dbconn *c)
+{
+	sqlite3_db_config(c->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 }
 
 void

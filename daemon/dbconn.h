@@ -57,6 +57,9 @@ int dbconn_open(const struct conf_db *conf, enum dbconn_role role,
 /* Finalize its statements and close it.  NULL is fine. */
 void dbconn_close(struct dbconn *c);
 
+/* Close it without copying the WAL into the file, whoever was the last. */
+void dbconn_keep_wal(struct dbconn *c);
+
 /* Let a running statement be stopped: when *stop is not 0, or (budget_us > 0)
  * when it has run for that long.  stop NULL: by nothing. */
 void dbconn_watch(struct dbconn *c, const _Atomic int *stop, int64_t budget_us);

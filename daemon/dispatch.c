@@ -18,6 +18,8 @@
 
 static void dispatch_statement(struct client *cl, struct request *r);
 static void pump(struct client *cl, struct session *s);
+static void
+run_in_session(struct client *cl, struct session *s, struct request *r);
 
 /* --- Answers -------------------------------------------------------------- */
 
@@ -95,6 +97,21 @@ take_from(struct line *line)
 	return r;
 }
 
+/* A request that is stopped while it waits: what is behind it in its session may
+ * go on. */
+static void
+leave_session(struct client *cl, struct request *r)
+{
+	struct session *s = r->session;
+	bool was_running = s && s->running == r;
+
+	if (was_running)
+		s->running = NULL;
+	fail_here(cl, r);
+	if (was_running && !cl->closed)
+		pump(cl, s);
+}
+
 static void
 stop_request(struct client *cl, struct request *r, int code)
 {
@@ -111,7 +128,7 @@ stop_request(struct client *cl, struct request *r, int code)
 		    "earlier requests");
 		if (r->session)
 			r->tx_state = r->session->state;
-		fail_here(cl, r);
+		leave_session(cl, r);
 		return;
 	}
 	runner = atomic_load(&r->runner);
@@ -256,23 +273,23 @@ find_write(const struct client *cl, const struct db *db)
 	return w;
 }
 
-/* A read sent after a write sees that write: it waits for it. */
-static bool
+/* A read sent after a write sees that write: it waits for it.  1: it does; 0: it
+ * need not; -1: it was refused and answered. */
+static int
 park(struct client *cl, struct request *r)
 {
 	struct request *w = find_write(cl, r->db);
-
 	if (!w || w == r)
-		return false;
+		return 0;
 	if (send_away(cl, r) < 0) {
 		fail_here(cl, r);
-		return true;
+		return -1;
 	}
 	r->behind = w;
 	if (r->state == REQUEST_NEW)
 		request_move(r, REQUEST_PARKED);
 	wait_in(&cl->parked, r);
-	return true;
+	return 1;
 }
 
 static void
@@ -291,8 +308,16 @@ unpark(struct client *cl, const struct request *w)
 		line_push(&due, r);
 	}
 	while ((next = line_pop(&due))) {
+		struct session *s = next->session;
+
 		request_move(next, REQUEST_NEW);
-		dispatch_statement(cl, next);
+		if (!s) {
+			dispatch_statement(cl, next);
+			continue;
+		}
+		s->running = NULL;
+		run_in_session(cl, s, next);
+		pump(cl, s);
 	}
 }
 
@@ -389,6 +414,14 @@ run_in_session(struct client *cl, struct session *s, struct request *r)
 	road = router_choose_in_tx(
 	    r, s, hot->conn, find_write(cl, r->db) != NULL);
 	r->reroute = REROUTE_NOT;
+	if (road == ROAD_READERS && !s->tx->has_snapshot) {
+		int parked = park(cl, r);
+
+		if (parked)
+			s->running = parked > 0 ? r : NULL;
+		if (parked)
+			return;
+	}
 	if (road == ROAD_READERS || road == ROAD_WRITER) {
 		if (!r->tx)
 			r->tx = tx_ref(s->tx);
@@ -696,7 +729,7 @@ is_duplicate(struct client *cl, struct request *r)
 static void
 dispatch(struct client *cl, struct request *r)
 {
-	if (cl->closed || cl->hangs_up) {
+	if (cl->closed) {
 		finish_local(cl, r);
 	} else if (!cl->said_hello && r->type != TYPE_HELLO) {
 		failure_set(&r->failure, ERR_HELLO_REQUIRED,
@@ -870,9 +903,11 @@ static void
 drop_line(struct client *cl, struct line *line)
 {
 	struct request *r;
-
-	while ((r = take_from(line)))
+	while ((r = take_from(line))) {
+		if (r->session && r->session->running == r)
+			r->session->running = NULL;
 		finish_local(cl, r);
+	}
 }
 
 static void
@@ -934,11 +969,13 @@ void
 dispatch_stalled(struct loop *loop)
 {
 	int64_t before = clock_now_us() - loop->conf->stall_timeout_us;
-
-	for (struct client *cl = loop->clients; cl; cl = cl->next) {
+	for (struct client *cl = loop->clients, *after; cl; cl = after) {
 		struct request *r = cl->away_n ? cl->requests : NULL;
-
-		while (r) {
+		after = cl->next; /* cl may be closed here */
+		if ((cl->hangs_up || !cl->said_hello) && cl->since_us < before)
+			client_close(
+			    cl, cl->hangs_up ? cl->why : CLOSE_NO_HELLO);
+		while (r && !cl->closed) {
 			struct request *next = r->all_next;
 
 			if (r->stalled_us && r->stalled_us < before)
@@ -952,12 +989,13 @@ void
 dispatch_goaway(struct loop *loop)
 {
 	loop->draining = true;
-	for (struct client *cl = loop->clients; cl; cl = cl->next) {
+	for (struct client *cl = loop->clients, *after; cl; cl = after) {
 		struct buf *b = client_begin_reply(cl);
 		struct msg_out m;
 
+		after = cl->next; /* cl may be closed here */
 		if (!b)
-			return; /* closed, and the list with it: next turn */
+			continue;
 		msg_begin_body(&m, b, TYPE_GOAWAY, 0, 0);
 		msg_put_str(&m, TELL_message, "the daemon is shutting down");
 		msg_end(&m, cl->max_frame_bytes);
@@ -978,6 +1016,22 @@ dispatch_drain(struct loop *loop)
 		cl = next;
 	}
 	return !loop->clients && !loop->zombies;
+}
+
+void
+dispatch_refuse_all(struct loop *loop)
+{
+	for (struct client *cl = loop->clients, *after; cl; cl = after) {
+		struct request *r = cl->requests, *next;
+
+		after = cl->next; /* cl may be closed here */
+		for (; r; r = next) {
+			next = r->all_next;
+			if (r->away)
+				stop_request(cl, r, ERR_SHUTTING_DOWN);
+		}
+		client_hang_up(cl, CLOSE_SHUTDOWN);
+	}
 }
 
 void

@@ -39,7 +39,10 @@ void dispatch_goaway(struct loop *loop);
  * client is left. */
 bool dispatch_drain(struct loop *loop);
 
-/* Refuse what is still under way and close every client. */
+/* Tell what is still under way to stop, and hang up when it is answered. */
+void dispatch_refuse_all(struct loop *loop);
+
+/* Close every client now. */
 void dispatch_close_all(struct loop *loop);
 
 #endif

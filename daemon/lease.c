@@ -16,26 +16,13 @@
 
 #define BUSY_SNAPSHOT 517 /* sqlite.org/rescode.html */
 
-void
-lease_describe(const struct writer *w, char *out, size_t n)
-{
-	const struct tx *tx = w->lease;
-	double held = (double)(clock_now_us() - tx->held_us) / 1e6;
-
-	snprintf(out, n,
-	    "while it waited for the writer, which a transaction of pid %d "
-	    "(%s) has held for %.1f s; its last statement: %s",
-	    (int)tx->owner.pid,
-	    tx->owner.app[0] ? tx->owner.app : "no application name", held,
-	    tx->last_sql[0] ? tx->last_sql : "none yet");
-}
-
 static void
 end_lease(struct writer *w)
 {
 	struct tx *tx = w->lease;
 
 	w->lease = NULL;
+	writer_note_holder(w);
 	atomic_store(&tx->leased, false);
 	atomic_store(&w->has_lease, false);
 	tx_unref(tx);
@@ -71,34 +58,6 @@ is_commit(const struct exec *ex, const struct request *r)
 	    stmt_get_tx(ex->stmt) != STMT_TX_ROLLBACK;
 }
 
-/* Send a request home.  When the transaction is over, so is the lease. */
-static void
-finish(struct writer *w, struct request *r)
-{
-	struct exec *ex = &w->exec;
-	bool over = !dbconn_in_tx(w->conn);
-
-	if (over && r->failure.code == 0 && is_commit(ex, r))
-		r->seq = writer_count_commit(w);
-	exec_close(ex);
-	dbconn_watch(w->conn, NULL, 0);
-	dbconn_set_vars(w->conn, NULL);
-	tx_touch(w->lease, r->sql);
-	w->current = NULL;
-	r->tx_state = over ? TX_STATE_NONE : TX_STATE_WRITE;
-	if (atomic_load(&w->lease->expired))
-		r->tx_state = TX_STATE_EXPIRED;
-	else if (!over && r->failure.code == 0)
-		stats_add(STAT_writes, r->kind == KIND_WRITE);
-	if (over)
-		end_lease(w);
-	if (r->type == TYPE_TX_END)
-		answer_ok(r, &r->out);
-	else
-		answer_finish(&ex->answer);
-	mailbox_post(r, true);
-}
-
 static void
 expire(struct writer *w, const char *what, int64_t for_us, const char *option)
 {
@@ -117,6 +76,49 @@ expire_running(struct writer *w, struct request *r)
 	failure_set(&r->failure, ERR_TX_EXPIRED, "%s", tx->expired_text);
 }
 
+/* A write whose result we have to give up (too large, stopped, not fetched) is to
+ * be undone: SQLite would keep it, since it did not fail. */
+static int
+begin_step(struct writer *w, struct request *r)
+{
+	int rc = 0;
+
+	if (r->kind == KIND_WRITE && stmt_get_columns_n(w->exec.stmt) > 0)
+		rc = dbconn_run(w->conn, DBCONN_SAVEPOINT_STEP, &r->failure);
+	w->in_step = rc == 0 && r->kind == KIND_WRITE &&
+	    stmt_get_columns_n(w->exec.stmt) > 0;
+	return rc;
+}
+
+static void
+end_step(struct writer *w, const struct request *r)
+{
+	struct failure f;
+
+	if (!w->in_step)
+		return;
+	w->in_step = false;
+	if (!dbconn_in_tx(w->conn))
+		return;
+	failure_init(&f);
+	if (r->failure.code && !w->exec.stmt_failed)
+		dbconn_run(w->conn, DBCONN_UNDO_STEP, &f);
+	dbconn_run(w->conn, DBCONN_RELEASE_STEP, &f);
+	failure_fini(&f);
+}
+
+/* OR FAIL keeps what came before the failure. */
+static void
+judge_failure(struct writer *w, struct request *r)
+{
+	struct exec *ex = &w->exec;
+
+	if (r->type == TYPE_EXEC && r->kind == KIND_WRITE && ex->stmt_failed &&
+	    dbconn_in_tx(w->conn) && dbconn_get_changes(w->conn) > 0 &&
+	    dbconn_get_total_changes(w->conn) != ex->total_before)
+		r->failure.outcome = OUTCOME_APPLIED;
+}
+
 static int
 run_statement(struct writer *w, struct request *r)
 {
@@ -133,9 +135,52 @@ run_statement(struct writer *w, struct request *r)
 	r->kind = stmt_get_kind(ex->stmt);
 	if (control_is(ex, r))
 		return control_run(ex, r);
+	rc = begin_step(w, r);
+	if (rc < 0)
+		return rc;
 	ex->streams = true;
 	ex->ahead_bytes = (uint64_t)w->db_conf->result_memory_bytes;
 	return exec_run(ex);
+}
+
+/* Send a request home.  When the transaction is over, so is the lease. */
+static void
+finish(struct writer *w, struct request *r)
+{
+	struct exec *ex = &w->exec;
+	bool commits = is_commit(ex, r);
+	bool controls = control_is(ex, r);
+	bool over;
+
+	exec_close(ex);
+	if (r->failure.code && !controls)
+		judge_failure(w, r);
+	if (r->failure.code && commits)
+		control_judge_commit(&r->failure);
+	end_step(w, r);
+	over = !dbconn_in_tx(w->conn);
+	if (over && r->failure.code == 0 && commits)
+		r->seq = writer_count_commit(w);
+	dbconn_watch(w->conn, NULL, 0);
+	dbconn_set_vars(w->conn, NULL);
+	tx_touch(w->lease, r->sql);
+	w->current = NULL;
+	if (over && r->failure.code)
+		control_poison(w->lease, &r->failure);
+	r->tx_state = over ? TX_STATE_NONE : TX_STATE_WRITE;
+	if (atomic_load(&w->lease->expired))
+		r->tx_state = TX_STATE_EXPIRED;
+	else if (!over && r->failure.code == 0)
+		stats_add(STAT_writes, r->kind == KIND_WRITE);
+	if (over)
+		end_lease(w);
+	else
+		writer_note_holder(w);
+	if (r->type == TYPE_TX_END)
+		answer_ok(r, &r->out);
+	else
+		answer_finish(&ex->answer);
+	mailbox_post(r, true);
 }
 
 /* Run one request of the lease's transaction, or leave it as w->current. */
@@ -210,7 +255,15 @@ lease_start(struct writer *w, struct request *r)
 	request_move(r, REQUEST_RUNNING);
 	if (request_get_stop(r))
 		request_fail_stopped(r, "while it waited for the writer");
-	if (r->failure.code || atomic_load(&tx->expired)) {
+	if (atomic_load(&tx->expired)) {
+		failure_fini(&r->failure);
+		request_move(r, REQUEST_NEW);
+		r->reroute = REROUTE_AGAIN;
+		r->tx_state = TX_STATE_EXPIRED;
+		mailbox_post(r, true);
+		return;
+	}
+	if (r->failure.code) {
 		refuse(r);
 		return;
 	}
@@ -226,6 +279,7 @@ lease_start(struct writer *w, struct request *r)
 	atomic_store(&tx->leased, true);
 	tx->held_us = clock_now_us();
 	atomic_store(&w->has_lease, true);
+	writer_note_holder(w);
 	run_request(w, r);
 }
 
@@ -248,16 +302,15 @@ check_limits(struct writer *w)
 	return true;
 }
 
-/* A request whose transaction was ended before it arrived. */
+/* A request whose transaction was ended before it arrived: its worker knows what
+ * to do with it then. */
 static void
-refuse_late(struct request *r)
+send_back(struct request *r)
 {
 	request_move(r, REQUEST_RUNNING);
-	failure_set(&r->failure, ERR_TX_EXPIRED, "%s",
-	    atomic_load(&r->tx->expired) ? r->tx->expired_text
-					 : "the transaction is over");
+	request_move(r, REQUEST_NEW);
+	r->reroute = REROUTE_AGAIN;
 	r->tx_state = TX_STATE_EXPIRED;
-	answer_error(r, &r->out);
 	mailbox_post(r, true);
 }
 
@@ -292,7 +345,7 @@ lease_run(struct writer *w)
 		continue_current(w);
 	while (!w->current && (r = writer_take_inbox(w))) {
 		if (w->lease != r->tx) {
-			refuse_late(r);
+			send_back(r);
 			continue;
 		}
 		request_move(r, REQUEST_RUNNING);

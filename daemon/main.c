@@ -187,8 +187,9 @@ serve(const struct conf *conf, const char *path)
 	} else {
 		fail(err);
 	}
-	server_close(server);
+	server_join(server);
 	dbs_stop(&dbs);
+	server_close(server);
 	dbs_close(&dbs);
 	if (rc == 0)
 		log_info("stopped");

@@ -138,6 +138,25 @@ readers_submit(struct readers *rs, struct request *r)
 	return 0;
 }
 
+/* Under the lock: what a reader was given and has not begun.  A transaction that
+ * it would have begun with is not its own yet. */
+static void
+take_stopped_inbox(struct reader *rd, struct line *stopped)
+{
+	struct line mine = line_take_stopped(&rd->inbox);
+	struct request *r;
+
+	if (mine.head && rd->tx && rd->tx->held_us == 0) {
+		rd->tx->reader = NULL;
+		tx_unref(rd->tx);
+		rd->tx = NULL;
+	}
+	while ((r = line_pop(&mine)))
+		line_push(stopped, r);
+	squeue_kick(&rd->q); /* it may be free now */
+}
+
+/* Whoever asks answers them: the threads of the crew may all be busy. */
 void
 readers_reap(struct readers *rs)
 {
@@ -148,10 +167,15 @@ readers_reap(struct readers *rs)
 	stopped = line_take_stopped(&rs->line);
 	for (r = stopped.head; r; r = r->next)
 		rs->line_n--;
+	for (unsigned i = 0; i < rs->readers_n; i++)
+		if (rs->all[i]->inbox.head)
+			take_stopped_inbox(rs->all[i], &stopped);
 	pthread_mutex_unlock(&rs->lock);
 	while ((r = line_pop(&stopped))) {
 		request_fail_stopped(r, "while it waited for a connection");
-		r->tx_state = r->tx ? TX_STATE_OPEN : TX_STATE_NONE;
+		if (r->tx)
+			r->tx_state = r->tx->has_snapshot ? TX_STATE_READ
+							  : TX_STATE_OPEN;
 		answer_error(r, &r->out);
 		mailbox_post(r, true);
 	}
@@ -286,6 +310,8 @@ finish(struct reader *rd, struct request *r)
 		r->tx->has_snapshot = rd->conn && dbconn_has_snapshot(rd->conn);
 		tx_touch(r->tx, r->sql);
 	}
+	if (unbinds && r->failure.code && r->tx->held_us)
+		control_poison(r->tx, &r->failure);
 	r->tx_state = get_state(rd, r);
 	rd->current = NULL;
 	if (unbinds)
@@ -354,19 +380,18 @@ start(struct reader *rd, struct request *r)
 	return rc < 0 ? rc : run_statement(rd, r);
 }
 
-/* The transaction of a request that came too late. */
+/* The transaction of a request that came too late: its worker knows what to do
+ * with it then. */
 static bool
-refuse_expired(struct reader *rd, struct request *r)
+send_back_expired(struct reader *rd, struct request *r)
 {
-	int code = r->tx ? atomic_load(&r->tx->expired) : 0;
-
-	if (!code)
+	if (!r->tx || !atomic_load(&r->tx->expired))
 		return false;
 	unbind(rd);
 	request_move(r, REQUEST_RUNNING);
-	failure_set(&r->failure, code, "%s", r->tx->expired_text);
+	request_move(r, REQUEST_NEW);
+	r->reroute = REROUTE_AGAIN;
 	r->tx_state = TX_STATE_EXPIRED;
-	answer_error(r, &r->out);
 	mailbox_post(r, true);
 	return true;
 }
@@ -472,7 +497,7 @@ reader_run(struct squeue *q)
 		look_after_tx(rd);
 	}
 	while ((r = next_request(rd))) {
-		if (refuse_expired(rd, r))
+		if (send_back_expired(rd, r))
 			continue;
 		rc = start(rd, r);
 		if (rc == EXEC_BLOCKED) {

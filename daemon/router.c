@@ -152,7 +152,8 @@ router_choose_in_tx(struct request *r, const struct session *s,
     struct dbconn *hot, bool behind_writes)
 {
 	struct stmt *st = NULL;
-
+	if (r->type == TYPE_TX_BEGIN && s->state == TX_STATE_EXPIRED)
+		return fail_expired(r, s);
 	if (r->type == TYPE_TX_BEGIN) {
 		failure_set(&r->failure, ERR_TX_ACTIVE,
 		    "a transaction is open on this stream already; end it "

@@ -23,6 +23,8 @@
 
 #define BACKLOG 1024
 #define TICK_US 100000
+/* How long clients have to read that they are refused. */
+#define REFUSE_US 1000000
 /* How many connections one readiness of the listening socket accepts. */
 #define ACCEPT_MAX 64
 
@@ -37,7 +39,7 @@ struct server {
 	unsigned workers_n;
 	unsigned next;       /* whose turn it is to get a client */
 	int64_t stopping_us; /* when the first signal came; 0: it did not */
-	bool closing;        /* the grace time is over */
+	int64_t refusing_us; /* when the grace time was over; 0: not yet */
 };
 
 /* --- The path ---------------------------------------------------------------- */
@@ -84,7 +86,8 @@ server_choose_path(
 		if (strlen(path) > CONF_SOCKET_MAX) {
 			snprintf(err, SERVER_ERR_MAX,
 			    "the socket's path is "
-			    "longer than %d bytes: %s",
+			    "longer than %d bytes: %s; choose a shorter "
+			    "one with -s PATH",
 			    CONF_SOCKET_MAX, path);
 			return -1;
 		}
@@ -275,6 +278,17 @@ on_accept(int fd, short what, void *arg)
 
 /* --- Ends ------------------------------------------------------------------------ */
 
+/* What is still under way is refused, and closed a moment later. */
+static void
+end_grace(struct server *s)
+{
+	if (s->refusing_us)
+		return;
+	s->refusing_us = clock_now_us();
+	for (unsigned i = 0; i < s->workers_n; i++)
+		worker_refuse(s->workers[i]);
+}
+
 static void
 on_signal(int signo, short what, void *arg)
 {
@@ -283,7 +297,7 @@ on_signal(int signo, short what, void *arg)
 	(void)what;
 	if (s->stopping_us) {
 		log_info("second signal %d: stopping now", signo);
-		s->stopping_us = 1;
+		end_grace(s);
 		return;
 	}
 	log_info("signal %d: stopping; what is under way has %.0f s", signo,
@@ -306,13 +320,13 @@ are_workers_done(const struct server *s)
 static void
 look_at_stop(struct server *s)
 {
-	int64_t waited = clock_now_us() - s->stopping_us;
+	int64_t now = clock_now_us();
 
-	if (!s->closing && waited > s->conf->shutdown_grace_us) {
-		s->closing = true;
+	if (now - s->stopping_us > s->conf->shutdown_grace_us)
+		end_grace(s);
+	if (s->refusing_us && now - s->refusing_us > REFUSE_US)
 		for (unsigned i = 0; i < s->workers_n; i++)
 			worker_close_clients(s->workers[i]);
-	}
 	if (are_workers_done(s))
 		event_base_loopbreak(s->base);
 }
@@ -420,15 +434,22 @@ free_event(struct event *ev)
 }
 
 void
-server_close(struct server *s)
+server_join(struct server *s)
 {
-	if (!s)
-		return;
 	for (unsigned i = 0; i < s->workers_n; i++) {
 		worker_drain(s->workers[i]);
 		worker_close_clients(s->workers[i]);
 		worker_join(s->workers[i]);
 	}
+}
+
+void
+server_close(struct server *s)
+{
+	if (!s)
+		return;
+	for (unsigned i = 0; i < s->workers_n; i++)
+		worker_free(s->workers[i]);
 	free(s->workers);
 	free_event(s->acceptor);
 	free_event(s->resume);

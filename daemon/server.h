@@ -30,8 +30,11 @@ int server_start(struct server *s, struct dbs *dbs, char err[SERVER_ERR_MAX]);
  * within the grace time.  A second signal ends it at once. */
 void server_run(struct server *s);
 
+/* Wait until the workers' threads have ended. */
+void server_join(struct server *s);
+
 /* Close everything that server_open and server_start made, and remove the
- * socket file.  NULL is fine. */
+ * socket file; after server_join and dbs_stop.  NULL is fine. */
 void server_close(struct server *s);
 
 #endif

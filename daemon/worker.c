@@ -44,8 +44,8 @@ struct worker {
 	struct newcomer *newcomers, **newcomers_end; /* under lock */
 	unsigned newcomers_n;                        /* under lock */
 	_Atomic unsigned clients_n;
-	_Atomic bool drains, closes, done;
-	bool said_goaway;
+	_Atomic bool drains, refuses, closes, done;
+	bool said_goaway, refused;
 };
 
 static void
@@ -185,6 +185,10 @@ look_at_orders(struct worker *w)
 		dispatch_goaway(loop);
 		w->said_goaway = true;
 	}
+	if (atomic_load(&w->refuses) && !w->refused) {
+		dispatch_refuse_all(loop);
+		w->refused = true;
+	}
 	if (atomic_load(&w->closes))
 		dispatch_close_all(loop);
 	if (w->said_goaway && dispatch_drain(loop) && !has_newcomers(w))
@@ -266,6 +270,7 @@ worker_start(const struct conf *conf, struct dbs *dbs,
 		if (f->code == 0)
 			failure_set(f, -rc, "out of memory");
 		worker_join(w);
+		worker_free(w);
 		return rc;
 	}
 	*ret_worker = w;
@@ -316,6 +321,13 @@ worker_drain(struct worker *w)
 }
 
 void
+worker_refuse(struct worker *w)
+{
+	atomic_store(&w->refuses, true);
+	mailbox_wake(&w->loop.mailbox);
+}
+
+void
 worker_close_clients(struct worker *w)
 {
 	atomic_store(&w->closes, true);
@@ -331,12 +343,17 @@ worker_is_done(const struct worker *w)
 void
 worker_join(struct worker *w)
 {
+	pthread_join(w->thread, NULL);
+}
+
+void
+worker_free(struct worker *w)
+{
 	struct loop *loop;
 
 	if (!w)
 		return;
 	loop = &w->loop;
-	pthread_join(w->thread, NULL);
 	for (size_t i = 0; loop->hots && i < loop->dbs->n; i++)
 		dbconn_close(loop->hots[i].conn);
 	free(loop->hots);

@@ -35,13 +35,20 @@ unsigned worker_get_clients_n(const struct worker *w);
  * under way. */
 void worker_drain(struct worker *w);
 
+/* Let it tell what is still under way to stop, and hang up on its clients. */
+void worker_refuse(struct worker *w);
+
 /* Let it close its clients now. */
 void worker_close_clients(struct worker *w);
 
 /* Say whether it has ended. */
 bool worker_is_done(const struct worker *w);
 
-/* Wait for its thread, close its connections and free it.  NULL is fine. */
+/* Wait for its thread. */
 void worker_join(struct worker *w);
+
+/* Close its connections and free it, once nobody posts to its mailbox any more:
+ * its thread and the crews have ended.  NULL is fine. */
+void worker_free(struct worker *w);
 
 #endif

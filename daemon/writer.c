@@ -4,7 +4,9 @@
  * can then meet a commit that resets the log (facts.md 0.1). */
 #include "daemon/writer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemon/clock.h"
 #include "daemon/log.h"
@@ -57,6 +59,8 @@ drain_wal(struct writer *w)
 	int log = 0, copied = 0;
 
 	failure_init(&f);
+	if (w->alarmed)
+		dbconn_keep_wal(w->conn);
 	if (w->alarmed)
 		log_error("%s: the WAL is left as it is; keep a copy of %s and "
 			  "%s-wal and check both",
@@ -139,12 +143,71 @@ writer_submit(struct writer *w, struct request *r)
 }
 
 void
+writer_note_holder(struct writer *w)
+{
+	struct holder holder = { .any = w->lease != NULL };
+
+	if (w->lease) {
+		holder.owner = w->lease->owner;
+		holder.held_us = w->lease->held_us;
+		memcpy(holder.sql, w->lease->last_sql, sizeof(holder.sql));
+	}
+	pthread_mutex_lock(&w->lock);
+	w->holder = holder;
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* Take the stopped ones out of the line, keeping the order of the others. */
+static struct line
+take_stopped(struct writer *w, struct holder *ret_holder)
+{
+	struct line stopped;
+
+	pthread_mutex_lock(&w->lock);
+	stopped = line_take_stopped(&w->line);
+	for (struct request *r = stopped.head; r; r = r->next) {
+		w->line_n--;
+		w->line_bytes -= r->bytes_n;
+	}
+	*ret_holder = w->holder;
+	pthread_mutex_unlock(&w->lock);
+	return stopped;
+}
+
+static void
+describe_wait(const struct holder *h, char *out, size_t n)
+{
+	if (!h->any)
+		snprintf(out, n, "while it waited for the writer");
+	else
+		snprintf(out, n,
+		    "while it waited for the writer, which a transaction of "
+		    "pid %d (%s) has held for %.1f s; its last statement: %s",
+		    (int)h->owner.pid,
+		    h->owner.app[0] ? h->owner.app : "no application name",
+		    (double)(clock_now_us() - h->held_us) / 1e6,
+		    h->sql[0] ? h->sql : "none yet");
+}
+
+/* Whoever asks answers them: the thread that runs the writer may be busy with a
+ * long statement. */
+void
 writer_reap(struct writer *w)
 {
-	pthread_mutex_lock(&w->lock);
-	w->reap = true;
-	pthread_mutex_unlock(&w->lock);
-	squeue_kick(&w->q);
+	struct holder holder;
+	struct line stopped = take_stopped(w, &holder);
+	char where[512];
+	struct request *r;
+
+	describe_wait(&holder, where, sizeof(where));
+	while ((r = line_pop(&stopped))) {
+		request_fail_stopped(r, where);
+		if (r->tx)
+			r->tx_state = r->tx->has_snapshot ? TX_STATE_READ
+							  : TX_STATE_OPEN;
+		answer_error(r, &r->out);
+		mailbox_post(r, true);
+	}
 }
 
 void
@@ -197,6 +260,8 @@ writer_return(struct writer *w, size_t from, size_t n)
 		w->line_bytes += r->bytes_n;
 	}
 	pthread_mutex_unlock(&w->lock);
+	if (from < n)
+		writer_reap(w); /* some may have been told to stop meanwhile */
 }
 
 uint64_t
@@ -211,42 +276,6 @@ writer_count_commit(struct writer *w)
 }
 
 /* --- Running: a thread of the crew --------------------------------------- */
-
-static struct line
-take_stopped(struct writer *w)
-{
-	struct line stopped = { 0 };
-
-	pthread_mutex_lock(&w->lock);
-	if (w->reap)
-		stopped = line_take_stopped(&w->line);
-	for (struct request *r = stopped.head; r; r = r->next) {
-		w->line_n--;
-		w->line_bytes -= r->bytes_n;
-	}
-	w->reap = false;
-	pthread_mutex_unlock(&w->lock);
-	return stopped;
-}
-
-static void
-reap(struct writer *w)
-{
-	struct line stopped = take_stopped(w);
-	char where[512] = "while it waited for the writer";
-	struct request *r;
-
-	if (stopped.head && w->lease)
-		lease_describe(w, where, sizeof(where));
-	while ((r = line_pop(&stopped))) {
-		request_fail_stopped(r, where);
-		if (r->tx)
-			r->tx_state = r->tx->has_snapshot ? TX_STATE_READ
-							  : TX_STATE_OPEN;
-		answer_error(r, &r->out);
-		mailbox_post(r, true);
-	}
-}
 
 static bool
 can_share(const struct request *r)
@@ -358,7 +387,6 @@ writer_run(struct squeue *q)
 	struct writer *w = (struct writer *)q;
 	size_t n;
 
-	reap(w);
 	lease_run(w);
 	if (w->lease)
 		return;

@@ -17,6 +17,14 @@ struct member {
 	int64_t rowid, vars_changes, total; /* its session's, before */
 };
 
+/* Who holds the lease, as those who wait are told. */
+struct holder {
+	bool any;
+	struct owner owner;
+	int64_t held_us;
+	char sql[TX_SQL_BYTES];
+};
+
 struct writer {
 	struct squeue q; /* first: the queue is the writer */
 	const struct conf *conf;
@@ -29,7 +37,7 @@ struct writer {
 	struct line line;
 	size_t line_n, line_bytes;
 	struct line inbox; /* of the lease's transaction */
-	bool reap;
+	struct holder holder;
 
 	/* whoever runs it */
 	struct dbconn *conn;
@@ -37,6 +45,7 @@ struct writer {
 	struct tx *lease;        /* referenced; NULL: none */
 	struct request *current; /* of the lease: its client's window is full */
 	struct exec exec;        /* its state */
+	bool in_step; /* a savepoint is open around the lease's statement */
 	int64_t checkpoint_bytes; /* WAL size at which the next one is due */
 	bool alarmed;             /* the WAL contradicts itself: no writes */
 };
@@ -54,8 +63,8 @@ void lease_start(struct writer *w, struct request *r);
  * have ended afterwards: w->lease. */
 void lease_run(struct writer *w);
 
-/* Say who holds the lease and since when, for those who wait. */
-void lease_describe(const struct writer *w, char *out, size_t n);
+/* Note who holds the lease, and with what, for those who wait. */
+void writer_note_holder(struct writer *w);
 
 /* Take the next request of the lease's transaction, or NULL. */
 struct request *writer_take_inbox(struct writer *w);
