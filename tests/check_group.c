@@ -102,9 +102,11 @@ static const char *const statements[] = {
 	"INSERT INTO box VALUES(100, 0, 1), (1, 0, 1)",
 	"INSERT INTO box VALUES(100, 0, 1), (101, 5, 1)",
 	"UPDATE box SET id = 1 WHERE id > 1",
+	"INSERT OR FAIL INTO box VALUES((SELECT max(id) + 1 FROM box), 0, 1), (1, 0, 1)",
 	"INSERT OR IGNORE INTO box VALUES((SELECT max(id) + 1 FROM box), 0, 1), (1, 0, 1)",
 	"INSERT OR ROLLBACK INTO box VALUES(100, 0, 1), (1, 0, 1)",
 	"INSERT OR REPLACE INTO box VALUES((SELECT max(id) + 1 FROM box), 0, 1), (1, 0, 1)",
+	"INSERT INTO docs(rowid, body) VALUES(100, 'new'), (1, 'there already')",
 	"DELETE FROM docs WHERE docs MATCH 'nothing'",
 	/* triggers */
 	"INSERT INTO raising VALUES('fine'), ('rollback')",

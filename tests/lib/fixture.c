@@ -21,8 +21,8 @@
 
 /* Nothing that a test waits for takes as long, even under a sanitizer. */
 #define WAIT_MS 20000
-/* A window that no result fills. */
-#define GRANT_ALL (UINT64_C(1) << 40)
+/* As if a client had taken so much already: no result gets that far ahead. */
+#define SENT_ALL (UINT64_C(1) << 40)
 
 /* Check notes every ck_assert in a file, for which this is too busy a place. */
 #define REQUIRE_MSG(cond, ...)                     \
@@ -280,7 +280,7 @@ fill_in(struct fixture *fx, struct request *r, const struct msg_head *head)
 	r->max_frame_bytes = FRAME_DEFAULT_MAX_BYTES;
 	r->arrived_us = clock_now_us();
 	r->vars = vars_ref(fx->vars);
-	atomic_store(&r->granted, GRANT_ALL);
+	atomic_store(&r->sent, SENT_ALL);
 }
 
 static struct span
@@ -472,9 +472,9 @@ kick_runner(struct request *r)
 }
 
 void
-fixture_grant(struct request *r, uint64_t bytes)
+fixture_fetch(struct request *r, uint64_t bytes)
 {
-	atomic_fetch_add(&r->granted, bytes);
+	atomic_fetch_add(&r->sent, bytes);
 	kick_runner(r);
 }
 

@@ -68,7 +68,7 @@ const char *fixture_format(struct fixture *fx, const char *fmt, ...)
 const char *fixture_query(struct fixture *fx, const char *sql);
 
 /* Make a request from its decoded form (msgjson.h), whose reference is taken.
- * It has its own bytes, a window without end and fx->vars. */
+ * It has its own bytes, a client who fetches at once, and fx->vars. */
 struct request *fixture_ask(struct fixture *fx, json_t *form);
 
 /* Make EXEC; params is JSON text or NULL.  The kind is what a worker finds, or
@@ -104,8 +104,8 @@ void fixture_wait(struct fixture *fx, struct request *r);
 /* Wait until n bytes of its frames are home; gives how many there are. */
 size_t fixture_wait_bytes(struct fixture *fx, struct request *r, size_t n);
 
-/* Let it send more bytes, as CREDIT does. */
-void fixture_grant(struct request *r, uint64_t bytes);
+/* Say that so many bytes more of it were sent on, as a worker does. */
+void fixture_fetch(struct request *r, uint64_t bytes);
 
 /* Ask it to stop, as CANCEL or its deadline does. */
 void fixture_cancel(struct fixture *fx, struct request *r, int code);
