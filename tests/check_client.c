@@ -3,8 +3,11 @@
 #include <check.h>
 #include <math.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "tests/lib/clientscript.h"
 
@@ -97,6 +100,43 @@ START_TEST(open_names_path_cause_and_remedy)
 	ck_assert_ptr_nonnull(strstr(message, "No such file"));
 	ck_assert_ptr_nonnull(strstr(message, "sqlpoold ./app.db"));
 	sqlpool_close(conn);
+}
+END_TEST
+
+/* A name in /tmp can be taken by anybody.  Root can play two users; others
+ * cannot, and skip this. */
+START_TEST(open_refuses_a_directory_that_is_not_the_users_own)
+{
+	uid_t uid = 1000000 + (uid_t)getpid();
+	struct sqlpool_conn *conn;
+	char dir[64], path[96];
+	FILE *f;
+
+	if (geteuid() != 0)
+		return;
+	unsetenv("SQLPOOL_SOCKET");
+	unsetenv("XDG_RUNTIME_DIR");
+	snprintf(dir, sizeof(dir), "/tmp/sqlpoold-%lu", (unsigned long)uid);
+	snprintf(path, sizeof(path), "%s/sqlpoold.sock", dir);
+	ck_assert_int_eq(mkdir(dir, 0755), 0);
+	f = fopen(path, "w");
+	ck_assert_ptr_nonnull(f);
+	fclose(f);
+	ck_assert_int_eq(seteuid(uid), 0);
+	ck_assert_int_eq(sqlpool_open(NULL, &conn), -SQLPOOL_ERR_CONNECT);
+	ck_assert_ptr_nonnull(
+	    strstr(sqlpool_get_error(conn)->message, "not trusted"));
+	sqlpool_close(conn);
+	ck_assert_int_eq(seteuid(0), 0);
+	/* the user's own, and nobody listens */
+	ck_assert_int_eq(chown(dir, uid, (gid_t)-1), 0);
+	ck_assert_int_eq(seteuid(uid), 0);
+	ck_assert_int_eq(sqlpool_open(NULL, &conn), -SQLPOOL_ERR_CONNECT);
+	ck_assert_ptr_nonnull(strstr(sqlpool_get_error(conn)->message, path));
+	sqlpool_close(conn);
+	ck_assert_int_eq(seteuid(0), 0);
+	unlink(path);
+	rmdir(dir);
 }
 END_TEST
 
@@ -523,6 +563,7 @@ make_suite(void)
 	tcase_add_test(tc, open_of_a_silent_peer_ends_at_its_deadline);
 	tcase_add_test(tc, open_names_path_cause_and_remedy);
 	tcase_add_test(tc, open_refuses_options_without_size);
+	tcase_add_test(tc, open_refuses_a_directory_that_is_not_the_users_own);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("rows");
 	tcase_set_timeout(tc, 20);
