@@ -254,7 +254,8 @@ sqlpool_make_named(const char *name, struct sqlpool_value v)
 #define SQLPOOL_NAMED(name, v) sqlpool_make_named((name), (v))
 
 /* The values of a statement: stands for two arguments, values and values_n.  A
- * statement without parameters gets NULL, 0. */
+ * statement without parameters gets NULL, 0.  (C only: in C++ give an array and
+ * its length.) */
 #define SQLPOOL_VALUES(...)                                          \
 	((const struct sqlpool_value[]){ __VA_ARGS__ }),             \
 	    (sizeof((const struct sqlpool_value[]){ __VA_ARGS__ }) / \
