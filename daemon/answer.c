@@ -185,6 +185,8 @@ answer_fault(struct buf *out, int code, const char *text)
 	strncpy(copy, text, sizeof(copy) - 1);
 	f.text = copy;
 	f.outcome = error_get_outcome(code);
+	if (error_get_class(code) == CLASS_BUSY)
+		f.retry_ms = 1000;
 	msg_begin_body(&m, out, TYPE_ERROR, 0, 0);
 	answer_put_failure(&m, &f);
 	msg_end(&m, FRAME_HARD_MAX_BYTES);

@@ -5,6 +5,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/clock.h"
@@ -26,6 +27,7 @@
 
 struct prepared {
 	uint64_t number;
+	struct db *db;
 	UT_hash_handle hh;
 	size_t n;
 	uint8_t sql[];
@@ -145,6 +147,18 @@ client_hang_up(struct client *cl, enum close_reason why)
 	mark_dirty(cl); /* closed when it is flushed */
 }
 
+/* What it has sent can still be read, and its next write fails: so nothing is on
+ * its way when the end is reached (unix(7), shutdown(2)). */
+void
+client_stop_reading(struct client *cl)
+{
+	if (cl->drained)
+		return;
+	cl->drained = true;
+	if (shutdown(cl->fd, SHUT_RD) < 0)
+		client_hang_up(cl, CLOSE_SHUTDOWN);
+}
+
 void
 client_free_zombies(struct loop *loop)
 {
@@ -152,8 +166,8 @@ client_free_zombies(struct loop *loop)
 
 	while (cl) {
 		struct client *next = cl->next;
-
-		if (!cl->requests && !cl->sessions && !cl->is_dirty) {
+		if (!cl->requests && !cl->sessions && !cl->is_dirty &&
+		    !cl->has_more) {
 			unlink_client(cl);
 			free_client(cl);
 		}
@@ -198,6 +212,16 @@ bool
 client_is_clogged(const struct client *cl)
 {
 	return cl->out.bytes >= CLOGGED_BYTES;
+}
+
+void
+client_mark_more(struct client *cl)
+{
+	if (cl->has_more)
+		return;
+	cl->has_more = true;
+	cl->next_more = cl->loop->more;
+	cl->loop->more = cl;
 }
 
 static void
@@ -497,17 +521,20 @@ client_find_request(struct client *cl, uint64_t id, const struct request * not )
 /* --- Prepared statements -------------------------------------------------- */
 
 int
-client_put_prepared(struct client *cl, uint64_t number, struct span sql)
+client_put_prepared(
+    struct client *cl, uint64_t number, struct span sql, struct db *db)
 {
 	struct prepared *p;
-
 	client_drop_prepared(cl, number);
-	if (HASH_COUNT(cl->prepared) >= PREPARED_MAX)
+	if (HASH_COUNT(cl->prepared) >= PREPARED_MAX ||
+	    cl->prepared_bytes + sql.n >
+		(uint64_t)cl->loop->conf->max_client_bytes)
 		return -ERR_QUEUE_FULL;
 	p = calloc(1, sizeof(*p) + sql.n + 1);
 	if (!p)
 		return -ERR_NO_MEMORY;
 	p->number = number;
+	p->db = db;
 	p->n = sql.n;
 	if (sql.n)
 		memcpy(p->sql, sql.p, sql.n);
@@ -516,15 +543,19 @@ client_put_prepared(struct client *cl, uint64_t number, struct span sql)
 		free(p);
 		return -ERR_NO_MEMORY;
 	}
+	cl->prepared_bytes += sql.n;
 	return 0;
 }
 
 struct span
-client_get_prepared(const struct client *cl, uint64_t number)
+client_get_prepared(
+    const struct client *cl, uint64_t number, struct db **ret_db)
 {
 	struct prepared *p = NULL;
 
 	HASH_FIND(hh, cl->prepared, &number, sizeof(number), p);
+	if (p && ret_db)
+		*ret_db = p->db;
 	return p ? (struct span){ p->sql, p->n } : (struct span){ NULL, 0 };
 }
 
@@ -537,6 +568,7 @@ client_drop_prepared(struct client *cl, uint64_t number)
 	if (!p)
 		return false;
 	HASH_DEL(cl->prepared, p);
+	cl->prepared_bytes -= p->n;
 	free(p);
 	return true;
 }

@@ -43,6 +43,7 @@ struct loop {
 	struct line collected;  /* in order of arrival */
 	struct client *clients; /* all of them */
 	size_t clients_n;
+	struct client *more;    /* those that has_more */
 	struct client *dirty;   /* have output that nobody tried to write */
 	struct client *zombies; /* closed, to be freed */
 	unsigned waiting_n;     /* requests in any client's reads */
@@ -63,6 +64,8 @@ struct client {
 	struct buf partial; /* a frame that has not arrived completely */
 	struct out out;
 	bool is_dirty, reads_paused, writes_pending;
+	bool has_more; /* partial may hold complete frames, for the next turn */
+	struct client *next_more;
 
 	/* what HELLO agreed on */
 	bool said_hello;
@@ -83,8 +86,10 @@ struct client {
 	struct line held;    /* until its output drains */
 	struct session *sessions;
 	struct prepared *prepared; /* uthash by number */
+	size_t prepared_bytes;
 	struct vars *vars;
 	int64_t since_us; /* when it connected, or was hung up on */
+	bool drained;     /* it cannot send any more: client_stop_reading */
 	bool closed;
 	bool abandoned; /* what it had under way was told to stop */
 	bool hangs_up;  /* close it once its output is written */
@@ -101,6 +106,10 @@ void client_close(struct client *cl, enum close_reason why);
 /* End it when what is under way is answered and written; nothing more is read.
  */
 void client_hang_up(struct client *cl, enum close_reason why);
+
+/* While the daemon stops: let it send nothing more, and hang up when what it had
+ * sent is answered. */
+void client_stop_reading(struct client *cl);
 
 /* Free the closed ones that have nothing in flight. */
 void client_free_zombies(struct loop *loop);
@@ -134,13 +143,19 @@ int client_set_timer(struct client *cl, struct request *r, int64_t after_us);
 struct request *client_find_request(
     struct client *cl, uint64_t id, const struct request * not );
 
+/* Note that more of what it sent can be looked at in the next turn. */
+void client_mark_more(struct client *cl);
+
 /* Say whether so much output waits that no more should be made. */
 bool client_is_clogged(const struct client *cl);
 
-/* Prepared statements.  put: -ERR_NO_MEMORY, -ERR_QUEUE_FULL (too many);
- * get: a span with p NULL when there is none; drop: false when there is none. */
-int client_put_prepared(struct client *cl, uint64_t number, struct span sql);
-struct span client_get_prepared(const struct client *cl, uint64_t number);
+/* Prepared statements: a text, and the database it is for.  put:
+ * -ERR_NO_MEMORY, -ERR_QUEUE_FULL (too many); get: a span with p NULL when there
+ * is none, ret_db may be NULL; drop: false when there is none. */
+int client_put_prepared(
+    struct client *cl, uint64_t number, struct span sql, struct db *db);
+struct span client_get_prepared(
+    const struct client *cl, uint64_t number, struct db **ret_db);
 bool client_drop_prepared(struct client *cl, uint64_t number);
 
 #endif

@@ -15,6 +15,8 @@
 #include "proto/walk.h"
 
 #define TIMEOUT_MAX_MS ((uint64_t)24 * 3600 * 1000)
+/* So many requests of one client are collected in a turn. */
+#define FRAMES_PER_TURN 64
 /* Read this much at a time. */
 #define READ_BYTES ((size_t)64 << 10)
 
@@ -200,15 +202,21 @@ refuse_bytes(struct client *cl, int code)
 	client_hang_up(cl, CLOSE_BAD_BYTES);
 }
 
-/* Take the complete frames at p.  Returns the bytes taken. */
+/* Take the complete frames at p, but not too many of one client in a turn: the
+ * others wait.  Returns the bytes taken. */
 static size_t
 take_frames(struct client *cl, uint8_t *p, size_t n)
 {
 	size_t max = (size_t)cl->loop->conf->max_frame_bytes;
 	size_t at = 0;
-
+	unsigned taken_n = 0;
 	while (at < n && !cl->closed && !cl->hangs_up) {
 		struct span content;
+
+		if (taken_n++ == FRAMES_PER_TURN) {
+			client_mark_more(cl);
+			break;
+		}
 		size_t bytes;
 		int rc = frame_peek(p + at, n - at, max, &bytes);
 
@@ -292,6 +300,8 @@ read_socket(struct client *cl, uint8_t *to, size_t n)
 	} while (got < 0 && errno == EINTR);
 	if (got > 0)
 		stats_add(STAT_bytes_in, (uint64_t)got);
+	else if (got == 0 && cl->drained)
+		client_hang_up(cl, CLOSE_SHUTDOWN);
 	else if (got == 0)
 		client_close(cl, CLOSE_BY_CLIENT);
 	else if (errno != EAGAIN)
@@ -336,12 +346,37 @@ read_small(struct client *cl)
 }
 
 void
+collect_more(struct loop *loop)
+{
+	struct client *list = loop->more;
+
+	loop->more = NULL;
+	while (list) {
+		struct client *cl = list;
+		size_t n = cl->partial.n;
+
+		list = cl->next_more;
+		cl->has_more = false;
+		if (cl->closed || cl->hangs_up)
+			continue;
+		if (loop->arena_n + 2 * READ_BYTES > COLLECT_ARENA_BYTES) {
+			client_mark_more(cl);
+			continue;
+		}
+		memcpy(loop->arena + loop->arena_n, cl->partial.p, n);
+		buf_fini(&cl->partial);
+		take_from_arena(cl, n);
+	}
+}
+
+void
 collect_read(struct client *cl)
 {
 	struct loop *loop = cl->loop;
 
 	/* when the arena is full the rest is read in the next turn */
-	if (loop->arena_n + 2 * READ_BYTES > COLLECT_ARENA_BYTES)
+	if (cl->has_more ||
+	    loop->arena_n + 2 * READ_BYTES > COLLECT_ARENA_BYTES)
 		return;
 	if (cl->partial.n > READ_BYTES)
 		read_big(cl);

@@ -15,6 +15,9 @@
  * loop's collected ones. */
 void collect_read(struct client *cl);
 
+/* Go on with the clients that sent more than they may in one turn. */
+void collect_more(struct loop *loop);
+
 /* Let a collected request outlive the turn before it is dispatched: it gets a
  * copy of its frame.  Errors: -ERR_NO_MEMORY. */
 int collect_keep(struct request *r);

@@ -15,6 +15,7 @@ struct dbconn {
 	sqlite3_stmt *verbs[DBCONN_VERBS_N]; /* prepared at open */
 	struct stmt *cache;                  /* uthash by SQL text */
 	unsigned cache_n;
+	size_t cache_bytes;      /* of the statements and their texts */
 	uint64_t uses;           /* a clock for the cache's LRU */
 	int64_t total_at_start;  /* total_changes() when vars was set */
 	struct vars *vars;       /* borrowed, of the session that is served */

@@ -15,6 +15,8 @@
 
 /* Reads of one client that are with the heavy readers at a time. */
 #define CLIENT_READS_MAX 4
+/* Transactions that one client may have open, on as many streams. */
+#define SESSIONS_MAX 64
 
 static void dispatch_statement(struct client *cl, struct request *r);
 static void pump(struct client *cl, struct session *s);
@@ -324,9 +326,16 @@ unpark(struct client *cl, const struct request *w)
 static bool
 begin(struct client *cl, struct request *r, enum msg_tx_mode mode)
 {
-	struct session *s = session_begin(
-	    &cl->sessions, r->stream, mode, &cl->owner);
+	struct session *s;
 
+	if (session_count(cl->sessions) >= SESSIONS_MAX) {
+		failure_set(&r->failure, ERR_QUEUE_FULL,
+		    "%d transactions are open on this connection; end some",
+		    SESSIONS_MAX);
+		fail_here(cl, r);
+		return false;
+	}
+	s = session_begin(&cl->sessions, r->stream, mode, &cl->owner);
 	if (!s) {
 		failure_set(&r->failure, ERR_NO_MEMORY, "out of memory");
 		fail_here(cl, r);
@@ -525,7 +534,7 @@ dispatch_statement(struct client *cl, struct request *r)
 static struct span
 look_up(void *arg, uint64_t number)
 {
-	return client_get_prepared(arg, number);
+	return client_get_prepared(arg, number, NULL);
 }
 
 static int
@@ -546,8 +555,9 @@ find_sql(struct client *cl, struct request *r)
 		    "either field %d (sql) or field %d (stmt) must be given",
 		    ASK_sql, ASK_stmt);
 	if (MSG_HAS(ask, ASK_sql))
-		return 0;
-	r->sql = client_get_prepared(cl, ask->stmt);
+		return 0; /* it runs where it was prepared, unless the head names another */
+	r->sql = client_get_prepared(
+	    cl, ask->stmt, r->database.n ? NULL : &r->db);
 	if (!r->sql.p)
 		return failure_set(&r->failure, ERR_STATEMENT_UNKNOWN,
 		    "no prepared statement has the number %llu; PREPARE it "
@@ -557,16 +567,24 @@ find_sql(struct client *cl, struct request *r)
 }
 
 static int
-keep_prepared(struct client *cl, struct request *r)
+check_prepare(struct request *r)
 {
-	int rc;
-
-	if (!MSG_HAS(&r->ask, ASK_stmt) || !MSG_HAS(&r->ask, ASK_sql))
-		return fail_missing(r, ASK_stmt, "stmt), like field 0 (sql");
+	if (!MSG_HAS(&r->ask, ASK_stmt))
+		return fail_missing(r, ASK_stmt, "stmt");
+	if (!MSG_HAS(&r->ask, ASK_sql))
+		return fail_missing(r, ASK_sql, "sql");
 	if (r->ask.stmt == 0)
 		return failure_set(&r->failure, ERR_FIELD_RANGE,
 		    "field %d (stmt) must be from 1 on", ASK_stmt);
-	rc = client_put_prepared(cl, r->ask.stmt, r->ask.sql);
+	return 0;
+}
+
+/* The text is known at once to what is pipelined behind it. */
+static int
+keep_prepared(struct client *cl, struct request *r)
+{
+	int rc;
+	rc = client_put_prepared(cl, r->ask.stmt, r->ask.sql, r->db);
 	if (rc == -ERR_QUEUE_FULL)
 		return failure_set(&r->failure, ERR_QUEUE_FULL,
 		    "too many prepared statements on this connection; CLOSE "
@@ -588,7 +606,7 @@ check_body(struct client *cl, struct request *r)
 		    ? 0
 		    : fail_missing(r, ASK_sql, "sql");
 	case TYPE_PREPARE:
-		return keep_prepared(cl, r);
+		return check_prepare(r);
 	case TYPE_BATCH:
 		if (!MSG_HAS(&r->ask, ASK_steps))
 			return fail_missing(r, ASK_steps, "steps");
@@ -623,8 +641,8 @@ static void
 dispatch_sql(struct client *cl, struct request *r)
 {
 	bool admin = false;
-
-	if (check_body(cl, r) < 0 || local_find_db(cl, r, &admin) < 0) {
+	if (check_body(cl, r) < 0 || local_find_db(cl, r, &admin) < 0 ||
+	    (r->type == TYPE_PREPARE && !admin && keep_prepared(cl, r) < 0)) {
 		struct session *s = session_find(cl->sessions, r->stream);
 
 		r->tx_state = s ? s->state : TX_STATE_NONE;
@@ -1010,9 +1028,8 @@ dispatch_drain(struct loop *loop)
 
 	while (cl) {
 		struct client *next = cl->next;
-
 		if (!cl->requests && !cl->sessions)
-			client_hang_up(cl, CLOSE_SHUTDOWN);
+			client_stop_reading(cl);
 		cl = next;
 	}
 	return !loop->clients && !loop->zombies;

@@ -498,6 +498,25 @@ exec_batch(struct exec *ex, struct dbconn *conn, struct request *r,
 	return rc;
 }
 
+bool
+exec_batch_reads(struct dbconn *conn, struct request *r)
+{
+	struct failure f;
+	bool reads = true;
+
+	failure_init(&f);
+	for (size_t i = 0; i < r->steps_n && reads; i++) {
+		struct stmt *st = NULL;
+		enum msg_kind kind;
+
+		reads = stmt_prepare(conn, r->steps[i].sql, &st, &f) == 0;
+		kind = stmt_get_kind(st);
+		reads = reads && (kind == KIND_READ || kind == KIND_EMPTY);
+	}
+	failure_fini(&f);
+	return reads;
+}
+
 /* --- Describing --------------------------------------------------------- */
 
 void

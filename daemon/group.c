@@ -12,7 +12,7 @@
  *    interrupted write, a full disk): sqlite3_get_autocommit tells.
  *  - In these cases, and when the COMMIT fails, nothing of the group is in the
  *    file and nobody was answered: all of it is undone and each member runs
- *    again by itself, so that only the guilty one gets the error.
+ *    again, the guilty one by itself, so that only it gets the error.
  *
  * The table of errors behind this is facts.md 2.1.
  *
@@ -210,24 +210,32 @@ run_single(struct writer *w, struct member *m)
 		r->failure.outcome = OUTCOME_APPLIED;
 }
 
+static void
+restore_all(struct writer *w, size_t n)
+{
+	for (size_t i = n; i > 0; i--)
+		if (!w->members[i - 1].dropped)
+			restore_vars(&w->members[i - 1]);
+}
+
+static void
+rerun_one(struct writer *w, struct member *m)
+{
+	if (!m->dropped) {
+		request_reset_result(m->r);
+		if (prepare_member(w, m) == 0)
+			run_single(w, m);
+	}
+	answer(w, m);
+}
+
 /* Run each by itself, after the group was undone. */
 static void
 rerun(struct writer *w, size_t n)
 {
-	stats_add(STAT_groups_rerun, 1);
-	for (size_t i = n; i > 0; i--)
-		if (!w->members[i - 1].dropped)
-			restore_vars(&w->members[i - 1]);
-	for (size_t i = 0; i < n; i++) {
-		struct member *m = &w->members[i];
-
-		if (!m->dropped) {
-			request_reset_result(m->r);
-			if (prepare_member(w, m) == 0)
-				run_single(w, m);
-		}
-		answer(w, m);
-	}
+	restore_all(w, n);
+	for (size_t i = 0; i < n; i++)
+		rerun_one(w, &w->members[i]);
 }
 
 /* Run the members one after the other, for as long as a group may take; *n is
@@ -280,6 +288,48 @@ commit_all(struct writer *w, size_t n)
 	return true;
 }
 
+static bool
+run_again(struct writer *w, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct member *m = &w->members[i];
+
+		if (m->dropped)
+			continue;
+		request_reset_result(m->r);
+		save_vars(m);
+		if (prepare_member(w, m) == 0)
+			run_member(w, m);
+		if (!dbconn_in_tx(w->conn) || m->undo ||
+		    dbconn_has_fk_debt(w->conn))
+			return false;
+	}
+	return true;
+}
+
+/* The last one has spoiled the group.  The others were good and share a commit
+ * as they would have without it; else one client's errors would cost all the
+ * others their group. */
+static void
+rerun_spoiled(struct writer *w, size_t n)
+{
+	struct failure f;
+	bool ok;
+
+	stats_add(STAT_groups_rerun, 1);
+	restore_all(w, n);
+	failure_init(&f);
+	ok = n > 2 && dbconn_run(w->conn, DBCONN_BEGIN_IMMEDIATE, &f) == 0 &&
+	    run_again(w, n - 1) && commit_all(w, n - 1);
+	failure_fini(&f);
+	if (ok) {
+		rerun_one(w, &w->members[n - 1]);
+		return;
+	}
+	roll_back(w);
+	rerun(w, n);
+}
+
 /* The write lock cannot be had: each would have been told so when alone. */
 static void
 refuse_all(struct writer *w, size_t n, const struct failure *why)
@@ -303,8 +353,12 @@ group_run(struct writer *w, size_t n)
 	failure_init(&f);
 	if (dbconn_run(w->conn, DBCONN_BEGIN_IMMEDIATE, &f) < 0) {
 		refuse_all(w, n, &f);
-	} else if (!run_all(w, &n) || !commit_all(w, n)) {
+	} else if (!run_all(w, &n)) {
 		roll_back(w);
+		rerun_spoiled(w, n);
+	} else if (!commit_all(w, n)) {
+		roll_back(w);
+		stats_add(STAT_groups_rerun, 1);
 		rerun(w, n);
 	}
 	failure_fini(&f);

@@ -8,6 +8,8 @@
 
 #include "proto/frame.h"
 
+#define VARIABLES_MAX 32766
+
 /* PRAGMAs a client may use: sqlite.org/pragma.html.  All others are refused,
  * because most of them change the connection for whoever comes next. */
 enum pragma_rule {
@@ -168,16 +170,28 @@ refuse_temp(struct guard *g)
 	    "by all clients; use a WITH clause or an ordinary table");
 }
 
-/* A virtual table: a is its name, b its module. */
-static int
-judge_vtable(struct guard *g, const char *b, const char *database)
+/* temp.NAME comes with the ordinary action codes; what it changes is told by the
+ * name of the database.  ALTER TABLE of a main table rewrites sqlite_temp_master
+ * too, where nothing is. */
+static bool
+changes_temp(int action, const char *a, const char *database)
 {
-	if (database && strcasecmp(database, "temp") == 0)
-		return refuse_temp(g);
-	if (b && strcasecmp(b, "dbstat") == 0)
-		return judge_read(g, b);
-	g->writes_schema = true;
-	return SQLITE_OK;
+	switch (action) {
+	case SQLITE_READ:
+	case SQLITE_SELECT:
+	case SQLITE_FUNCTION:
+	case SQLITE_RECURSIVE:
+		return false;
+	case SQLITE_ALTER_TABLE: /* the database is the third argument */
+		return a && strcasecmp(a, "temp") == 0;
+	case SQLITE_UPDATE:
+		if (a && strcasecmp(a, "sqlite_temp_master") == 0)
+			return false;
+		break;
+	default:
+		break;
+	}
+	return database && strcasecmp(database, "temp") == 0;
 }
 
 /* The action codes: sqlite.org/c3ref/c_alter_table.html.  a and b are the third
@@ -224,10 +238,12 @@ judge(struct guard *g, int action, const char *a, const char *b)
 	case SQLITE_CREATE_TABLE:
 	case SQLITE_CREATE_TRIGGER:
 	case SQLITE_CREATE_VIEW:
+	case SQLITE_CREATE_VTABLE:
 	case SQLITE_DROP_INDEX:
 	case SQLITE_DROP_TABLE:
 	case SQLITE_DROP_TRIGGER:
 	case SQLITE_DROP_VIEW:
+	case SQLITE_DROP_VTABLE:
 	case SQLITE_ALTER_TABLE:
 	case SQLITE_REINDEX:
 	case SQLITE_ANALYZE:
@@ -248,8 +264,11 @@ authorize(void *arg, int action, const char *a, const char *b,
 	(void)trigger;
 	if (g->internal)
 		return SQLITE_OK;
-	if (action == SQLITE_CREATE_VTABLE || action == SQLITE_DROP_VTABLE)
-		return judge_vtable(g, b, database);
+	if (changes_temp(action, a, database))
+		return refuse_temp(g);
+	/* a virtual table's module is the fourth argument */
+	if (action == SQLITE_CREATE_VTABLE && judge_read(g, b) != SQLITE_OK)
+		return SQLITE_DENY;
 	return judge(g, action, a, b);
 }
 /* NOLINTEND(readability-function-size) */
@@ -285,9 +304,11 @@ guard_install(struct guard *g, sqlite3 *db)
 	int rc = set_switches(db);
 
 	if (rc != SQLITE_OK)
-		return rc;
-	/* nothing longer could be sent */
+		return rc; /* nothing longer could be sent */
 	sqlite3_limit(db, SQLITE_LIMIT_LENGTH, (int)FRAME_HARD_MAX_BYTES);
+	/* SQLite's own default; Debian's 250,000 lets a statement of 20 bytes
+	 * ("?250000") take 14 MB */
+	sqlite3_limit(db, SQLITE_LIMIT_VARIABLE_NUMBER, VARIABLES_MAX);
 	return sqlite3_set_authorizer(db, authorize, g);
 }
 
@@ -300,6 +321,9 @@ guard_reset(struct guard *g)
 	g->tx_name[0] = g->reason[0] = '\0';
 }
 
+/* While a statement is prepared a virtual table may be connected, which prepares
+ * PRAGMAs and others of its own: so what was seen counts only as far as it fits
+ * what the statement is. */
 enum msg_kind
 guard_get_kind(const struct guard *g, sqlite3_stmt *stmt)
 {
@@ -309,13 +333,19 @@ guard_get_kind(const struct guard *g, sqlite3_stmt *stmt)
 		return KIND_READ;
 	if (g->tx_op != GUARD_TX_NONE)
 		return KIND_TX;
-	if (g->pragma)
-		return g->pragma_writes ? KIND_SCHEMA : KIND_READ;
-	if (g->writes_schema)
-		return KIND_SCHEMA; /* without a column it is no read, but DDL that found nothing to do: by
+	if (!sqlite3_stmt_readonly(stmt)) {
+		if (g->writes_schema)
+			return KIND_SCHEMA;
+		if (g->writes_rows)
+			return KIND_WRITE;
+		if (g->pragma)
+			return g->pragma_writes ? KIND_SCHEMA : KIND_READ;
+		return KIND_MAINTENANCE; /* it touches nothing by name */
+	}
+	if (g->pragma_writes)
+		return KIND_SCHEMA;
+	/* without a column it is no read, but DDL that found nothing to do, by
 	 * the schema that this connection knows */
-	if (sqlite3_stmt_readonly(stmt))
-		return sqlite3_column_count(stmt) > 0 ? KIND_READ : KIND_SCHEMA;
-	/* a statement that writes and touches nothing by name */
-	return g->writes_rows ? KIND_WRITE : KIND_MAINTENANCE;
+	return g->pragma || sqlite3_column_count(stmt) > 0 ? KIND_READ
+							   : KIND_SCHEMA;
 }

@@ -44,6 +44,8 @@ local_find_db(struct client *cl, struct request *r, bool *ret_admin)
 			return fail_no_db(cl->loop, r, r->database);
 		return 0;
 	}
+	if (r->db) /* a prepared statement's */
+		return 0;
 	*ret_admin = cl->is_admin_db;
 	r->db = cl->db;
 	if (r->db || cl->is_admin_db)

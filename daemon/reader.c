@@ -350,6 +350,18 @@ run_statement(struct reader *rd, struct request *r)
 	return exec_run(ex);
 }
 
+static int
+run_batch(struct reader *rd, struct request *r)
+{
+	if (exec_batch_reads(rd->conn, r))
+		return exec_batch(&rd->exec, rd->conn, r, &r->out, false);
+	if (r->tx)
+		return leave_for_writer(r);
+	r->reroute = REROUTE_AGAIN;
+	r->unknown = true;
+	return 0;
+}
+
 /* Start a request.  EXEC_BLOCKED: it is rd->current now. */
 static int
 start(struct reader *rd, struct request *r)
@@ -375,7 +387,7 @@ start(struct reader *rd, struct request *r)
 	if (r->type == TYPE_TX_END)
 		return control_run(ex, r);
 	if (r->type == TYPE_BATCH)
-		return leave_for_writer(r);
+		return run_batch(rd, r);
 	rc = exec_prepare(ex, rd->conn, r, &r->out);
 	return rc < 0 ? rc : run_statement(rd, r);
 }

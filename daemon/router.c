@@ -83,7 +83,8 @@ router_choose(struct request *r, struct dbconn *hot, const struct conf *conf,
 		return ROAD_ERROR;
 	}
 	if (r->type == TYPE_BATCH)
-		return ROAD_WRITER;
+		return r->unknown || !exec_batch_reads(hot, r) ? ROAD_WRITER
+							       : ROAD_READERS;
 	return choose_statement(r, hot, conf, behind_writes, ret_mode);
 }
 
@@ -125,7 +126,8 @@ choose_expired(
 
 /* The first statement decides what the transaction takes. */
 static enum road
-choose_first(struct request *r, const struct session *s, const struct stmt *st)
+choose_first(struct request *r, const struct session *s, const struct stmt *st,
+    struct dbconn *hot)
 {
 	bool commit, reads;
 
@@ -140,9 +142,10 @@ choose_first(struct request *r, const struct session *s, const struct stmt *st)
 	if (s->tx->mode == TX_MODE_IMMEDIATE ||
 	    s->tx->mode == TX_MODE_EXCLUSIVE)
 		return ROAD_WRITER;
-	reads = r->type == TYPE_EXEC &&
-	    (r->kind == KIND_READ || r->kind == KIND_TX ||
-		r->kind == KIND_EMPTY);
+	reads = r->type == TYPE_BATCH
+	    ? exec_batch_reads(hot, r)
+	    : (r->kind == KIND_READ || r->kind == KIND_TX ||
+		  r->kind == KIND_EMPTY);
 	return reads || s->tx->mode == TX_MODE_READ ? ROAD_READERS
 						    : ROAD_WRITER;
 }
@@ -176,5 +179,5 @@ router_choose_in_tx(struct request *r, const struct session *s,
 	r->kind = stmt_get_kind(st);
 	if (s->state == TX_STATE_EXPIRED)
 		return choose_expired(r, s, st);
-	return choose_first(r, s, st);
+	return choose_first(r, s, st, hot);
 }

@@ -192,17 +192,12 @@ count_clients(const struct server *s)
 
 /* One frame, if the socket takes it; then the end. */
 static void
-refuse_client(const struct server *s, int fd)
+refuse_client(int fd, int code, const char *text)
 {
-	char text[128];
 	struct buf b;
 
 	buf_init(&b);
-	snprintf(text, sizeof(text),
-	    "%u clients are connected already, the "
-	    "limit (max_clients); try again later",
-	    s->conf->max_clients);
-	answer_fault(&b, ERR_TOO_MANY_CLIENTS, text);
+	answer_fault(&b, code, text);
 	if (send(fd, b.p, b.n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		log_debug("a refused client did not wait for the reason");
 	close(fd);
@@ -215,10 +210,20 @@ give_client(struct server *s, int fd)
 {
 	struct ucred cred = { 0 };
 	socklen_t n = sizeof(cred);
+	char text[128];
 
 	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n);
+	if (s->stopping_us) {
+		refuse_client(fd, ERR_SHUTTING_DOWN,
+		    "the daemon is shutting down; connect again later");
+		return;
+	}
 	if (count_clients(s) >= s->conf->max_clients) {
-		refuse_client(s, fd);
+		snprintf(text, sizeof(text),
+		    "%u clients are connected already, the limit "
+		    "(max_clients); try again later",
+		    s->conf->max_clients);
+		refuse_client(fd, ERR_TOO_MANY_CLIENTS, text);
 		return;
 	}
 	stats_add(STAT_clients_accepted, 1);
@@ -243,8 +248,7 @@ on_resume(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!s->stopping_us)
-		event_add(s->acceptor, NULL);
+	event_add(s->acceptor, NULL);
 }
 
 static void
@@ -303,7 +307,6 @@ on_signal(int signo, short what, void *arg)
 	log_info("signal %d: stopping; what is under way has %.0f s", signo,
 	    (double)s->conf->shutdown_grace_us / 1e6);
 	s->stopping_us = clock_now_us();
-	event_del(s->acceptor);
 	for (unsigned i = 0; i < s->workers_n; i++)
 		worker_drain(s->workers[i]);
 }

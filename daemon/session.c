@@ -38,6 +38,16 @@ session_take(struct session *s)
 	return s->running ? NULL : line_pop(&s->line);
 }
 
+unsigned
+session_count(const struct session *list)
+{
+	unsigned n = 0;
+
+	for (; list; list = list->next)
+		n++;
+	return n;
+}
+
 void
 session_set_state(struct session *s, enum msg_tx_state state)
 {

@@ -37,6 +37,9 @@ struct session *session_begin(struct session **list, uint64_t stream,
 /* Find a stream's session, or NULL: autocommit. */
 struct session *session_find(struct session *list, uint64_t stream);
 
+/* Count a client's sessions. */
+unsigned session_count(const struct session *list);
+
 /* Take over the state that a reply says.  A transaction that has only opened
  * savepoints is OPEN to its client, and held by a reader all the same. */
 void session_set_state(struct session *s, enum msg_tx_state state);

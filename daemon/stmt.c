@@ -20,12 +20,17 @@
  * to a heavy reader at once; then it gets another chance. */
 #define HEAVY_RUNS 64
 
+/* A connection keeps no more statements than take this much: 2 to 9 KB each are
+ * usual (facts.md 3.1). */
+#define CACHE_BYTES_MAX ((size_t)8 << 20)
+
 struct stmt {
 	sqlite3_stmt *s;
 	enum msg_kind kind;
 	enum stmt_tx tx;
 	char *savepoint; /* owned; NULL unless the statement names one */
 	unsigned heavy_runs;
+	size_t bytes; /* it takes about so much memory */
 	uint64_t used;
 	UT_hash_handle hh;
 	size_t sql_n;
@@ -37,6 +42,7 @@ free_stmt(struct dbconn *c, struct stmt *st)
 {
 	HASH_DEL(c->cache, st);
 	c->cache_n--;
+	c->cache_bytes -= st->bytes;
 	sqlite3_finalize(st->s);
 	free(st->savepoint);
 	free(st);
@@ -177,6 +183,9 @@ new_stmt(struct dbconn *c, struct span sql, sqlite3_stmt *s)
 		return NULL;
 	}
 	c->cache_n++;
+	st->bytes = sql.n +
+	    (size_t)sqlite3_stmt_status(s, SQLITE_STMTSTATUS_MEMUSED, 0);
+	c->cache_bytes += st->bytes;
 	return st;
 }
 
@@ -200,7 +209,9 @@ stmt_prepare(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
 	*ret_stmt = NULL;
 	if (!s)
 		return 0;
-	if (c->cache_n >= c->conf->statement_cache)
+	while (c->cache &&
+	    (c->cache_n >= c->conf->statement_cache ||
+		c->cache_bytes > CACHE_BYTES_MAX))
 		drop_oldest(c);
 	st = new_stmt(c, sql, s);
 	if (!st) {

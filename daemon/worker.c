@@ -169,7 +169,7 @@ static bool
 may_sleep(struct worker *w)
 {
 	int64_t poll_us = w->loop.conf->poll_time_us;
-	if (w->loop.collected.head || w->loop.dirty)
+	if (w->loop.collected.head || w->loop.dirty || w->loop.more)
 		return false;
 	if (poll_us && clock_now_us() - w->active_us < poll_us)
 		return false;
@@ -207,6 +207,7 @@ turn(struct worker *w)
 	event_base_loop(loop->base, flags);
 	mailbox_awake(&loop->mailbox);
 	take_newcomers(w);
+	collect_more(loop);
 	mail = mailbox_take(&loop->mailbox);
 	if (mail || loop->collected.head)
 		w->active_us = clock_now_us();
