@@ -104,7 +104,6 @@ fill_in(struct client *cl, struct request *r, const struct msg_head *head)
 	r->home = &loop->mailbox;
 	/* a type out of range is as unknown as 0 */
 	r->type = (enum msg_type)(head->type < MSG_KEY_END ? head->type : 0);
-	r->arrived_us = clock_now_us();
 	r->deadline_us = get_deadline(
 	    loop->conf, r->arrived_us, head->timeout_ms);
 	r->database = head->database;
@@ -161,6 +160,7 @@ collect_frame(struct client *cl, struct span content, void *big)
 		return -ERR_NO_MEMORY;
 	}
 	r->frame = big;
+	r->arrived_us = clock_now_us();
 	r->bytes_n = content.n;
 	r->content = content;
 	rc = read_head(r, head_map, &head, &fault);

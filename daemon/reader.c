@@ -362,6 +362,20 @@ run_batch(struct reader *rd, struct request *r)
 	return 0;
 }
 
+/* How long a statement of a transaction may still run; 0: as long as its request
+ * may. */
+static int64_t
+get_time_left(const struct reader *rd, const struct request *r)
+{
+	int64_t left;
+
+	if (!r->tx)
+		return 0;
+	left = r->tx->held_us + rd->pool->db_conf->tx_max_age_us -
+	    clock_now_us();
+	return left > 1 ? left : 1;
+}
+
 /* Start a request.  EXEC_BLOCKED: it is rd->current now. */
 static int
 start(struct reader *rd, struct request *r)
@@ -382,7 +396,7 @@ start(struct reader *rd, struct request *r)
 		rc = begin(rd, r);
 	if (rc < 0)
 		return rc;
-	dbconn_watch(rd->conn, &r->stop, 0);
+	dbconn_watch(rd->conn, &r->stop, get_time_left(rd, r));
 	ex->conn = rd->conn;
 	if (r->type == TYPE_TX_END)
 		return control_run(ex, r);
@@ -475,6 +489,18 @@ next_request(struct reader *rd)
 	return r;
 }
 
+/* A statement that ran into its transaction's own limit. */
+static void
+expire_running(struct reader *rd, struct request *r)
+{
+	struct tx *tx = r->tx;
+
+	exec_close(&rd->exec);
+	roll_back(rd);
+	control_expire(tx, "open", clock_now_us() - tx->held_us, "tx_max_age");
+	failure_set(&r->failure, ERR_TX_EXPIRED, "%s", tx->expired_text);
+}
+
 /* A transaction may grow too old in the middle of a result that its client does
  * not fetch. */
 static bool
@@ -502,6 +528,8 @@ reader_run(struct squeue *q)
 
 	if (r) {
 		rc = exec_run(&rd->exec);
+		if (rc == EXEC_OVER)
+			expire_running(rd, r);
 		if (rc == EXEC_BLOCKED && !expire_blocked(rd, r))
 			return;
 		finish(rd, r);
@@ -512,6 +540,8 @@ reader_run(struct squeue *q)
 		if (send_back_expired(rd, r))
 			continue;
 		rc = start(rd, r);
+		if (rc == EXEC_OVER)
+			expire_running(rd, r);
 		if (rc == EXEC_BLOCKED) {
 			rd->current = r;
 			return;

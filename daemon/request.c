@@ -152,9 +152,7 @@ request_fail_stopped(struct request *r, const char *where)
 
 	if (code == ERR_DEADLINE)
 		failure_set(&r->failure, code,
-		    "request timed out %s after %.0f ms; raise its timeout "
-		    "or find what it waited for",
-		    where, waited_ms);
+		    "request timed out after %.0f ms %s", waited_ms, where);
 	else if (code == ERR_STALLED)
 		failure_set(&r->failure, code,
 		    "the client left the result unread for too long; read "

@@ -129,15 +129,17 @@ prepare(
     struct dbconn *c, struct span sql, sqlite3_stmt **ret_s, struct failure *f)
 {
 	const char *tail;
-	int rc;
+	int rc = SQLITE_SCHEMA;
 
 	if (memchr(sql.p, 0, sql.n))
 		return failure_set(f, ERR_FIELD_RANGE,
 		    "the SQL text holds a NUL byte; bind text that needs one "
-		    "as a parameter");
-	guard_reset(&c->guard);
-	rc = sqlite3_prepare_v3(c->db, (const char *)sql.p, (int)sql.n,
-	    SQLITE_PREPARE_PERSISTENT, ret_s, &tail);
+		    "as a parameter"); /* SQLITE_SCHEMA: the schema had changed, and is read anew now */
+	for (int tries = 0; rc == SQLITE_SCHEMA && tries < 2; tries++) {
+		guard_reset(&c->guard);
+		rc = sqlite3_prepare_v3(c->db, (const char *)sql.p, (int)sql.n,
+		    SQLITE_PREPARE_PERSISTENT, ret_s, &tail);
+	}
 	stats_add(STAT_statements_prepared, 1);
 	if (rc != SQLITE_OK && c->guard.reason[0])
 		return failure_set(f, ERR_NOT_ALLOWED, "%s", c->guard.reason);
