@@ -107,6 +107,7 @@ static const char *const statements[] = {
 	"INSERT OR ROLLBACK INTO box VALUES(100, 0, 1), (1, 0, 1)",
 	"INSERT OR REPLACE INTO box VALUES((SELECT max(id) + 1 FROM box), 0, 1), (1, 0, 1)",
 	"INSERT INTO docs(rowid, body) VALUES(100, 'new'), (1, 'there already')",
+	"UPDATE docs SET body = json(iif(rowid = 1, '[]', '{'))",
 	"DELETE FROM docs WHERE docs MATCH 'nothing'",
 	/* triggers */
 	"INSERT INTO raising VALUES('fine'), ('rollback')",

@@ -242,10 +242,16 @@ fixture_open(struct fixture *fx, const char *options, const char *schema)
 }
 
 void
+fixture_stop(struct fixture *fx)
+{
+	dbs_stop(&fx->dbs);
+}
+
+void
 fixture_close(struct fixture *fx)
 {
 	if (fx->db) {
-		dbs_stop(&fx->dbs);
+		fixture_stop(fx);
 		dbconn_close(fx->hot);
 		dbs_close(&fx->dbs);
 	}

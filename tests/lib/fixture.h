@@ -57,6 +57,9 @@ void fixture_open(struct fixture *fx, const char *options, const char *schema);
 void fixture_init(struct fixture *fx, const char *options, const char *schema);
 const char *fixture_start(struct fixture *fx);
 
+/* Stop the crews: no other thread runs any more.  fixture_close does it, too. */
+void fixture_stop(struct fixture *fx);
+
 void fixture_close(struct fixture *fx);
 
 /* Give text that lives as long as the fixture. */

@@ -1,0 +1,499 @@
+/* check_walreset.c - no checkpoint meets a commit.
+ *
+ * SQLite before 3.44.6 loses commits when a checkpoint that has nothing left to
+ * do overlaps a commit that resets the log: sqlite.org/wal.html, "the WAL-reset
+ * bug".  The mark that it leaves is a log of which more frames are copied than
+ * there are.  The first test makes that happen, so that the others are known to
+ * look at the right thing. */
+#include <check.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+
+#include "daemon/dbconn_impl.h"
+#include "daemon/log.h"
+#include "daemon/stats.h"
+#include "daemon/writer_impl.h"
+#include "tests/lib/faults.h"
+
+/* Words of the wal-index: sqlite.org/walformat.html, "The WAL-Index File
+ * Format"; facts.md 1.3. */
+enum { WORD_FRAMES = 4, WORD_COPIED = 24 };
+
+static volatile uint32_t *
+map_index(sqlite3 *db)
+{
+	sqlite3_file *file = NULL;
+	volatile void *p = NULL;
+
+	if (sqlite3_file_control(
+		db, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+	    file->pMethods->xShmMap(file, 0, 32768, 0, &p) != SQLITE_OK)
+		abort();
+	return p;
+}
+
+/* --- The bug ----------------------------------------------------------------- */
+
+static sqlite3 *
+open_own(const char *path)
+{
+	sqlite3 *db = NULL;
+
+	ck_assert_int_eq(
+	    sqlite3_open_v2(path, &db,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix-excl"),
+	    SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db,
+			     "PRAGMA journal_mode=WAL;"
+			     "PRAGMA wal_autocheckpoint=0",
+			     NULL, NULL, NULL),
+	    SQLITE_OK);
+	return db;
+}
+
+static sqlite3 *committer; /* commits when the checkpoint is in its window */
+static int (*real_unfetch)(sqlite3_file *, sqlite3_int64, void *);
+
+/* The one call between reading the header and looking at what is copied. */
+static int
+unfetch(sqlite3_file *file, sqlite3_int64 at, void *p)
+{
+	sqlite3 *db = committer;
+
+	committer = NULL;
+	if (db)
+		sqlite3_exec(db, "UPDATE t SET v = 'new'", NULL, NULL, NULL);
+	return real_unfetch(file, at, p);
+}
+
+static void
+watch_unfetch(sqlite3 *db, sqlite3_io_methods *methods)
+{
+	sqlite3_file *file = NULL;
+
+	sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+	*methods = *file->pMethods;
+	real_unfetch = methods->xUnfetch;
+	methods->xUnfetch = unfetch;
+	file->pMethods = methods;
+}
+
+START_TEST(walreset_is_what_a_redundant_checkpoint_beside_a_commit_does)
+{
+	static sqlite3_io_methods methods;
+	volatile uint32_t *index;
+	struct fixture fx;
+	sqlite3 *w, *c;
+	bool broken;
+
+	fixture_init(&fx, NULL, NULL);
+	w = open_own(fx.path);
+	c = open_own(fx.path);
+	sqlite3_exec(w, "CREATE TABLE t(v); INSERT INTO t VALUES('old')", NULL,
+	    NULL, NULL);
+	sqlite3_exec(c, "SELECT count(*) FROM t", NULL, NULL, NULL);
+	sqlite3_exec(w,
+	    "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c"
+	    "  LIMIT 50) INSERT INTO t SELECT zeroblob(3000) FROM c",
+	    NULL, NULL, NULL);
+	watch_unfetch(c, &methods);
+	sqlite3_wal_checkpoint_v2(
+	    c, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	sqlite3_exec(w, "DELETE FROM t WHERE rowid > 1", NULL, NULL, NULL);
+	sqlite3_wal_checkpoint_v2(
+	    w, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	committer = w;
+	sqlite3_wal_checkpoint_v2(
+	    c, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	ck_assert_ptr_null(committer);
+	index = map_index(w);
+	broken = index[WORD_COPIED] > index[WORD_FRAMES];
+	/* the fix: 3.51.3, and backports that number alone does not tell */
+	if (sqlite3_libversion_number() < 3044006)
+		ck_assert(broken);
+	sqlite3_close(c);
+	sqlite3_close(w);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* --- The daemon -------------------------------------------------------------- */
+
+static const char schema[] =
+    "CREATE TABLE t(id INTEGER PRIMARY KEY, g INTEGER, v);"
+    "CREATE INDEX t_g ON t(g);";
+
+/* The log is checkpointed when it has grown by a quarter of this. */
+#define OPTIONS "wal_limit=256KB synchronous=full"
+
+/* What the writer's thread sees whenever it writes or syncs a file. */
+struct watch {
+	struct fixture *fx;
+	volatile uint32_t *index;
+	unsigned calls_n;         /* of any kind */
+	unsigned contradictory_n; /* more frames copied than there are */
+	unsigned in_tx_n;         /* a checkpoint wrote while one was open */
+};
+
+static void
+look_at_log(void *arg)
+{
+	struct watch *w = arg;
+
+	w->calls_n++;
+	if (w->index[WORD_COPIED] > w->index[WORD_FRAMES])
+		w->contradictory_n++;
+}
+
+/* In WAL mode only a checkpoint writes the database file. */
+static void
+look_at_checkpoint(void *arg)
+{
+	struct watch *w = arg;
+
+	look_at_log(w);
+	if (sqlite3_txn_state(faults_get_writer(w->fx), "main") !=
+	    SQLITE_TXN_NONE)
+		w->in_tx_n++;
+}
+
+static void
+watch_writer(struct watch *w, struct fixture *fx)
+{
+	*w = (struct watch){ .fx = fx };
+	w->index = map_index(faults_get_writer(fx));
+	faults_watch_files(fx);
+	faults_tap(FAULT_WAL_WRITE, look_at_log, w);
+	faults_tap(FAULT_WAL_SYNC, look_at_log, w);
+	faults_tap(FAULT_DB_WRITE, look_at_checkpoint, w);
+	faults_tap(FAULT_DB_SYNC, look_at_checkpoint, w);
+}
+
+static void
+assert_sound(struct watch *w)
+{
+	for (int i = 0; i < FAULT_CALLS_N; i++)
+		faults_tap((enum fault_call)i, NULL, NULL);
+	ck_assert_uint_gt(w->calls_n, 0);
+	ck_assert_uint_eq(w->contradictory_n, 0);
+	ck_assert_uint_eq(w->in_tx_n, 0);
+	ck_assert(!w->fx->db->writer->alarmed);
+}
+
+/* Readers beside it, each with a thread and a connection of its own. */
+struct reading {
+	pthread_t thread;
+	struct fixture *fx;
+	const _Atomic int *acknowledged; /* rows */
+	const _Atomic bool *stop;
+	_Atomic unsigned reads_n;
+	bool lost; /* a read did not see what was acknowledged before it */
+};
+
+static int
+read_number(void *arg, int n, char **values, char **names)
+{
+	int *to = arg;
+
+	(void)n;
+	(void)names;
+	*to = (int)strtol(values[0], NULL, 10);
+	return 0;
+}
+
+static void *
+read_on(void *arg)
+{
+	struct reading *r = arg;
+	sqlite3 *db = NULL;
+
+	if (sqlite3_open_v2(r->fx->path, &db, SQLITE_OPEN_READWRITE,
+		"unix-excl") != SQLITE_OK)
+		r->lost = true;
+	while (!atomic_load(r->stop)) {
+		int before = atomic_load(r->acknowledged), seen = -1;
+
+		sqlite3_exec(db, "SELECT count(*) FROM t NOT INDEXED",
+		    read_number, &seen, NULL);
+		r->lost |= seen < before;
+		atomic_fetch_add(&r->reads_n, 1);
+	}
+	sqlite3_close(db);
+	return NULL;
+}
+
+static void
+start_reading(struct reading *r, struct fixture *fx,
+    const _Atomic int *acknowledged, const _Atomic bool *stop)
+{
+	*r = (struct reading){
+		.fx = fx,
+		.acknowledged = acknowledged,
+		.stop = stop,
+	};
+	ck_assert_int_eq(pthread_create(&r->thread, NULL, read_on, r), 0);
+}
+
+/* One group of ten rows of 3 KB, so that about two of them make a checkpoint
+ * due. */
+static void
+write_group(struct fixture *fx, _Atomic int *acknowledged)
+{
+	struct request *r[10];
+
+	for (size_t i = 0; i < 10; i++)
+		r[i] = fixture_write(fx,
+		    fixture_exec(fx,
+			"INSERT INTO t(g, v) VALUES(1, zeroblob(3000))", NULL));
+	for (size_t i = 0; i < 10; i++) {
+		const char *text = fixture_take(fx, r[i]);
+
+		ck_assert_msg(strncmp(text, "DONE", 4) == 0, "%s", text);
+		atomic_fetch_add(acknowledged, 1);
+	}
+}
+
+START_TEST(walreset_every_acknowledged_row_survives_checkpoints_and_readers)
+{
+	_Atomic int acknowledged = 0;
+	_Atomic bool stop = false;
+	struct reading readings[2];
+	struct watch watch;
+	struct fixture fx;
+
+	fixture_open(&fx, OPTIONS, schema);
+	watch_writer(&watch, &fx);
+	for (int i = 0; i < 2; i++)
+		start_reading(&readings[i], &fx, &acknowledged, &stop);
+	for (int i = 0; i < 300; i++)
+		write_group(&fx, &acknowledged);
+	atomic_store(&stop, true);
+	for (int i = 0; i < 2; i++) {
+		pthread_join(readings[i].thread, NULL);
+		ck_assert_uint_gt(readings[i].reads_n, 0);
+		ck_assert(!readings[i].lost);
+	}
+	ck_assert_uint_gt(stats_get(STAT_checkpoints), 10);
+	fixture_settle(&fx);
+	assert_sound(&watch);
+	ck_assert_str_eq(fixture_query(&fx,
+			     "SELECT count(*) FROM t NOT INDEXED WHERE g = 1;"
+			     "SELECT count(*) FROM t INDEXED BY t_g"
+			     "  WHERE g = 1; PRAGMA integrity_check"),
+	    "3000\n3000\nok\n");
+	fixture_close(&fx);
+}
+END_TEST
+
+/* With interactive transactions only, each a commit of its own. */
+START_TEST(walreset_transactions_alone_get_their_checkpoints_too)
+{
+	struct watch watch;
+	struct fixture fx;
+
+	fixture_open(&fx, OPTIONS, schema);
+	watch_writer(&watch, &fx);
+	for (int i = 0; i < 50; i++) {
+		struct tx *tx = fixture_begin(&fx, TX_MODE_IMMEDIATE);
+
+		fixture_take(&fx,
+		    fixture_write(&fx,
+			fixture_in(tx,
+			    fixture_exec(&fx,
+				"INSERT INTO t(v) VALUES(zeroblob(30000))",
+				NULL))));
+		ck_assert_str_eq(
+		    fixture_take(&fx,
+			fixture_write(
+			    &fx, fixture_in(tx, fixture_end(&fx, true)))),
+		    "OK");
+		tx_unref(tx);
+	}
+	fixture_settle(&fx);
+	ck_assert_uint_gt(stats_get(STAT_checkpoints), 10);
+	ck_assert_uint_lt(stats_get(STAT_wal_frames_max), 64);
+	assert_sound(&watch);
+	ck_assert_str_eq(fixture_query(&fx,
+			     "SELECT count(*) FROM t; PRAGMA integrity_check"),
+	    "50\nok\n");
+	fixture_close(&fx);
+}
+END_TEST
+
+/* A write that arrives in the middle of a checkpoint waits for its end, though
+ * the crew has a thread to spare. */
+struct ambush {
+	struct fixture *fx;
+	struct request *r; /* submitted in the first checkpoint */
+	bool sprung;
+	uint64_t before, after; /* commits, around the ambush */
+};
+
+static void
+spring(void *arg)
+{
+	struct ambush *a = arg;
+	struct fixture_gate *g = &a->fx->gates[0];
+
+	if (a->sprung)
+		return;
+	a->sprung = true;
+	a->before = atomic_load(writer_get_seq(a->fx->db->writer));
+	if (writer_submit(a->fx->db->writer, a->r) < 0)
+		abort();
+	/* the other thread takes what is ready, in order: when it has come to
+	 * this, it would have come to the writer */
+	squeue_kick(&g->q);
+	sem_post(&g->leave);
+	while (sem_wait(&g->entered) < 0)
+		continue;
+	a->after = atomic_load(writer_get_seq(a->fx->db->writer));
+}
+
+START_TEST(walreset_a_write_in_a_checkpoint_waits_for_its_end)
+{
+	static const char large[] =
+	    "INSERT INTO t(g, v) VALUES(1, zeroblob(100000))";
+	struct ambush ambush = { 0 };
+	struct watch watch;
+	struct fixture fx;
+
+	fixture_open(&fx, OPTIONS " writer_threads=2", schema);
+	watch_writer(&watch, &fx);
+	ambush.fx = &fx;
+	ambush.r = fixture_exec(&fx, large, NULL);
+	faults_tap(FAULT_DB_WRITE, spring, &ambush);
+	ck_assert_str_eq(
+	    fixture_take(
+		&fx, fixture_write(&fx, fixture_exec(&fx, large, NULL))),
+	    "DONE changes=1 rowid=1");
+	/* it comes home only when the checkpoint has submitted it */
+	ck_assert_str_eq(fixture_take(&fx, ambush.r), "DONE changes=1 rowid=2");
+	ck_assert(ambush.sprung);
+	ck_assert_uint_eq(ambush.before, 1);
+	ck_assert_uint_eq(ambush.after, 1);
+	fixture_stop(&fx);
+	assert_sound(&watch);
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(walreset_no_connection_checkpoints_by_itself)
+{
+	int pages = -1;
+	struct fixture fx;
+
+	fixture_open(&fx, NULL, schema);
+	ck_assert_str_eq(
+	    fixture_take(&fx,
+		fixture_read(
+		    &fx, fixture_exec(&fx, "PRAGMA wal_autocheckpoint", NULL))),
+	    "DONE columns=['wal_autocheckpoint'] rows=[[0]]");
+	fixture_stop(&fx);
+	ck_assert_int_eq(
+	    sqlite3_exec(faults_get_writer(&fx), "PRAGMA wal_autocheckpoint",
+		read_number, &pages, NULL),
+	    SQLITE_OK);
+	ck_assert_int_eq(pages, 0);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* A reader that holds an old snapshot keeps a checkpoint from copying what came
+ * later; that is no contradiction, and made up for when it has ended. */
+START_TEST(walreset_a_pinned_log_is_copied_when_the_reader_has_ended)
+{
+	struct tx *tx;
+	struct watch watch;
+	struct fixture fx;
+	_Atomic int acknowledged = 0;
+
+	fixture_open(&fx, OPTIONS, schema);
+	watch_writer(&watch, &fx);
+	tx = fixture_begin(&fx, TX_MODE_READ);
+	ck_assert_str_eq(
+	    fixture_take(&fx,
+		fixture_read(&fx,
+		    fixture_in(tx,
+			fixture_exec(&fx, "SELECT count(*) FROM t", NULL)))),
+	    "DONE columns=['count(*)'] rows=[[0]] tx_state=2");
+	for (int i = 0; i < 10; i++)
+		write_group(&fx, &acknowledged);
+	fixture_settle(&fx);
+	ck_assert_uint_gt(stats_get(STAT_checkpoints_partial), 0);
+	ck_assert_uint_gt(dbconn_get_wal_frames(fx.db->writer->conn), 80);
+	ck_assert_str_eq(
+	    fixture_take(&fx,
+		fixture_read(&fx, fixture_in(tx, fixture_end(&fx, false)))),
+	    "OK");
+	for (int i = 0; i < 10; i++)
+		write_group(&fx, &acknowledged);
+	fixture_settle(&fx);
+	ck_assert_uint_lt(dbconn_get_wal_frames(fx.db->writer->conn), 80);
+	assert_sound(&watch);
+	ck_assert_str_eq(fixture_query(&fx,
+			     "SELECT count(*) FROM t; PRAGMA integrity_check"),
+	    "200\nok\n");
+	tx_unref(tx);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* The mark of the bug: what was written since may be lost, so nothing more is
+ * written, and the files are left as they are. */
+START_TEST(walreset_a_log_that_contradicts_itself_stops_the_writer)
+{
+	static const char large[] = "INSERT INTO t(v) VALUES(zeroblob(100000))";
+	volatile uint32_t *index;
+	struct fixture fx;
+
+	fixture_open(&fx, OPTIONS, schema);
+	log_set_level(CONF_LOG_ERROR);
+	index = map_index(faults_get_writer(&fx));
+	fixture_settle(&fx);
+	index[WORD_COPIED] = index[WORD_FRAMES] + 1000;
+	ck_assert_str_eq(
+	    fixture_take(
+		&fx, fixture_write(&fx, fixture_exec(&fx, large, NULL))),
+	    "DONE changes=1 rowid=1");
+	ck_assert_str_eq(
+	    fixture_take(
+		&fx, fixture_write(&fx, fixture_exec(&fx, large, NULL))),
+	    "ERROR name=DATABASE_DOWN message='app is not written any more: its "
+	    "WAL contradicts itself; see the daemon's log'");
+	ck_assert_str_eq(
+	    fixture_take(
+		&fx, fixture_read(&fx, fixture_exec(&fx, "SELECT 1", NULL))),
+	    "DONE columns=['1'] rows=[[1]]");
+	fixture_close(&fx);
+}
+END_TEST
+
+static Suite *
+make_suite(void)
+{
+	Suite *s = suite_create("walreset");
+	TCase *tc = tcase_create("walreset");
+
+	tcase_add_test(
+	    tc, walreset_is_what_a_redundant_checkpoint_beside_a_commit_does);
+	tcase_add_test(tc,
+	    walreset_every_acknowledged_row_survives_checkpoints_and_readers);
+	tcase_add_test(
+	    tc, walreset_transactions_alone_get_their_checkpoints_too);
+	tcase_add_test(tc, walreset_a_write_in_a_checkpoint_waits_for_its_end);
+	tcase_add_test(
+	    tc, walreset_a_pinned_log_is_copied_when_the_reader_has_ended);
+	tcase_add_test(tc, walreset_no_connection_checkpoints_by_itself);
+	tcase_add_test(
+	    tc, walreset_a_log_that_contradicts_itself_stops_the_writer);
+	suite_add_tcase(s, tc);
+	return s;
+}
+
+int
+main(void)
+{
+	return fixture_run(make_suite());
+}
