@@ -425,11 +425,10 @@ run_in_session(struct client *cl, struct session *s, struct request *r)
 	r->reroute = REROUTE_NOT;
 	if (road == ROAD_READERS && !s->tx->has_snapshot) {
 		int parked = park(cl, r);
-
-		if (parked)
+		if (parked) {
 			s->running = parked > 0 ? r : NULL;
-		if (parked)
 			return;
+		}
 	}
 	if (road == ROAD_READERS || road == ROAD_WRITER) {
 		if (!r->tx)

@@ -188,7 +188,7 @@ line_pop(struct line *line)
 }
 
 void
-line_remove(struct line *line, struct request *r)
+line_remove(struct line *line, const struct request *r)
 {
 	struct line kept = { 0 };
 	struct request *each;

@@ -185,7 +185,7 @@ void request_fail_stopped(struct request *r, const char *where);
  * ones that were asked to stop, in their order. */
 void line_push(struct line *line, struct request *r);
 struct request *line_pop(struct line *line);
-void line_remove(struct line *line, struct request *r);
+void line_remove(struct line *line, const struct request *r);
 struct line line_take_stopped(struct line *line);
 
 /* Begin with no failure. */

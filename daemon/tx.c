@@ -55,10 +55,10 @@ tx_unref(struct tx *tx)
 void
 tx_touch(struct tx *tx, struct span sql)
 {
-	size_t n = sql.n < TX_SQL_BYTES - 1 ? sql.n : TX_SQL_BYTES - 1;
+	size_t n = sql.n < TX_SQL_BYTES ? sql.n : TX_SQL_BYTES - 1;
 
 	tx->last_us = clock_now_us();
-	if (n == 0)
+	if (!sql.p)
 		return;
 	memcpy(tx->last_sql, sql.p, n);
 	tx->last_sql[n] = '\0';

@@ -1,6 +1,8 @@
 /* worker.c - the turn of an event loop thread. */
 #include "daemon/worker.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -264,7 +266,7 @@ worker_start(const struct conf *conf, struct dbs *dbs,
 		return failure_set(f, ERR_NO_MEMORY, "cannot start a thread");
 	}
 	while (sem_wait(&w->started) < 0)
-		continue; /* a signal */
+		assert(errno == EINTR);
 	if (w->start_rc < 0) {
 		int rc = w->start_rc;
 
