@@ -274,15 +274,27 @@ on_writable(int fd, short what, void *arg)
 
 static void move_pieces(struct client *cl, struct request *r);
 
+static bool
+is_rows(const uint8_t *frame)
+{
+	/* the type stands at a fixed place: proto/msg.c, msg_set_type */
+	return frame[FRAME_PREFIX_BYTES + 2] == TYPE_ROWS;
+}
+
 /* Does a result wait that neither credit nor the socket keeps back? */
 static bool
 can_send_pieces(const struct client *cl)
 {
-	const struct request *r = cl->away_n ? cl->requests : NULL;
+	for (const struct request *r = cl->away_n ? cl->requests : NULL; r;
+	     r = r->all_next) {
+		const struct piece *p = r->unsent;
 
-	while (r && !(r->unsent && atomic_load(&r->sent) < r->granted_bytes))
-		r = r->all_next;
-	return r != NULL;
+		if (p &&
+		    (!is_rows(p->bytes.p + p->at) ||
+			atomic_load(&r->sent) < r->granted_bytes))
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -333,8 +345,8 @@ client_flush_dirty(struct loop *loop)
 	}
 }
 
-/* Move the frames of a piece, as far as the window goes.  ROWS frames count
- * against it; the type stands at a fixed place (proto/msg.c, msg_set_type). */
+/* Move the frames of a piece, as far as the window goes: ROWS frames count
+ * against it. */
 static bool
 send_piece(struct client *cl, struct request *r, struct piece *p)
 {
@@ -348,7 +360,7 @@ send_piece(struct client *cl, struct request *r, struct piece *p)
 
 		if (frame_peek(frame, p->bytes.n - to, SIZE_MAX, &n) != 0)
 			n = p->bytes.n - to;
-		if (frame[FRAME_PREFIX_BYTES + 2] == TYPE_ROWS) {
+		if (is_rows(frame)) {
 			if (sent >= r->granted_bytes)
 				break;
 			sent += n;

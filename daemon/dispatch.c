@@ -14,7 +14,7 @@
 #include "proto/error.h"
 
 /* Reads of one client that are with the heavy readers at a time. */
-#define CLIENT_READS_MAX 4
+#define CLIENT_READS_MAX 8
 /* Transactions that one client may have open, on as many streams. */
 #define SESSIONS_MAX 64
 
@@ -746,7 +746,7 @@ is_duplicate(struct client *cl, struct request *r)
 static void
 dispatch(struct client *cl, struct request *r)
 {
-	if (cl->closed) {
+	if (cl->closed || (cl->hangs_up && cl->why == CLOSE_NO_HELLO)) {
 		finish_local(cl, r);
 	} else if (!cl->said_hello && r->type != TYPE_HELLO) {
 		failure_set(&r->failure, ERR_HELLO_REQUIRED,
@@ -1041,6 +1041,8 @@ dispatch_refuse_all(struct loop *loop)
 		struct request *r = cl->requests, *next;
 
 		after = cl->next; /* cl may be closed here */
+		/* what a stop lets run behind it came later, so it stands before
+		 * r in the list: next stays good */
 		for (; r; r = next) {
 			next = r->all_next;
 			if (r->away)

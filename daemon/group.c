@@ -116,6 +116,19 @@ undid_itself(const struct member *m)
 	}
 }
 
+/* Nothing may hold the writer for longer than a transaction may.  It is not run
+ * again with the others of its group. */
+static int
+fail_over_age(struct writer *w, struct member *m)
+{
+	m->undo = m->dropped = true;
+	restore_vars(m);
+	return failure_set(&m->r->failure, ERR_DEADLINE,
+	    "the statement ran for longer than the %.0f s of tx_max_age and "
+	    "was undone; do less at a time, or raise tx_max_age",
+	    (double)w->db_conf->tx_max_age_us / 1e6);
+}
+
 /* Run it, inside the open transaction or outside of any. */
 static int
 run_member(struct writer *w, struct member *m)
@@ -123,8 +136,7 @@ run_member(struct writer *w, struct member *m)
 	struct request *r = m->r;
 	int64_t total = dbconn_get_total_changes(w->conn);
 	int rc;
-
-	dbconn_watch(w->conn, &r->stop, 0);
+	dbconn_watch(w->conn, &r->stop, w->db_conf->tx_max_age_us);
 	if (r->type == TYPE_BATCH) {
 		rc = exec_batch(&m->exec, w->conn, r, &r->out, true);
 		m->undo = rc != 0 && m->exec.undo_failed;
@@ -137,7 +149,7 @@ run_member(struct writer *w, struct member *m)
 		m->undo = rc < 0 && !undid_itself(m);
 	}
 	dbconn_watch(w->conn, NULL, 0);
-	return rc;
+	return rc == EXEC_OVER ? fail_over_age(w, m) : rc;
 }
 
 static void
@@ -201,7 +213,7 @@ run_single(struct writer *w, struct member *m)
 
 	save_vars(m);
 	rc = alone ? run_member(w, m) : run_in_tx(w, m);
-	if (rc < 0 && m->exec.stmt_failed && m->moved && !alone)
+	if (rc < 0 && m->exec.stmt_failed && m->moved && !alone && !m->dropped)
 		rc = run_in_autocommit(w, m);
 	else if (rc < 0)
 		restore_vars(m);

@@ -165,7 +165,7 @@ finish(struct writer *w, struct request *r)
 	dbconn_set_vars(w->conn, NULL);
 	tx_touch(w->lease, r->sql);
 	w->current = NULL;
-	if (over && r->failure.code)
+	if (over && r->failure.code && !controls)
 		control_poison(w->lease, &r->failure);
 	r->tx_state = over ? TX_STATE_NONE : TX_STATE_WRITE;
 	if (atomic_load(&w->lease->expired))

@@ -299,6 +299,7 @@ static void
 finish(struct reader *rd, struct request *r)
 {
 	struct exec *ex = &rd->exec;
+	bool controls = control_is(ex, r);
 	bool unbinds = r->tx && (!rd->conn || !dbconn_in_tx(rd->conn));
 
 	exec_close(ex);
@@ -310,7 +311,7 @@ finish(struct reader *rd, struct request *r)
 		r->tx->has_snapshot = rd->conn && dbconn_has_snapshot(rd->conn);
 		tx_touch(r->tx, r->sql);
 	}
-	if (unbinds && r->failure.code && r->tx->held_us)
+	if (unbinds && r->failure.code && r->tx->held_us && !controls)
 		control_poison(r->tx, &r->failure);
 	r->tx_state = get_state(rd, r);
 	rd->current = NULL;

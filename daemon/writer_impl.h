@@ -13,7 +13,9 @@ struct member {
 	bool
 	    moved; /* total_changes() moved: it changed something for a while */
 	bool undo; /* it failed and may have left something behind */
-	bool dropped;                       /* it was stopped before it ran */
+	bool
+	    dropped; /* it failed and is not run again: it was stopped before it ran,
+		       * or ran for too long */
 	int64_t rowid, vars_changes, total; /* its session's, before */
 };
 
