@@ -13,6 +13,56 @@
 /* The smallest window: a chunk fits. */
 #define WINDOW_LEAST ((uint64_t)64 << 10)
 
+void
+local_answer(struct client *cl, struct request *r,
+    void (*write)(struct request *, struct buf *))
+{
+	struct buf *b = client_begin_reply(cl);
+
+	if (b) {
+		write(r, b);
+		client_end_reply(cl, b);
+	}
+	client_free_request(cl, r);
+}
+
+void
+local_reply(struct client *cl, struct request *r,
+    void (*write)(struct client *, struct request *, struct buf *))
+{
+	struct buf *b = client_begin_reply(cl);
+
+	if (b) {
+		write(cl, r, b);
+		client_end_reply(cl, b);
+	}
+	client_free_request(cl, r);
+}
+
+void
+local_fail(struct client *cl, struct request *r)
+{
+	local_answer(cl, r, answer_error);
+}
+
+static void
+write_done(struct request *r, struct buf *b)
+{
+	struct answer a;
+
+	answer_init(&a, r, b);
+	answer_finish(&a);
+}
+
+/* The reply to a statement, or message, that steers a transaction. */
+void
+local_answer_control(struct client *cl, struct request *r)
+{
+	local_answer(cl, r, r->type == TYPE_EXEC ? write_done : answer_ok);
+}
+
+/* --- Databases ------------------------------------------------------------- */
+
 static bool
 is_admin(struct span name)
 {

@@ -8,6 +8,19 @@
 
 #include "daemon/client.h"
 
+/* Answer a request where it is and free it: write gets the request, and the
+ * client as well in local_reply. */
+void local_answer(struct client *cl, struct request *r,
+    void (*write)(struct request *, struct buf *));
+void local_reply(struct client *cl, struct request *r,
+    void (*write)(struct client *, struct request *, struct buf *));
+
+/* Answer it with r->failure and free it. */
+void local_fail(struct client *cl, struct request *r);
+
+/* Answer a statement, or message, that steers a transaction, and free it. */
+void local_answer_control(struct client *cl, struct request *r);
+
 /* Each writes the reply to b.  local_hello may hang up. */
 void local_hello(struct client *cl, struct request *r, struct buf *b);
 void local_ping(struct client *cl, struct request *r, struct buf *b);

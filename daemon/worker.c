@@ -12,7 +12,9 @@
 #include "daemon/clock.h"
 #include "daemon/collect.h"
 #include "daemon/dispatch.h"
+#include "daemon/ends.h"
 #include "daemon/log.h"
+#include "daemon/road.h"
 #include "daemon/stats.h"
 #include "proto/error.h"
 
@@ -65,7 +67,7 @@ on_timer(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	dispatch_stalled(&w->loop);
+	ends_stalled(&w->loop);
 }
 
 /* A tenth of a second at most: results stall for seconds. */
@@ -184,16 +186,16 @@ look_at_orders(struct worker *w)
 	struct loop *loop = &w->loop;
 
 	if (atomic_load(&w->drains) && !w->said_goaway) {
-		dispatch_goaway(loop);
+		ends_goaway(loop);
 		w->said_goaway = true;
 	}
 	if (atomic_load(&w->refuses) && !w->refused) {
-		dispatch_refuse_all(loop);
+		ends_refuse_all(loop);
 		w->refused = true;
 	}
 	if (atomic_load(&w->closes))
-		dispatch_close_all(loop);
-	if (w->said_goaway && dispatch_drain(loop) && !has_newcomers(w))
+		ends_close_all(loop);
+	if (w->said_goaway && ends_drain(loop) && !has_newcomers(w))
 		atomic_store(&w->done, true);
 }
 
@@ -213,13 +215,13 @@ turn(struct worker *w)
 	mail = mailbox_take(&loop->mailbox);
 	if (mail || loop->collected.head)
 		w->active_us = clock_now_us();
-	dispatch_mail(mail);
+	road_mail(mail);
 	dispatch_collected(loop);
 	loop->arena_n = 0;
 	client_flush_dirty(loop);
-	dispatch_waiting(loop);
+	road_waiting(loop);
 	dispatch_held(loop);
-	dispatch_zombies(loop);
+	ends_zombies(loop);
 	client_free_zombies(loop);
 	atomic_store(&w->clients_n, (unsigned)loop->clients_n);
 	look_at_orders(w);
@@ -254,7 +256,7 @@ worker_start(const struct conf *conf, struct dbs *dbs,
 	w->loop.conf = conf;
 	w->loop.dbs = dbs;
 	w->loop.read = collect_read;
-	w->loop.on_deadline = dispatch_deadline;
+	w->loop.on_deadline = road_deadline;
 	w->start_failure = f;
 	sem_init(&w->started, 0, 0);
 	pthread_mutex_init(&w->lock, NULL);

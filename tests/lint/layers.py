@@ -18,7 +18,7 @@ DAEMON = """
     db session
     steps router
     out client
-    collect local admin dispatch
+    collect local admin road ends dispatch
     worker
     metrics server
     main

@@ -1,0 +1,32 @@
+/* ends.h - how things end that do not end by themselves: transactions of lost
+ * clients, results that nobody fetches, and the daemon.
+ *
+ * Thread: the worker.
+ */
+#ifndef DAEMON_ENDS_H
+#define DAEMON_ENDS_H
+
+#include "daemon/client.h"
+
+/* Tell what closed clients had under way to stop, and roll back their
+ * transactions. */
+void ends_zombies(struct loop *loop);
+
+/* Stop results that their clients have left unread for too long, and close
+ * connections that say no HELLO, or do not read their last reply. */
+void ends_stalled(struct loop *loop);
+
+/* Tell all clients that the daemon stops: no new requests are taken. */
+void ends_goaway(struct loop *loop);
+
+/* While draining: hang up on clients that have nothing under way.  True when no
+ * client is left. */
+bool ends_drain(struct loop *loop);
+
+/* Tell what is still under way to stop, and hang up when it is answered. */
+void ends_refuse_all(struct loop *loop);
+
+/* Close every client now. */
+void ends_close_all(struct loop *loop);
+
+#endif

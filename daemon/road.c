@@ -1,0 +1,536 @@
+/* road.c - requests on their way, and home. */
+#include "daemon/road.h"
+
+#include "daemon/clock.h"
+#include "daemon/local.h"
+#include "daemon/router.h"
+#include "daemon/stats.h"
+#include "proto/error.h"
+
+/* Reads of one client that are with the heavy readers at a time. */
+#define CLIENT_READS_MAX 8
+
+/* Transactions that one client may have open, on as many streams. */
+#define SESSIONS_MAX 64
+
+static void pump(struct client *cl, struct session *s);
+static void
+run_in_session(struct client *cl, struct session *s, struct request *r);
+
+/* --- Waiting and stopping -------------------------------------------------- */
+
+static void
+wait_in(struct line *line, struct request *r)
+{
+	r->waits = line;
+	line_push(line, r);
+}
+
+/* Take a request that waits on this worker out of its line. */
+struct request *
+road_pop_waiting(struct line *line)
+{
+	struct request *r = line_pop(line);
+
+	if (r)
+		r->waits = NULL;
+	return r;
+}
+
+/* A request that is stopped while it waits: what is behind it in its session may
+ * go on. */
+static void
+leave_session(struct client *cl, struct request *r)
+{
+	struct session *s = r->session;
+	bool was_running = s && s->running == r;
+
+	if (was_running)
+		s->running = NULL;
+	local_fail(cl, r);
+	if (was_running && !cl->closed)
+		pump(cl, s);
+}
+
+void
+road_stop(struct client *cl, struct request *r, int code)
+{
+	struct squeue *runner;
+	if (r->home_again || request_get_stop(r))
+		return;
+	request_stop(r, code);
+	if (r->waits) {
+		cl->loop->waiting_n -= r->waits == &cl->reads;
+		line_remove(r->waits, r);
+		r->waits = NULL;
+		request_fail_stopped(r,
+		    "while it waited for its client's "
+		    "earlier requests");
+		if (r->session)
+			r->tx_state = r->session->state;
+		leave_session(cl, r);
+		return;
+	}
+	runner = atomic_load(&r->runner);
+	if (runner)
+		squeue_kick(runner);
+	if (r->db)
+		db_reap(r->db);
+}
+
+void
+road_deadline(struct request *r)
+{
+	stats_add(STAT_deadlines, 1);
+	road_stop(r->client, r, ERR_DEADLINE);
+}
+
+static int
+set_deadline(struct client *cl, struct request *r)
+{
+	int64_t left;
+
+	if (r->timer || r->deadline_us == 0)
+		return 0;
+	left = r->deadline_us - clock_now_us();
+	return client_set_timer(cl, r, left > 0 ? left : 0);
+}
+
+/* The request outlives the turn: it gets bytes of its own, a deadline, and its
+ * place in the client's bounds. */
+static int
+send_away(struct client *cl, struct request *r)
+{
+	const struct conf *conf = cl->loop->conf;
+
+	if (r->away)
+		return 0;
+	if (cl->away_n >= conf->max_in_flight ||
+	    (cl->away_n > 0 &&
+		cl->away_bytes + r->bytes_n > (uint64_t)conf->max_client_bytes))
+		return failure_set(&r->failure, ERR_TOO_MANY_REQUESTS,
+		    "%u requests of this connection, %zu bytes, are under way; "
+		    "wait for answers, or raise max_in_flight and "
+		    "max_client_bytes",
+		    cl->away_n, cl->away_bytes);
+	if (cl->unsent_bytes > (uint64_t)conf->max_client_bytes)
+		return failure_set(&r->failure, ERR_TOO_MANY_REQUESTS,
+		    "%zu bytes of results wait until this connection reads "
+		    "them; read them first, or raise max_client_bytes",
+		    cl->unsent_bytes);
+	if (request_own(r) < 0 || set_deadline(cl, r) < 0)
+		return failure_set(
+		    &r->failure, ERR_NO_MEMORY, "out of memory for a request");
+	r->away = true;
+	r->vars = vars_ref(cl->vars);
+	r->granted_bytes = cl->window_bytes;
+	cl->away_n++;
+	cl->away_bytes += r->bytes_n;
+	return 0;
+}
+
+/* --- Roads ------------------------------------------------------------------ */
+
+static void
+submit_read(struct client *cl, struct request *r)
+{
+	r->reads = true;
+	cl->reading_n++;
+	if (readers_submit(r->db->readers, r) < 0)
+		local_fail(cl, r);
+}
+
+/* A client may have a few reads with the readers, counted until their results
+ * are sent: more would take the connections from the others, and a client that
+ * reads none of its results would fill the memory with them. */
+static void
+hand_to_readers(struct client *cl, struct request *r)
+{
+	if (send_away(cl, r) < 0) {
+		local_fail(cl, r);
+	} else if (cl->reading_n >= CLIENT_READS_MAX) {
+		wait_in(&cl->reads, r);
+		cl->loop->waiting_n++;
+	} else {
+		submit_read(cl, r);
+	}
+}
+
+void
+road_waiting(struct loop *loop)
+{
+	if (loop->waiting_n == 0)
+		return;
+	for (struct client *cl = loop->clients; cl; cl = cl->next) {
+		while (cl->reads.head && cl->reading_n < CLIENT_READS_MAX) {
+			loop->waiting_n--;
+			submit_read(cl, road_pop_waiting(&cl->reads));
+		}
+	}
+}
+
+static void
+hand_to_writer(struct client *cl, struct request *r)
+{
+	r->is_write = r->tx == NULL;
+	if (send_away(cl, r) < 0 || writer_submit(r->db->writer, r) < 0)
+		local_fail(cl, r);
+}
+
+static void
+run_inline(struct client *cl, struct request *r)
+{
+	struct loop *loop = cl->loop;
+	struct hot *hot = &loop->hots[r->db->index];
+	struct buf *b = client_begin_reply(cl);
+	bool borrows = !r->vars;
+	enum hot_result result = HOT_ANSWERED;
+
+	if (!b) {
+		client_free_request(cl, r);
+		return;
+	}
+	if (borrows)
+		r->vars = cl->vars;
+	result = hot_run(hot, loop->conf, r, b, !loop->collected.head);
+	if (borrows)
+		r->vars = NULL;
+	client_end_reply(cl, b);
+	if (result == HOT_TOO_LONG)
+		hand_to_readers(cl, r);
+	else
+		client_free_request(cl, r);
+}
+
+/* The last write that the client has under way on a database, or NULL. */
+static struct request *
+find_write(const struct client *cl, const struct db *db)
+{
+	struct request *w = cl->away_n ? cl->requests : NULL;
+
+	while (w && (!w->is_write || w->home_again || w->db != db))
+		w = w->all_next;
+	return w;
+}
+
+/* A read sent after a write sees that write: it waits for it.  1: it does; 0: it
+ * need not; -1: it was refused and answered. */
+static int
+park(struct client *cl, struct request *r)
+{
+	struct request *w = find_write(cl, r->db);
+	if (!w || w == r)
+		return 0;
+	if (send_away(cl, r) < 0) {
+		local_fail(cl, r);
+		return -1;
+	}
+	r->behind = w;
+	if (r->state == REQUEST_NEW)
+		request_move(r, REQUEST_PARKED);
+	wait_in(&cl->parked, r);
+	return 1;
+}
+
+static void
+unpark(struct client *cl, const struct request *w)
+{
+	struct line due = { 0 };
+	struct request *next;
+
+	for (struct request *r = cl->parked.head; r; r = next) {
+		next = r->next;
+		if (r->behind != w)
+			continue;
+		line_remove(&cl->parked, r);
+		r->waits = NULL;
+		r->behind = NULL;
+		line_push(&due, r);
+	}
+	while ((next = line_pop(&due))) {
+		struct session *s = next->session;
+
+		request_move(next, REQUEST_NEW);
+		if (!s) {
+			road_take(cl, next);
+			continue;
+		}
+		s->running = NULL;
+		run_in_session(cl, s, next);
+		pump(cl, s);
+	}
+}
+
+static bool
+begin(struct client *cl, struct request *r, enum msg_tx_mode mode)
+{
+	struct session *s;
+
+	if (session_count(cl->sessions) >= SESSIONS_MAX) {
+		failure_set(&r->failure, ERR_QUEUE_FULL,
+		    "%d transactions are open on this connection; end some",
+		    SESSIONS_MAX);
+		local_fail(cl, r);
+		return false;
+	}
+	s = session_begin(&cl->sessions, r->stream, mode, &cl->owner);
+	if (!s) {
+		failure_set(&r->failure, ERR_NO_MEMORY, "out of memory");
+		local_fail(cl, r);
+		return false;
+	}
+	stats_add(STAT_transactions, 1);
+	return true;
+}
+
+/* SAVEPOINT outside a transaction begins one and is its first statement. */
+static void
+begin_savepoint(struct client *cl, struct request *r)
+{
+	struct session *s;
+
+	if (!begin(cl, r, TX_MODE_DEFERRED))
+		return;
+	s = cl->sessions;
+	s->tx->implicit = true;
+	s->db = r->db;
+	r->session = s;
+	wait_in(&s->line, r);
+	pump(cl, s);
+}
+
+static void
+take_road(
+    struct client *cl, struct request *r, enum road road, enum msg_tx_mode mode)
+{
+	switch (road) {
+	case ROAD_ERROR:
+		local_fail(cl, r);
+		return;
+	case ROAD_INLINE:
+		if (!park(cl, r))
+			run_inline(cl, r);
+		return;
+	case ROAD_READERS:
+		if (r->tx || !park(cl, r))
+			hand_to_readers(cl, r);
+		return;
+	case ROAD_WRITER:
+		hand_to_writer(cl, r);
+		return;
+	case ROAD_BEGIN:
+		if (!begin(cl, r, mode))
+			return;
+		r->tx_state = TX_STATE_OPEN;
+		local_answer_control(cl, r);
+		return;
+	case ROAD_SAVEPOINT:
+		begin_savepoint(cl, r);
+		return;
+	case ROAD_END:
+		local_answer_control(cl, r);
+		return;
+	}
+}
+
+/* --- Transactions ------------------------------------------------------------ */
+
+/* The transaction is over: what stands behind it is outside of it. */
+static void
+end_session(struct client *cl, struct session *s)
+{
+	struct line rest = s->line;
+	struct request *r;
+
+	s->line = (struct line){ 0 };
+	session_end(&cl->sessions, s);
+	while ((r = road_pop_waiting(&rest))) {
+		r->session = NULL;
+		road_take(cl, r);
+	}
+}
+
+static void
+run_in_session(struct client *cl, struct session *s, struct request *r)
+{
+	struct hot *hot = &cl->loop->hots[r->db->index];
+	enum road road;
+
+	session_refresh(s);
+	r->tx_state = s->state;
+	road = router_choose_in_tx(
+	    r, s, hot->conn, find_write(cl, r->db) != NULL);
+	r->reroute = REROUTE_NOT;
+	if (road == ROAD_READERS && !s->tx->has_snapshot) {
+		int parked = park(cl, r);
+		if (parked) {
+			s->running = parked > 0 ? r : NULL;
+			return;
+		}
+	}
+	if (road == ROAD_READERS || road == ROAD_WRITER) {
+		if (!r->tx)
+			r->tx = tx_ref(s->tx);
+		s->running = r;
+		if (send_away(cl, r) < 0 ||
+		    (road == ROAD_READERS
+			    ? readers_submit(r->db->readers, r)
+			    : writer_submit(r->db->writer, r)) < 0) {
+			s->running = NULL;
+			local_fail(cl, r);
+		}
+		return;
+	}
+	if (road == ROAD_END) {
+		s->state = TX_STATE_NONE;
+		r->tx_state = TX_STATE_NONE;
+		local_answer_control(cl, r);
+		return;
+	}
+	local_fail(cl, r);
+}
+
+/* Run what waits in a session's line, one request at a time.  The session may
+ * be gone afterwards. */
+static void
+pump(struct client *cl, struct session *s)
+{
+	struct request *r;
+
+	while (s->state != TX_STATE_NONE && (r = session_take(s))) {
+		r->waits = NULL;
+		run_in_session(cl, s, r);
+	}
+	if (s->state == TX_STATE_NONE && !s->running)
+		end_session(cl, s);
+}
+
+static void
+join_session(struct client *cl, struct session *s, struct request *r)
+{
+	if (s->db && s->db != r->db) {
+		failure_set(&r->failure, ERR_TX_ACTIVE,
+		    "this stream has a transaction on database %s; end it "
+		    "first, or use another stream",
+		    s->db->conf->name);
+		r->tx_state = s->state;
+		local_fail(cl, r);
+		return;
+	}
+	s->db = r->db;
+	r->session = s;
+	if (s->running && send_away(cl, r) < 0) {
+		local_fail(cl, r);
+		return;
+	}
+	wait_in(&s->line, r);
+	pump(cl, s);
+}
+
+/* A statement, batch or transaction message whose fields are checked. */
+void
+road_take(struct client *cl, struct request *r)
+{
+	struct loop *loop = cl->loop;
+	struct session *s = session_find(cl->sessions, r->stream);
+	enum msg_tx_mode mode = TX_MODE_DEFERRED;
+	enum road road;
+
+	if (cl->closed) {
+		client_free_request(cl, r);
+		return;
+	}
+	if (request_get_stop(r)) {
+		request_fail_stopped(r, "before it began");
+		local_fail(cl, r);
+		return;
+	}
+	if (r->type == TYPE_DESCRIBE || r->type == TYPE_PREPARE) {
+		if (!park(cl, r))
+			local_reply(cl, r, local_describe);
+		return;
+	}
+	if (s) {
+		join_session(cl, s, r);
+		return;
+	}
+	if (loop->draining) {
+		failure_set(&r->failure, ERR_SHUTTING_DOWN,
+		    "the daemon is shutting down; connect again later");
+		r->failure.retry_ms = 1000;
+		local_fail(cl, r);
+		return;
+	}
+	road = router_choose(r, loop->hots[r->db->index].conn, loop->conf,
+	    find_write(cl, r->db) != NULL, &mode);
+	take_road(cl, r, road, mode);
+}
+
+/* --- Homecoming ----------------------------------------------------------------- */
+
+/* It came home without an answer: another road. */
+static void
+reroute(struct client *cl, struct request *r)
+{
+	struct session *s = r->session;
+
+	r->home_again = r->final = false;
+	r->rerouted = true;
+	r->is_write = false;
+	cl->reading_n -= r->reads;
+	r->reads = false;
+	atomic_store(&r->runner, NULL);
+	if (!s) {
+		r->reroute = REROUTE_NOT;
+		road_take(cl, r);
+		return;
+	}
+	s->running = NULL;
+	session_set_state(s, r->tx_state);
+	if (cl->closed) {
+		client_free_request(cl, r);
+		return;
+	}
+	run_in_session(cl, s, r);
+	pump(cl, s);
+}
+
+static void
+come_home(struct client *cl, struct request *r)
+{
+	struct session *s = r->session;
+	bool was_write = r->is_write;
+	const struct request *w = r;
+
+	if (r->reroute) {
+		reroute(cl, r);
+	} else {
+		if (!r->unsent && !cl->closed)
+			client_close(cl, CLOSE_NO_MEMORY);
+		if (r->failure.code) /* rows before an error are void */
+			client_drop_rows(r);
+		if (s) {
+			s->running = NULL;
+			session_set_state(s, r->tx_state);
+		}
+		client_send_pieces(cl, r);
+		if (s)
+			pump(cl, s);
+	}
+	if (was_write)
+		unpark(cl, w);
+}
+
+void
+road_mail(struct request *list)
+{
+	while (list) {
+		struct request *r = list;
+
+		list = r->mail_next;
+		if (r->home_again)
+			come_home(r->client, r);
+		else
+			client_send_pieces(r->client, r);
+	}
+}

@@ -1,0 +1,35 @@
+/* road.h - the way of a request that was understood: run here, handed over, made to
+ * wait, and home again.
+ *
+ * A read may wait behind its own client's writes, or until that client has fewer
+ * large results under way; a statement of a transaction waits for the one before
+ * it.  All of that is in lines of the client, on its worker.
+ *
+ * Thread: the worker.
+ */
+#ifndef DAEMON_ROAD_H
+#define DAEMON_ROAD_H
+
+#include "daemon/client.h"
+
+/* Send a statement, batch or transaction message on its way.  Its fields are
+ * checked and its database is found. */
+void road_take(struct client *cl, struct request *r);
+
+/* Stop a request with an ERR_ code, wherever it is.  One that waits here is
+ * answered and freed at once. */
+void road_stop(struct client *cl, struct request *r, int code);
+
+/* Stop a request whose deadline has passed. */
+void road_deadline(struct request *r);
+
+/* Take the first request that waits in one of its client's lines, or NULL. */
+struct request *road_pop_waiting(struct line *line);
+
+/* Hand over reads that waited until their clients had fewer under way. */
+void road_waiting(struct loop *loop);
+
+/* Deal with what the mailbox gave. */
+void road_mail(struct request *list);
+
+#endif
