@@ -141,6 +141,7 @@ client_hang_up(struct client *cl, enum close_reason why)
 	if (cl->closed || cl->hangs_up)
 		return;
 	cl->hangs_up = true;
+	cl->loop->hung_up = true;
 	cl->why = why;
 	cl->since_us = clock_now_us();
 	event_del(cl->readable);

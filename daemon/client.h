@@ -47,6 +47,7 @@ struct loop {
 	struct client *dirty;   /* have output that nobody tried to write */
 	struct client *zombies; /* closed, to be freed */
 	unsigned waiting_n;     /* requests in any client's reads */
+	bool hung_up;           /* some client was, in this turn */
 	unsigned held_n;        /* clients that hold requests back */
 	bool draining;
 };

@@ -157,20 +157,39 @@ ends_drain(struct loop *loop)
 	return !loop->clients && !loop->zombies;
 }
 
+/* What a stop lets run behind a request came later than that, so it stands before
+ * it in the list: next stays good. */
+static void
+stop_all(struct client *cl, int code)
+{
+	struct request *r = cl->requests, *next;
+
+	for (; r; r = next) {
+		next = r->all_next;
+		if (r->away)
+			road_stop(cl, r, code);
+	}
+}
+
+void
+ends_hung_up(struct loop *loop)
+{
+	if (!loop->hung_up)
+		return;
+	loop->hung_up = false;
+	for (struct client *cl = loop->clients, *after; cl; cl = after) {
+		after = cl->next; /* cl may be closed here */
+		if (cl->hangs_up)
+			stop_all(cl, ERR_CANCELLED);
+	}
+}
+
 void
 ends_refuse_all(struct loop *loop)
 {
 	for (struct client *cl = loop->clients, *after; cl; cl = after) {
-		struct request *r = cl->requests, *next;
-
 		after = cl->next; /* cl may be closed here */
-		/* what a stop lets run behind it came later, so it stands before
-		 * r in the list: next stays good */
-		for (; r; r = next) {
-			next = r->all_next;
-			if (r->away)
-				road_stop(cl, r, ERR_SHUTTING_DOWN);
-		}
+		stop_all(cl, ERR_SHUTTING_DOWN);
 		client_hang_up(cl, CLOSE_SHUTDOWN);
 	}
 }

@@ -12,6 +12,10 @@
  * transactions. */
 void ends_zombies(struct loop *loop);
 
+/* Tell what clients that were hung up on had under way to stop: they are answered
+ * before the end. */
+void ends_hung_up(struct loop *loop);
+
 /* Stop results that their clients have left unread for too long, and close
  * connections that say no HELLO, or do not read their last reply. */
 void ends_stalled(struct loop *loop);

@@ -221,6 +221,7 @@ turn(struct worker *w)
 	client_flush_dirty(loop);
 	road_waiting(loop);
 	dispatch_held(loop);
+	ends_hung_up(loop);
 	ends_zombies(loop);
 	client_free_zombies(loop);
 	atomic_store(&w->clients_n, (unsigned)loop->clients_n);
