@@ -1,0 +1,492 @@
+/* check_guard.c - what a statement may do, and what it is. */
+#include <check.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/writer_impl.h"
+#include "proto/error.h"
+#include "tests/lib/fixture.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static const char schema[] =
+    "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, v);"
+    "CREATE INDEX t_v ON t(v);"
+    "CREATE TABLE u(x, y DEFAULT 7, z AS (x + 1)); CREATE TABLE w(k PRIMARY KEY"
+    "  , v) WITHOUT ROWID;"
+    "CREATE VIEW v AS SELECT * FROM t;"
+    "CREATE TRIGGER v_i INSTEAD OF INSERT ON v BEGIN"
+    "  INSERT INTO t(v) VALUES(NEW.v); END;"
+    "CREATE TRIGGER t_i AFTER INSERT ON t BEGIN"
+    "  INSERT INTO u(x) VALUES(NEW.id); END;"
+    "CREATE VIRTUAL TABLE docs USING fts5(body);"
+    "CREATE VIRTUAL TABLE old USING fts4(body);"
+    "CREATE VIRTUAL TABLE box USING rtree(id, x0, x1);"
+    "INSERT INTO t(v) VALUES('one'), ('two');";
+
+static struct fixture fx;
+
+static struct span
+as_span(const char *sql)
+{
+	return (struct span){ (const uint8_t *)sql, strlen(sql) };
+}
+
+static const char *
+run(const char *sql)
+{
+	struct request *r = fixture_exec(&fx, sql, NULL);
+
+	return fixture_take(&fx,
+	    r->kind == KIND_READ ? fixture_read(&fx, r)
+				 : fixture_write(&fx, r));
+}
+
+/* --- Kinds ----------------------------------------------------------------- */
+
+/* clang-format off */
+static const struct kind_case {
+	enum msg_kind kind;
+	const char *sql;
+} kinds[] = {
+	{ KIND_EMPTY, "" },
+	{ KIND_EMPTY, " \t\r\n ; ; " },
+	{ KIND_EMPTY, "-- nothing\n/* at all */" },
+
+	{ KIND_READ, "SELECT 1" },
+	{ KIND_READ, "SELECT * FROM t WHERE id = ?1" },
+	{ KIND_READ, "VALUES (1, 2), (3, 4)" },
+	{ KIND_READ, "WITH x AS (SELECT 1) SELECT * FROM x" },
+	{ KIND_READ, "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c LIMIT 5" },
+	{ KIND_READ, "SELECT * FROM v" },
+	{ KIND_READ, "SELECT * FROM sqlite_schema" },
+	{ KIND_READ, "SELECT * FROM json_each('[1, 2]')" },
+	{ KIND_READ, "SELECT * FROM pragma_table_info('t')" },
+	{ KIND_READ, "SELECT * FROM pragma_table_list" },
+	{ KIND_READ, "SELECT last_insert_rowid(), changes(), total_changes(), random()" },
+	{ KIND_READ, "SELECT * FROM docs WHERE docs MATCH 'x'" },
+	{ KIND_READ, "SELECT * FROM old WHERE old MATCH 'x'" },
+	{ KIND_READ, "SELECT * FROM box WHERE x0 > 1" },
+	{ KIND_READ, "EXPLAIN SELECT 1" },
+	{ KIND_READ, "EXPLAIN QUERY PLAN SELECT * FROM t" },
+	{ KIND_READ, "EXPLAIN INSERT INTO t(v) VALUES(1)" },
+	{ KIND_READ, "EXPLAIN QUERY PLAN DELETE FROM t" },
+	{ KIND_READ, "EXPLAIN CREATE TABLE n(x)" },
+	{ KIND_READ, "EXPLAIN BEGIN" },
+	{ KIND_READ, "EXPLAIN VACUUM" },
+
+	{ KIND_WRITE, "INSERT INTO t(v) VALUES(1)" },
+	{ KIND_WRITE, "INSERT INTO t(v) SELECT v FROM t" },
+	{ KIND_WRITE, "INSERT INTO u DEFAULT VALUES" },
+	{ KIND_WRITE, "INSERT OR IGNORE INTO w VALUES(1, 2)" },
+	{ KIND_WRITE, "INSERT INTO t(v) VALUES(1) RETURNING id, v" },
+	{ KIND_WRITE, "INSERT INTO t(id) VALUES(1) ON CONFLICT DO NOTHING" },
+	{ KIND_WRITE, "INSERT INTO t(id) VALUES(1) ON CONFLICT(id) DO UPDATE SET v = 1" },
+	{ KIND_WRITE, "INSERT INTO v(v) VALUES(1)" },
+	{ KIND_WRITE, "INSERT INTO u(x) SELECT value FROM json_each('[1]')" },
+	{ KIND_WRITE, "INSERT INTO u(x) SELECT name FROM pragma_table_info('t')" },
+	{ KIND_WRITE, "REPLACE INTO t(id, v) VALUES(1, 2)" },
+	{ KIND_WRITE, "UPDATE t SET v = 1" },
+	{ KIND_WRITE, "UPDATE t SET v = u.x FROM u WHERE u.y = t.id" },
+	{ KIND_WRITE, "UPDATE t SET v = 1 WHERE id = 1 RETURNING v" },
+	{ KIND_WRITE, "DELETE FROM t" },
+	{ KIND_WRITE, "DELETE FROM t WHERE id = 1 RETURNING *" },
+	{ KIND_WRITE, "DELETE FROM t ORDER BY id LIMIT 1" },
+	{ KIND_WRITE, "WITH x AS (SELECT 1) INSERT INTO t(v) SELECT * FROM x" },
+	{ KIND_WRITE, "INSERT INTO docs(body) VALUES('x')" },
+	{ KIND_WRITE, "UPDATE docs SET body = 'x'" },
+	{ KIND_WRITE, "DELETE FROM docs" },
+	{ KIND_WRITE, "INSERT INTO old(body) VALUES('x')" },
+	{ KIND_WRITE, "INSERT INTO box VALUES(1, 2, 3)" },
+	{ KIND_WRITE, "UPDATE sqlite_sequence SET seq = 100 WHERE name = 't'" },
+
+	{ KIND_SCHEMA, "CREATE TABLE n(x)" },
+	{ KIND_SCHEMA, "CREATE TABLE n AS SELECT * FROM t" },
+	{ KIND_SCHEMA, "CREATE TABLE IF NOT EXISTS t(x)" },
+	{ KIND_SCHEMA, "CREATE UNIQUE INDEX n ON u(x)" },
+	{ KIND_SCHEMA, "CREATE VIEW n AS SELECT 1" },
+	{ KIND_SCHEMA, "CREATE VIEW IF NOT EXISTS v AS SELECT 1" },
+	{ KIND_SCHEMA, "CREATE TRIGGER n AFTER DELETE ON t BEGIN SELECT 1; END" },
+	{ KIND_SCHEMA, "CREATE TRIGGER IF NOT EXISTS t_i AFTER INSERT ON t BEGIN SELECT 1; END" },
+	{ KIND_SCHEMA, "CREATE VIRTUAL TABLE n USING fts5(x)" },
+	{ KIND_SCHEMA, "DROP TABLE t" },
+	{ KIND_SCHEMA, "DROP TABLE docs" },
+	{ KIND_SCHEMA, "DROP TABLE box" },
+	{ KIND_SCHEMA, "DROP INDEX t_v" },
+	{ KIND_SCHEMA, "DROP VIEW v" },
+	{ KIND_SCHEMA, "DROP TRIGGER t_i" },
+	{ KIND_SCHEMA, "ALTER TABLE t ADD COLUMN more" },
+	{ KIND_SCHEMA, "ALTER TABLE t RENAME TO n" },
+	{ KIND_SCHEMA, "ALTER TABLE t RENAME COLUMN v TO n" },
+	{ KIND_SCHEMA, "ALTER TABLE u DROP COLUMN y" },
+	{ KIND_SCHEMA, "ANALYZE" },
+	{ KIND_SCHEMA, "REINDEX" },
+	{ KIND_SCHEMA, "REINDEX t_v" },
+	{ KIND_SCHEMA, "PRAGMA user_version = 5" },
+	{ KIND_SCHEMA, "PRAGMA application_id(5)" },
+	{ KIND_SCHEMA, "PRAGMA optimize" },
+	{ KIND_SCHEMA, "PRAGMA incremental_vacuum(10)" },
+
+	{ KIND_TX, "BEGIN" },
+	{ KIND_TX, "BEGIN IMMEDIATE TRANSACTION" },
+	{ KIND_TX, "BEGIN EXCLUSIVE" },
+	{ KIND_TX, "COMMIT" },
+	{ KIND_TX, "END TRANSACTION" },
+	{ KIND_TX, "ROLLBACK" },
+	{ KIND_TX, "SAVEPOINT a" },
+	{ KIND_TX, "RELEASE a" },
+	{ KIND_TX, "ROLLBACK TRANSACTION TO SAVEPOINT a" },
+
+	{ KIND_MAINTENANCE, "VACUUM" },
+	{ KIND_MAINTENANCE, "/* tidy */ vacuum main" },
+};
+/* clang-format on */
+
+/* On a worker's connection and on the writer's, as the first statement of both:
+ * the schema is read then, virtual tables are connected. */
+START_TEST(guard_knows_the_kind_of_a_statement)
+{
+	const struct kind_case *k = &kinds[_i];
+	struct dbconn *conns[2];
+	struct failure f;
+
+	fixture_open(&fx, NULL, schema);
+	conns[0] = fx.hot;
+	conns[1] = fx.db->writer->conn;
+	failure_init(&f);
+	for (int i = 0; i < 4; i++) {
+		struct stmt *st = NULL;
+		int rc = stmt_prepare(conns[i % 2], as_span(k->sql), &st, &f);
+
+		ck_assert_msg(rc == 0, "%s: %s", k->sql, f.text);
+		ck_assert_msg(stmt_get_kind(st) == k->kind,
+		    "%s: kind %d, not %d", k->sql, (int)stmt_get_kind(st),
+		    (int)k->kind);
+	}
+	failure_fini(&f);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* --- Refusals -------------------------------------------------------------- */
+
+/* clang-format off */
+static const struct refusal {
+	const char *sql, *part; /* of the message */
+} refusals[] = {
+	{ "ATTACH 'other.db' AS other", "add the file as a database of its own" },
+	{ "ATTACH ':memory:' AS other", "ATTACH, DETACH and VACUUM INTO" },
+	{ "ATTACH ?1 AS other", "ATTACH, DETACH and VACUUM INTO" },
+	{ "DETACH main", "ATTACH, DETACH and VACUUM INTO" },
+	{ "EXPLAIN ATTACH 'x' AS y", "ATTACH, DETACH and VACUUM INTO" },
+
+	{ "CREATE TEMP TABLE n(x)", "TEMP objects are not allowed" },
+	{ "CREATE TEMPORARY TABLE n AS SELECT 1", "TEMP objects" },
+	{ "CREATE TABLE temp.n(x)", "TEMP objects" },
+	{ "CREATE TEMP VIEW n AS SELECT 1", "TEMP objects" },
+	{ "CREATE VIEW temp.n AS SELECT 1", "TEMP objects" },
+	{ "CREATE TEMP TRIGGER n AFTER INSERT ON t BEGIN SELECT 1; END", "TEMP objects" },
+	{ "CREATE TRIGGER temp.n AFTER INSERT ON t BEGIN SELECT 1; END", "TEMP objects" },
+	{ "CREATE VIRTUAL TABLE temp.n USING fts5(x)", "TEMP objects" },
+
+	{ "SELECT fts3_tokenizer('evil', x'4141414141414141')", "loads code into the daemon" },
+	{ "SELECT fts3_tokenizer(?1, ?2)", "loads code into the daemon" },
+	{ "SELECT FTS3_Tokenizer('simple')", "loads code into the daemon" },
+	{ "INSERT INTO t(v) SELECT fts3_tokenizer(?1, ?2)", "loads code" },
+	{ "SELECT load_extension('evil.so')", "loads code into the daemon" },
+	{ "SELECT load_extension(?, ?)", "loads code into the daemon" },
+	{ "SELECT sqlite_log(1, 'x')", "writes to the daemon's log" },
+
+	{ "SELECT * FROM sqlite_stmt", "statements of other clients" },
+	{ "SELECT sql FROM main.Sqlite_Stmt", "statements of other clients" },
+	{ "SELECT * FROM dbstat", "reads the whole file" },
+	{ "SELECT sum(pgsize) FROM dbstat('main')", "reads the whole file" },
+	{ "CREATE VIRTUAL TABLE n USING dbstat(main)", "reads the whole file" },
+	{ "CREATE VIRTUAL TABLE n USING DBSTAT", "reads the whole file" },
+
+	{ "PRAGMA cache_size = 100", "set it in the daemon's configuration" },
+	{ "PRAGMA main.cache_size(100)", "PRAGMA cache_size cannot be set here" },
+	{ "pragma CACHE_SIZE = 100", "cannot be set here" },
+	{ "EXPLAIN PRAGMA query_only = 0", "cannot be set here" },
+	{ "PRAGMA query_only = 0", "cannot be set here" },
+	{ "PRAGMA synchronous = OFF", "cannot be set here" },
+	{ "PRAGMA foreign_keys = ON", "cannot be set here" },
+	{ "PRAGMA defer_foreign_keys = ON", "cannot be set here" },
+	{ "PRAGMA journal_mode = DELETE", "cannot be set here" },
+	{ "PRAGMA busy_timeout = 1", "cannot be set here" },
+	{ "PRAGMA recursive_triggers = 1", "cannot be set here" },
+	{ "PRAGMA wal_autocheckpoint = 5", "cannot be set here" },
+	{ "PRAGMA max_page_count = 10", "cannot be set here" },
+	{ "PRAGMA schema_version = 5", "cannot be set here" },
+	{ "PRAGMA temp_store = FILE", "cannot be set here" },
+	{ "PRAGMA mmap_size = 1000000", "cannot be set here" },
+	{ "PRAGMA page_size = 512", "cannot be set here" },
+	{ "PRAGMA encoding = 'UTF-16'", "cannot be set here" },
+	{ "PRAGMA auto_vacuum = FULL", "cannot be set here" },
+
+	{ "PRAGMA writable_schema = 1", "PRAGMA writable_schema is not allowed" },
+	{ "PRAGMA writable_schema = RESET", "is not allowed" },
+	{ "PRAGMA wal_checkpoint", "is not allowed" },
+	{ "PRAGMA wal_checkpoint(TRUNCATE)", "is not allowed" },
+	{ "PRAGMA locking_mode", "is not allowed" },
+	{ "PRAGMA locking_mode = EXCLUSIVE", "is not allowed" },
+	{ "PRAGMA hard_heap_limit = 1", "is not allowed" },
+	{ "PRAGMA soft_heap_limit = 1", "is not allowed" },
+	{ "PRAGMA case_sensitive_like = 1", "is not allowed" },
+	{ "PRAGMA temp_store_directory = '/tmp'", "is not allowed" },
+	{ "PRAGMA journal_size_limit = 0", "is not allowed" },
+	{ "PRAGMA secure_delete = 0", "is not allowed" },
+	{ "PRAGMA trusted_schema = 1", "is not allowed" },
+	{ "PRAGMA cell_size_check = 1", "is not allowed" },
+	{ "PRAGMA read_uncommitted = 1", "is not allowed" },
+	{ "PRAGMA reverse_unordered_selects = 1", "is not allowed" },
+	{ "PRAGMA ignore_check_constraints = 1", "is not allowed" },
+	{ "PRAGMA legacy_alter_table = 1", "is not allowed" },
+	{ "PRAGMA automatic_index = 0", "is not allowed" },
+	{ "PRAGMA threads = 8", "is not allowed" },
+	{ "PRAGMA analysis_limit = 5", "is not allowed" },
+	{ "PRAGMA cache_spill = 0", "is not allowed" },
+	{ "PRAGMA shrink_memory", "is not allowed" },
+	{ "PRAGMA full_column_names = 1", "is not allowed" },
+	{ "PRAGMA fullfsync = 1", "is not allowed" },
+	{ "PRAGMA nonsense", "PRAGMA nonsense is not allowed" },
+};
+/* clang-format on */
+
+START_TEST(guard_refuses_what_would_change_the_connection)
+{
+	const struct refusal *refusal = &refusals[_i];
+	struct dbconn *conns[2];
+
+	fixture_open(&fx, NULL, schema);
+	conns[0] = fx.hot;
+	conns[1] = fx.db->writer->conn;
+	for (int i = 0; i < 2; i++) {
+		struct stmt *st = NULL;
+		struct failure f;
+		int rc;
+
+		failure_init(&f);
+		rc = stmt_prepare(conns[i], as_span(refusal->sql), &st, &f);
+		ck_assert_msg(rc == -ERR_NOT_ALLOWED, "%s: %d %s", refusal->sql,
+		    rc, f.text ? f.text : "");
+		ck_assert_msg(strstr(f.text, refusal->part) != NULL, "%s: %s",
+		    refusal->sql, f.text);
+		failure_fini(&f);
+	}
+	fixture_close(&fx);
+}
+END_TEST
+
+/* What SQLite itself refuses, or what is seen only while it runs. */
+/* clang-format off */
+static const struct refusal run_refusals[] = {
+	{ "UPDATE sqlite_schema SET sql = 'x'", "sqlite_master may not be modified" },
+	{ "DELETE FROM sqlite_schema", "sqlite_master may not be modified" },
+	{ "UPDATE docs_content SET c0 = 'x'", "docs_content may not be modified" },
+	{ "DROP TABLE docs_data", "table docs_data may not be dropped" },
+	{ "INSERT INTO temp.sqlite_master VALUES(1, 2, 3, 4, 5)", "TEMP objects" },
+	{ "SELECT * FROM pragma_locking_mode", "PRAGMA locking_mode is not allowed" },
+	{ "SELECT * FROM pragma_hard_heap_limit", "is not allowed" },
+	{ "SELECT ?32767", "variable number must be between ?1 and ?32766" },
+	{ "SELECT zeroblob(100000000)", "string or blob too big" },
+};
+/* clang-format on */
+
+START_TEST(guard_leaves_no_way_round)
+{
+	const struct refusal *refusal = &run_refusals[_i];
+	const char *text;
+
+	fixture_open(&fx, NULL, schema);
+	text = run(refusal->sql);
+	ck_assert_msg(strncmp(text, "ERROR", 5) == 0, "%s", text);
+	ck_assert_msg(strstr(text, refusal->part) != NULL, "%s", text);
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(guard_sees_through_views)
+{
+	const char *text;
+
+	fixture_open(&fx, NULL,
+	    "CREATE TABLE t(x); CREATE VIEW a AS SELECT fts3_tokenizer('x');"
+	    "CREATE VIEW b AS SELECT * FROM sqlite_stmt;"
+	    "CREATE TRIGGER c AFTER INSERT ON t BEGIN"
+	    "  SELECT load_extension('x'); END;");
+	ck_assert_ptr_nonnull(
+	    strstr(run("SELECT * FROM a"), "fts3_tokenizer()"));
+	text = run("SELECT * FROM b");
+	ck_assert_msg(strncmp(text, "ERROR", 5) == 0, "%s", text);
+	text = run("INSERT INTO t VALUES(1)");
+	ck_assert_ptr_nonnull(strstr(text, "load_extension()"));
+	ck_assert_str_eq(fixture_query(&fx, "SELECT * FROM t"), "");
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(guard_lets_no_vacuum_write_another_file)
+{
+	const char *other, *text;
+
+	fixture_open(&fx, NULL, schema);
+	other = fixture_format(&fx, "%s/copy.db", fx.dir);
+	text = run(fixture_format(&fx, "VACUUM INTO '%s'", other));
+	ck_assert_msg(
+	    strncmp(text, "ERROR name=NOT_ALLOWED", 22) == 0, "%s", text);
+	ck_assert_int_ne(access(other, F_OK), 0);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* --- What is allowed ------------------------------------------------------- */
+
+/* clang-format off */
+static const char *const asked[] = {
+	"PRAGMA table_info(t)", "PRAGMA table_xinfo(u)", "PRAGMA table_list",
+	"PRAGMA index_list(t)", "PRAGMA index_info(t_v)",
+	"PRAGMA index_xinfo = t_v", "PRAGMA foreign_key_list(t)",
+	"PRAGMA foreign_key_check", "PRAGMA collation_list",
+	"PRAGMA function_list", "PRAGMA module_list", "PRAGMA pragma_list",
+	"PRAGMA compile_options", "PRAGMA database_list",
+	"PRAGMA integrity_check", "PRAGMA integrity_check(t)",
+	"PRAGMA quick_check(5)", "PRAGMA page_count", "PRAGMA freelist_count",
+	"PRAGMA data_version", "PRAGMA page_size", "PRAGMA encoding",
+	"PRAGMA auto_vacuum", "PRAGMA journal_mode", "PRAGMA synchronous",
+	"PRAGMA main.foreign_keys", "PRAGMA cache_size", "PRAGMA busy_timeout",
+	"PRAGMA query_only", "PRAGMA recursive_triggers",
+	"PRAGMA defer_foreign_keys", "PRAGMA wal_autocheckpoint",
+	"PRAGMA max_page_count", "PRAGMA schema_version", "PRAGMA temp_store",
+	"PRAGMA mmap_size", "PRAGMA user_version", "PRAGMA application_id",
+	"SELECT * FROM pragma_table_info('t')",
+	"SELECT * FROM pragma_integrity_check",
+	"SELECT * FROM temp.sqlite_master",
+};
+/* clang-format on */
+
+START_TEST(guard_lets_a_client_ask)
+{
+	const char *text;
+
+	fixture_open(&fx, NULL, schema);
+	text = run(asked[_i]);
+	ck_assert_msg(strncmp(text, "DONE", 4) == 0, "%s: %s", asked[_i], text);
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(guard_lets_a_client_store_in_the_header)
+{
+	fixture_open(&fx, NULL, schema);
+	ck_assert_str_eq(run("PRAGMA user_version = 5"), "DONE");
+	ck_assert_str_eq(run("PRAGMA application_id = 0x53514c50"), "DONE");
+	ck_assert_str_eq(run("PRAGMA user_version"),
+	    "DONE columns=['user_version'] rows=[[5]]");
+	ck_assert_str_eq(
+	    run("PRAGMA optimize"), "DONE columns=['optimize'] rows=[]");
+	ck_assert_str_eq(run("PRAGMA incremental_vacuum"), "DONE");
+	ck_assert_str_eq(
+	    fixture_query(&fx, "PRAGMA user_version; PRAGMA application_id"),
+	    "5\n1397836880\n");
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(guard_lets_vacuum_work)
+{
+	fixture_open(&fx, NULL, schema);
+	run("INSERT INTO t(v) VALUES(zeroblob(1000000))");
+	run("DELETE FROM t WHERE id > 2");
+	ck_assert_str_eq(fixture_query(&fx,
+			     "SELECT freelist_count > 100 FROM"
+			     "  pragma_freelist_count"),
+	    "1\n");
+	ck_assert_str_eq(run("VACUUM"), "DONE");
+	ck_assert_str_eq(fixture_query(&fx,
+			     "PRAGMA freelist_count; SELECT count(*) FROM t;"
+			     "PRAGMA integrity_check"),
+	    "0\n2\nok\n");
+	/* and nothing of it is left open on the connection */
+	ck_assert_str_eq(run("ATTACH '' AS x"),
+	    "ERROR name=NOT_ALLOWED message='ATTACH, DETACH and VACUUM INTO "
+	    "are not allowed: add the file as a database of its own to the "
+	    "daemon'");
+	fixture_close(&fx);
+}
+END_TEST
+
+/* ALTER TABLE and DROP COLUMN look into the TEMP schema on their way. */
+/* clang-format off */
+static const char *const ddl[] = {
+	"ALTER TABLE t RENAME TO n", "ALTER TABLE u RENAME COLUMN x TO n",
+	"ALTER TABLE u DROP COLUMN y", "ALTER TABLE t ADD COLUMN n DEFAULT 5",
+	"DROP TABLE docs", "DROP TABLE box", "DROP TABLE t",
+	"CREATE VIRTUAL TABLE n USING fts5(x)",
+	"CREATE VIRTUAL TABLE n USING rtree(i, a, b)",
+	"DROP INDEX t_v", "DROP VIEW v", "DROP TRIGGER v_i", "REINDEX",
+	"ANALYZE", "CREATE TABLE n(x INT) STRICT",
+	"CREATE TABLE n AS SELECT * FROM t",
+};
+/* clang-format on */
+
+START_TEST(guard_lets_a_client_change_the_schema)
+{
+	fixture_open(&fx, NULL, schema);
+	ck_assert_str_eq(run(ddl[_i]), "DONE");
+	ck_assert_str_eq(fixture_query(&fx, "PRAGMA integrity_check"), "ok\n");
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(guard_takes_savepoint_names_of_255_bytes)
+{
+	char sql[300] = "SAVEPOINT ";
+	struct stmt *st = NULL;
+	struct failure f;
+
+	fixture_open(&fx, NULL, schema);
+	failure_init(&f);
+	memset(sql + 10, 'a', 255);
+	ck_assert_int_eq(stmt_prepare(fx.hot, as_span(sql), &st, &f), 0);
+	ck_assert_int_eq(stmt_get_tx(st), STMT_TX_SAVEPOINT);
+	ck_assert_str_eq(stmt_get_savepoint(st), sql + 10);
+	sql[10 + 255] = 'a';
+	ck_assert_int_eq(
+	    stmt_prepare(fx.hot, as_span(sql), &st, &f), -ERR_NOT_ALLOWED);
+	ck_assert_str_eq(
+	    f.text, "the savepoint's name is longer than 255 bytes");
+	failure_fini(&f);
+	fixture_close(&fx);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("guard");
+	TCase *tc = tcase_create("kinds");
+
+	tcase_add_loop_test(
+	    tc, guard_knows_the_kind_of_a_statement, 0, (int)COUNT(kinds));
+	suite_add_tcase(s, tc);
+	tc = tcase_create("refusals");
+	tcase_add_loop_test(tc, guard_refuses_what_would_change_the_connection,
+	    0, (int)COUNT(refusals));
+	tcase_add_loop_test(
+	    tc, guard_leaves_no_way_round, 0, (int)COUNT(run_refusals));
+	tcase_add_test(tc, guard_sees_through_views);
+	tcase_add_test(tc, guard_lets_no_vacuum_write_another_file);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("what is allowed");
+	tcase_add_loop_test(tc, guard_lets_a_client_ask, 0, (int)COUNT(asked));
+	tcase_add_test(tc, guard_lets_a_client_store_in_the_header);
+	tcase_add_test(tc, guard_lets_vacuum_work);
+	tcase_add_loop_test(
+	    tc, guard_lets_a_client_change_the_schema, 0, (int)COUNT(ddl));
+	tcase_add_test(tc, guard_takes_savepoint_names_of_255_bytes);
+	suite_add_tcase(s, tc);
+	return fixture_run(s);
+}
