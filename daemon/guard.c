@@ -321,6 +321,29 @@ guard_reset(struct guard *g)
 	g->tx_name[0] = g->reason[0] = '\0';
 }
 
+/* VACUUM touches nothing by name, and so does DDL that found nothing to do: only
+ * the opcode tells them apart (opcode.html, "Vacuum").  Rare, so it may take a
+ * prepare of its own. */
+static bool
+is_vacuum(sqlite3_stmt *stmt)
+{
+	char *sql = sqlite3_mprintf("EXPLAIN %s", sqlite3_sql(stmt));
+	sqlite3_stmt *explain = NULL;
+	bool found = false;
+
+	if (sql &&
+	    sqlite3_prepare_v2(
+		sqlite3_db_handle(stmt), sql, -1, &explain, NULL) == SQLITE_OK)
+		while (!found && sqlite3_step(explain) == SQLITE_ROW)
+			found = sqlite3_stricmp(
+				    (const char *)sqlite3_column_text(
+					explain, 1),
+				    "Vacuum") == 0;
+	sqlite3_finalize(explain);
+	sqlite3_free(sql);
+	return found;
+}
+
 /* While a statement is prepared a virtual table may be connected, which prepares
  * PRAGMAs and others of its own: so what was seen counts only as far as it fits
  * what the statement is. */
@@ -340,7 +363,7 @@ guard_get_kind(const struct guard *g, sqlite3_stmt *stmt)
 			return KIND_WRITE;
 		if (g->pragma)
 			return g->pragma_writes ? KIND_SCHEMA : KIND_READ;
-		return KIND_MAINTENANCE; /* it touches nothing by name */
+		return is_vacuum(stmt) ? KIND_MAINTENANCE : KIND_SCHEMA;
 	}
 	if (g->pragma_writes)
 		return KIND_SCHEMA;

@@ -167,8 +167,8 @@ listen_on(struct server *s, char err[SERVER_ERR_MAX])
 	umask(old);
 	if (rc < 0 || listen(s->fd, BACKLOG) < 0) {
 		snprintf(err, SERVER_ERR_MAX,
-		    "cannot listen on %s: %s; make "
-		    "its directory, or choose another socket with -s PATH",
+		    "cannot listen on %s: %s; make sure that its directory exists "
+		    "and is yours to write, or choose another socket with -s PATH",
 		    s->path, strerror(errno));
 		if (rc == 0)
 			unlink(s->path);
