@@ -1,0 +1,342 @@
+/* check_cancel.c - requests that are stopped, by CANCEL or by their deadline:
+ * each gets one answer, nothing of it is applied, and nobody else notices (P6,
+ * P7). */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/error.h"
+#include "tests/lib/live.h"
+#include "tests/lib/rawconn.h"
+
+#define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
+
+static struct live live;
+static struct rawconn a, b;
+
+static const char count_sql[] = "SELECT count(*) FROM t WHERE who = 'a'";
+static const char insert_sql[] = "INSERT INTO t VALUES ('a', 1)";
+
+static void
+start(const char *const *options)
+{
+	live_init(&live);
+	live_start(&live, options);
+	raw_open(&a, live.socket_path);
+	raw_open(&b, live.socket_path);
+	raw_run(&a, 0, "CREATE TABLE t(who, n)", 0);
+}
+
+static void
+stop(void)
+{
+	raw_close(&a);
+	raw_close(&b);
+	live_stop(&live);
+	live_check_file(live.db_path);
+	live_fini(&live);
+}
+
+/* --- Requests that do not end by themselves ------------------------------- */
+
+#define ENDLESS \
+	"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) "
+
+static void
+wait_for_writers(void)
+{
+	live_wait_busy(&live, "writers");
+}
+
+static void
+wait_for_readers(void)
+{
+	live_wait_busy(&live, "readers");
+}
+
+/* It stands behind the transaction that start_one has begun on b. */
+static void
+wait_for_queue(void)
+{
+	live_wait_queue(&live, 1);
+}
+
+static void
+wait_for_rows(void)
+{
+	raw_flush(&a);
+	PROC_CHECK(proc_wait_readable(a.fd, proc_get_deadline_us(PROC_WAIT_MS)),
+	    "no rows come");
+}
+
+static void
+wait_for_nothing(void)
+{
+}
+
+static const struct endless {
+	const char *name;
+	const char *sql;
+	void (*wait)(void); /* until it is where it is to be stopped */
+	bool behind;        /* while b holds the writer */
+	bool in_tx;         /* after an INSERT in a transaction of a */
+	bool ends_tx;       /* SQLite then rolls all of it back:
+			     * sqlite.org/c3ref/interrupt.html */
+} requests[] = {
+	{ .name = "a write that waits",
+	    .sql = "INSERT INTO t VALUES ('a', 1)",
+	    .wait = wait_for_queue,
+	    .behind = true },
+	{ .name = "a write that runs",
+	    .sql = "INSERT INTO t " ENDLESS "SELECT 'a', x FROM c",
+	    .wait = wait_for_writers },
+	{ .name = "a write with rows",
+	    .sql = "INSERT INTO t " ENDLESS "SELECT 'a', x FROM c RETURNING n",
+	    .wait = wait_for_writers },
+	{ .name = "a read that runs",
+	    .sql = ENDLESS "SELECT max(x) FROM c",
+	    .wait = wait_for_readers },
+	{ .name = "a read that just began",
+	    .sql = ENDLESS "SELECT max(x) FROM c",
+	    .wait = wait_for_nothing },
+	{ .name = "a result that waits",
+	    .sql = ENDLESS "SELECT x, zeroblob(1000) FROM c",
+	    .wait = wait_for_rows },
+	{ .name = "a write in a transaction",
+	    .sql = "INSERT INTO t " ENDLESS "SELECT 'a', x FROM c",
+	    .wait = wait_for_writers,
+	    .in_tx = true,
+	    .ends_tx = true },
+	{ .name = "a read in a transaction",
+	    .sql = ENDLESS "SELECT max(x) FROM c",
+	    .wait = wait_for_writers,
+	    .in_tx = true },
+	{ .name = "a result in a transaction",
+	    .sql = ENDLESS "SELECT x, zeroblob(1000) FROM c",
+	    .wait = wait_for_rows,
+	    .in_tx = true },
+};
+
+/* Send it, with this deadline; returns its id. */
+static uint64_t
+start_one(const struct endless *e, uint32_t timeout_ms)
+{
+	uint64_t id;
+
+	if (e->behind) {
+		raw_begin(&b, TX_MODE_IMMEDIATE);
+		raw_run(&b, 0, "INSERT INTO t VALUES ('b', 1)", 0);
+	}
+	if (e->in_tx) {
+		raw_begin(&a, TX_MODE_IMMEDIATE);
+		raw_run(&a, 0, insert_sql, 0);
+	}
+	a.timeout_ms = timeout_ms;
+	id = raw_put_exec(&a, 0, e->sql);
+	raw_flush(&a);
+	a.timeout_ms = 0;
+	return id;
+}
+
+/* The transaction it was in: goes on, or is over and says so. */
+static void
+end_tx(const struct endless *e)
+{
+	if (e->ends_tx) {
+		raw_run(&a, 0, insert_sql, ERR_TX_EXPIRED);
+		raw_end(&a, false);
+	} else {
+		ck_assert_int_eq(raw_run_int(&a, 0, count_sql), 1);
+		raw_end(&a, true);
+	}
+}
+
+/* It ended with this error; all is as if it had not been sent. */
+static void
+check_stopped(const struct endless *e, uint64_t id, int code)
+{
+	enum msg_tx_state state = e->ends_tx ? TX_STATE_EXPIRED
+	    : e->in_tx                       ? TX_STATE_WRITE
+					     : TX_STATE_NONE;
+	int64_t rows = e->in_tx && !e->ends_tx;
+	struct rawreply r;
+
+	raw_wait(&a, id, &r);
+	ck_assert_msg(r.tell.code == (uint64_t)code, "%s: %llu: %.*s", e->name,
+	    (unsigned long long)r.tell.code, (int)r.tell.message.n,
+	    (const char *)r.tell.message.p);
+	ck_assert_uint_eq(r.tell.outcome, OUTCOME_NOT_APPLIED);
+	ck_assert_uint_eq(r.tell.tx_state, state);
+	if (e->in_tx)
+		end_tx(e);
+	if (e->behind)
+		raw_end(&b, true);
+	raw_run(&b, 0, "INSERT INTO t VALUES ('b', 2)", 0);
+	ck_assert_int_eq(raw_run_int(&b, 0, count_sql), rows);
+	ck_assert_int_eq(raw_run_int(&a, 0, count_sql), rows);
+	raw_run(&a, 0, insert_sql, 0);
+	ck_assert_int_eq(live_get_queue(&live), 0);
+}
+
+/* --- CANCEL --------------------------------------------------------------- */
+
+START_TEST(cancel_stops_a_request_wherever_it_is)
+{
+	const struct endless *e = &requests[_i];
+	uint64_t id;
+
+	start(NULL);
+	id = start_one(e, 0);
+	e->wait();
+	raw_put_cancel(&a, id);
+	check_stopped(e, id, ERR_CANCELLED);
+	ck_assert_int_ge(live_get_stat(&live, "cancels"), 1);
+	stop();
+}
+END_TEST
+
+/* Ids are each connection's own. */
+START_TEST(cancel_does_not_reach_other_connections)
+{
+	uint64_t id;
+
+	start(NULL);
+	id = raw_put_exec(&a, 0,
+	    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c "
+	    "LIMIT 3000000) SELECT count(*) FROM c");
+	raw_flush(&a);
+	live_wait_busy(&live, "readers");
+	raw_expect(&b, raw_put_cancel(&b, id), 0);
+	ck_assert_int_eq(raw_expect_int(&a, id), 3000000);
+	stop();
+}
+END_TEST
+
+START_TEST(cancel_takes_one_out_of_the_line_and_leaves_the_others)
+{
+	struct rawreply r;
+	uint64_t ids[5];
+
+	start(NULL);
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, "INSERT INTO t VALUES ('b', 1)", 0);
+	for (size_t i = 0; i < COUNT(ids); i++)
+		ids[i] = raw_put_exec(&a, 0, insert_sql);
+	raw_flush(&a);
+	live_wait_queue(&live, (int64_t)COUNT(ids));
+	raw_put_cancel(&a, ids[2]);
+	raw_wait(&a, ids[2], &r);
+	ck_assert_int_eq((int)r.tell.code, ERR_CANCELLED);
+	live_wait_queue(&live, (int64_t)COUNT(ids) - 1);
+	raw_end(&b, true);
+	for (size_t i = 0; i < COUNT(ids); i++)
+		if (i != 2)
+			raw_expect(&a, ids[i], 0);
+	ck_assert_int_eq(
+	    raw_run_int(&a, 0, count_sql), (int64_t)COUNT(ids) - 1);
+	stop();
+}
+END_TEST
+
+/* The members of a group that is undone because one was stopped run again. */
+START_TEST(cancel_in_a_group_is_not_noticed_by_its_others)
+{
+	static struct rawconn others[8];
+	uint64_t id = 0;
+
+	start(NULL);
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, "INSERT INTO t VALUES ('b', 1)", 0);
+	for (size_t i = 0; i < COUNT(others); i++) {
+		raw_open(&others[i], live.socket_path);
+		/* the endless one in their midst */
+		if (i == COUNT(others) / 2) {
+			id = raw_put_exec(&a, 0,
+			    "INSERT INTO t " ENDLESS "SELECT 'a', x FROM c");
+			raw_flush(&a);
+			live_wait_queue(&live, (int64_t)i + 1);
+		}
+		raw_put_exec(
+		    &others[i], 0, "INSERT INTO t VALUES ('other', 1)");
+		raw_flush(&others[i]);
+	}
+	live_wait_queue(&live, (int64_t)COUNT(others) + 1);
+	raw_end(&b, true);
+	live_wait_busy(&live, "writers");
+	raw_put_cancel(&a, id);
+	raw_expect(&a, id, ERR_CANCELLED);
+	for (size_t i = 0; i < COUNT(others); i++) {
+		raw_expect(&others[i], others[i].last_id, 0);
+		raw_close(&others[i]);
+	}
+	ck_assert_int_eq(raw_run_int(&a, 0, count_sql), 0);
+	ck_assert_int_eq(
+	    raw_run_int(&a, 0, "SELECT count(*) FROM t WHERE who = 'other'"),
+	    (int64_t)COUNT(others));
+	stop();
+}
+END_TEST
+
+/* --- Deadlines ------------------------------------------------------------ */
+
+START_TEST(a_deadline_stops_a_request_wherever_it_is)
+{
+	const struct endless *e = &requests[_i];
+	uint64_t id;
+
+	start(NULL);
+	id = start_one(e, 200);
+	check_stopped(e, id, ERR_DEADLINE);
+	ck_assert_int_ge(live_get_stat(&live, "deadlines"), 1);
+	stop();
+}
+END_TEST
+
+START_TEST(the_daemons_own_deadline_holds_without_one)
+{
+	start(LIVE_OPTIONS("request_timeout=100ms"));
+	raw_run(&a, 0, ENDLESS "SELECT max(x) FROM c", ERR_DEADLINE);
+	a.timeout_ms = 60000;
+	raw_run(&a, 0,
+	    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c "
+	    "LIMIT 3000000) SELECT count(*) FROM c",
+	    0);
+	stop();
+}
+END_TEST
+
+static Suite *
+make_suite(void)
+{
+	Suite *suite = suite_create("cancel");
+	TCase *tc = tcase_create("cancel");
+
+	tcase_set_timeout(tc, 15);
+	tcase_add_loop_test(
+	    tc, cancel_stops_a_request_wherever_it_is, 0, (int)COUNT(requests));
+	tcase_add_test(tc, cancel_does_not_reach_other_connections);
+	tcase_add_test(
+	    tc, cancel_takes_one_out_of_the_line_and_leaves_the_others);
+	tcase_add_test(tc, cancel_in_a_group_is_not_noticed_by_its_others);
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("deadline");
+	tcase_set_timeout(tc, 15);
+	tcase_add_loop_test(tc, a_deadline_stops_a_request_wherever_it_is, 0,
+	    (int)COUNT(requests));
+	tcase_add_test(tc, the_daemons_own_deadline_holds_without_one);
+	suite_add_tcase(suite, tc);
+	return suite;
+}
+
+int
+main(void)
+{
+	SRunner *runner = srunner_create(make_suite());
+	int failed;
+
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

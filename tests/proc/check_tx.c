@@ -1,0 +1,396 @@
+/* check_tx.c - transactions: what they see, whom they wait for, how they end.
+ *
+ * The order of events is made sure of by what the daemon answers: a PING that
+ * is answered comes after what was sent before it, and SHOW DATABASES tells how
+ * many wait for the writer. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/clock.h"
+#include "proto/error.h"
+#include "tests/lib/live.h"
+#include "tests/lib/rawconn.h"
+
+#define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
+
+static struct live live;
+/* Connections of most tests. */
+static struct rawconn a, b;
+
+static const char count_sql[] = "SELECT count(*) FROM t";
+
+static void
+start(const char *const *options)
+{
+	live_init(&live);
+	live_start(&live, options);
+	raw_open(&a, live.socket_path);
+	raw_open(&b, live.socket_path);
+	raw_expect(&a,
+	    raw_put_exec(
+		&a, 0, "CREATE TABLE t(id INTEGER PRIMARY KEY, who, n UNIQUE)"),
+	    0);
+}
+
+static void
+stop(void)
+{
+	raw_close(&a);
+	raw_close(&b);
+	live_stop(&live);
+	live_check_file(live.db_path);
+	live_fini(&live);
+}
+
+static int64_t
+count(struct rawconn *c)
+{
+	return raw_run_int(c, 0, count_sql);
+}
+
+/* The error's message holds this. */
+static void
+expect_words(struct rawconn *c, uint64_t id, int code, const char *const *words)
+{
+	char text[1024];
+	struct rawreply r;
+
+	raw_wait(c, id, &r);
+	ck_assert_int_eq((int)r.tell.code, code);
+	snprintf(text, sizeof(text), "%.*s", (int)r.tell.message.n,
+	    (const char *)r.tell.message.p);
+	for (int i = 0; words[i]; i++)
+		ck_assert_msg(strstr(text, words[i]) != NULL,
+		    "it does not say \"%s\": %s", words[i], text);
+}
+
+#define WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+/* --- What they see -------------------------------------------------------- */
+
+START_TEST(a_transaction_sees_its_own_writes_and_others_do_not)
+{
+	start(NULL);
+	raw_begin(&a, TX_MODE_IMMEDIATE);
+	raw_run(&a, 0, "INSERT INTO t VALUES (1, 'a', 1)", 0);
+	ck_assert_int_eq(count(&a), 1);
+	ck_assert_int_eq(count(&b), 0);
+	/* a BATCH, a RETURNING and an error are in it, too */
+	raw_run(&a, 0, "INSERT INTO t VALUES (2, 'a', 2) RETURNING id", 0);
+	raw_run(&a, 0, "INSERT INTO t VALUES (3, 'a', 1)", 2067);
+	ck_assert_int_eq(count(&a), 2);
+	ck_assert_int_eq(count(&b), 0);
+	raw_end(&a, _i);
+	ck_assert_int_eq(count(&a), _i ? 2 : 0);
+	ck_assert_int_eq(count(&b), _i ? 2 : 0);
+	stop();
+}
+END_TEST
+
+static const enum msg_tx_mode reading_modes[] = {
+	TX_MODE_DEFERRED,
+	TX_MODE_READ,
+};
+
+START_TEST(a_reading_transaction_sees_one_snapshot)
+{
+	start(NULL);
+	raw_begin(&a, reading_modes[_i]);
+	/* the snapshot is that of its first statement, not of BEGIN */
+	raw_run(&b, 0, "INSERT INTO t VALUES (1, 'b', 1)", 0);
+	ck_assert_int_eq(count(&a), 1);
+	raw_run(&b, 0, "INSERT INTO t VALUES (2, 'b', 2)", 0);
+	ck_assert_int_eq(count(&a), 1);
+	raw_run(&b, 0, "CREATE TABLE later(n)", 0);
+	raw_run(&a, 0, "SELECT * FROM later", 1);
+	ck_assert_int_eq(count(&a), 1);
+	raw_end(&a, true);
+	ck_assert_int_eq(count(&a), 2);
+	raw_run(&a, 0, "SELECT * FROM later", 0);
+	stop();
+}
+END_TEST
+
+START_TEST(begin_takes_nothing)
+{
+	start(NULL);
+	raw_begin(&a, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, "INSERT INTO t VALUES (1, 'b', 1)", 0);
+	raw_begin(&b, TX_MODE_EXCLUSIVE);
+	raw_run(&b, 0, "INSERT INTO t VALUES (2, 'b', 2)", 0);
+	raw_end(&b, true);
+	ck_assert_int_eq(count(&a), 2);
+	raw_end(&a, false);
+	stop();
+}
+END_TEST
+
+/* --- Whom they wait for --------------------------------------------------- */
+
+#define LINE_N 12
+
+static void
+put_in_line(struct rawconn *c, int i)
+{
+	char sql[100];
+
+	snprintf(
+	    sql, sizeof(sql), "INSERT INTO t(who, n) VALUES ('line', %d)", i);
+	if (i % 3 == 1)
+		raw_put_begin(c, 0, TX_MODE_IMMEDIATE);
+	else if (i % 3 == 2)
+		raw_put_begin(c, 0, TX_MODE_DEFERRED);
+	raw_put_exec(c, 0, sql);
+	raw_flush(c);
+	live_wait_queue(&live, i + 1);
+}
+
+START_TEST(writers_are_served_in_the_order_of_their_arrival)
+{
+	struct rawconn line[LINE_N];
+
+	start(NULL);
+	raw_begin(&a, TX_MODE_IMMEDIATE);
+	raw_run(&a, 0, "INSERT INTO t VALUES (1, 'a', -1)", 0);
+	for (int i = 0; i < LINE_N; i++) {
+		raw_open(&line[i], live.socket_path);
+		put_in_line(&line[i], i);
+	}
+	raw_end(&a, true);
+	for (int i = 0; i < LINE_N; i++) {
+		raw_expect(&line[i], line[i].last_id, 0);
+		/* those behind it wait, as long as it is open */
+		if (i % 3 != 0) {
+			ck_assert_int_eq(count(&b), i + 1);
+			raw_end(&line[i], true);
+		}
+	}
+	ck_assert_int_eq(
+	    raw_expect_int(&b,
+		raw_put_exec(&b, 0,
+		    "SELECT count(*) FROM t WHERE who = 'line' AND n = id - 2")),
+	    LINE_N);
+	for (int i = 0; i < LINE_N; i++)
+		raw_close(&line[i]);
+	stop();
+}
+END_TEST
+
+/* Holds the writer, from a process whose pid and name are to be told. */
+static void
+hold(void *arg)
+{
+	struct sqlpool_conn *conn = live_connect(&live, "payroll");
+
+	PROC_CHECK(sqlpool_begin(conn, SQLPOOL_TX_IMMEDIATE) == 0, "BEGIN");
+	live_exec(conn, "UPDATE t SET n = 4711");
+	proc_gate_open(arg);
+	for (;;)
+		pause();
+}
+
+START_TEST(who_waited_too_long_is_told_for_whom)
+{
+	struct proc_gate ready;
+	char pid[32];
+	pid_t holder;
+
+	start(NULL);
+	proc_gate_init(&ready);
+	holder = proc_fork(hold, &ready);
+	proc_gate_wait(&ready);
+	snprintf(pid, sizeof(pid), "pid %d ", (int)holder);
+	a.timeout_ms = 150;
+	raw_put_exec(&a, 0, "INSERT INTO t VALUES (1, 'a', 1)");
+	expect_words(&a, a.last_id, ERR_DEADLINE,
+	    WORDS(pid, "payroll", "UPDATE t SET n = 4711", "held for 0."));
+	raw_begin(&a, TX_MODE_IMMEDIATE);
+	raw_put_exec(&a, 0, "INSERT INTO t VALUES (1, 'a', 1)");
+	expect_words(&a, a.last_id, ERR_DEADLINE,
+	    WORDS(pid, "payroll", "UPDATE t SET n = 4711"));
+	/* the transaction has taken nothing, and lives */
+	ck_assert_int_eq(live_get_queue(&live), 0);
+	proc_kill(holder);
+	a.timeout_ms = 0;
+	raw_run(&a, 0, "INSERT INTO t VALUES (1, 'a', 1)", 0);
+	raw_end(&a, true);
+	ck_assert_int_eq(count(&b), 1);
+	proc_gate_fini(&ready);
+	stop();
+}
+END_TEST
+
+/* --- Limits --------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	enum msg_tx_mode mode;
+	const char *sql; /* takes what others wait for */
+} takers[] = {
+	{ "writer", TX_MODE_IMMEDIATE, "INSERT INTO t VALUES (1, 'a', 1)" },
+	{ "snapshot", TX_MODE_READ, "SELECT count(*) FROM t" },
+};
+
+START_TEST(idleness_is_a_fault_only_while_somebody_waits)
+{
+	const struct timespec half_a_second = { 0, 500000000 };
+	int64_t idle_us, waited_ms;
+
+	start(LIVE_OPTIONS("tx_idle_timeout=200ms", "read_connections=1"));
+	raw_begin(&a, takers[_i].mode);
+	raw_run(&a, 0, takers[_i].sql, 0);
+	nanosleep(&half_a_second, NULL);
+	raw_run(&a, 0, count_sql, 0);
+	idle_us = clock_now_us();
+	raw_begin(&b, takers[_i].mode);
+	raw_run(&b, 0, takers[_i].sql, 0);
+	waited_ms = (clock_now_us() - idle_us) / 1000;
+	ck_assert_msg(waited_ms > 100 && waited_ms < 600 * proc_get_slowness(),
+	    "%s: it waited %lld ms", takers[_i].name, (long long)waited_ms);
+	raw_put_exec(&a, 0, count_sql);
+	expect_words(&a, a.last_id, ERR_TX_EXPIRED,
+	    WORDS("idle", "waited", "tx_idle_timeout"));
+	raw_end(&a, false);
+	raw_end(&b, true);
+	ck_assert_int_eq(live_get_stat(&live, "transactions_expired"), 1);
+	stop();
+}
+END_TEST
+
+static bool
+has_expired(const void *arg)
+{
+	(void)arg;
+	return live_get_stat(&live, "transactions_expired") > 0;
+}
+
+START_TEST(age_is_a_fault_in_any_case)
+{
+	start(LIVE_OPTIONS("tx_max_age=300ms"));
+	raw_begin(&a, takers[_i].mode);
+	raw_run(&a, 0, takers[_i].sql, 0);
+	proc_wait_until(has_expired, NULL, "its end");
+	raw_put_exec(&a, 0, count_sql);
+	expect_words(&a, a.last_id, ERR_TX_EXPIRED, WORDS("tx_max_age"));
+	raw_end(&a, false);
+	ck_assert_int_eq(count(&a), 0);
+	stop();
+}
+END_TEST
+
+static const char endless_sql[] =
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) "
+    "SELECT max(x) FROM c";
+
+START_TEST(age_ends_a_statement_that_runs)
+{
+	struct rawreply r;
+	uint64_t id;
+
+	start(LIVE_OPTIONS("tx_max_age=300ms"));
+	raw_begin(&a, takers[_i].mode);
+	raw_run(&a, 0, takers[_i].sql, 0);
+	id = raw_put_exec(&a, 0, endless_sql);
+	raw_wait(&a, id, &r);
+	ck_assert_int_eq((int)r.tell.code, ERR_TX_EXPIRED);
+	ck_assert_uint_eq(r.tell.tx_state, TX_STATE_EXPIRED);
+	raw_run(&b, 0, "INSERT INTO t VALUES (5, 'b', 5)", 0);
+	raw_end(&a, false);
+	ck_assert_int_eq(count(&a), 1);
+	stop();
+}
+END_TEST
+
+/* What a poisoned transaction still gets, and what ends it. */
+static const char *const refused[] = {
+	"SELECT 1",
+	"INSERT INTO t VALUES (7, 'a', 7)",
+	"SAVEPOINT s",
+	"RELEASE s",
+	"BEGIN",
+	"CREATE TABLE u(n)",
+	"",
+	"this is not SQL",
+};
+
+START_TEST(an_expired_transaction_is_poisoned_until_it_is_ended)
+{
+	struct rawreply r;
+
+	start(LIVE_OPTIONS("tx_max_age=100ms"));
+	raw_begin(&a, TX_MODE_IMMEDIATE);
+	raw_run(&a, 0, "INSERT INTO t VALUES (1, 'a', 1)", 0);
+	proc_wait_until(has_expired, NULL, "its end");
+	for (size_t i = 0; i < COUNT(refused); i++) {
+		raw_wait(&a, raw_put_exec(&a, 0, refused[i]), &r);
+		ck_assert_msg(r.tell.code == ERR_TX_EXPIRED, "%s: %llu",
+		    refused[i], (unsigned long long)r.tell.code);
+		ck_assert_uint_eq(r.tell.tx_state, TX_STATE_EXPIRED);
+	}
+	switch (_i) {
+	case 0:
+		raw_end(&a, false);
+		break;
+	case 1:
+		raw_expect(&a, raw_put_end(&a, 0, true), ERR_TX_EXPIRED);
+		break;
+	case 2:
+		raw_run(&a, 0, "ROLLBACK", 0);
+		break;
+	default:
+		raw_run(&a, 0, "COMMIT", ERR_TX_EXPIRED);
+	}
+	/* the stream is free */
+	raw_expect(&a, raw_put_end(&a, 0, false), ERR_TX_NONE);
+	raw_run(&a, 0, "INSERT INTO t VALUES (2, 'a', 2)", 0);
+	ck_assert_int_eq(count(&b), 1);
+	stop();
+}
+END_TEST
+
+static Suite *
+make_suite(void)
+{
+	Suite *suite = suite_create("tx");
+	TCase *tc = tcase_create("view");
+
+	tcase_add_loop_test(
+	    tc, a_transaction_sees_its_own_writes_and_others_do_not, 0, 2);
+	tcase_add_loop_test(tc, a_reading_transaction_sees_one_snapshot, 0,
+	    (int)COUNT(reading_modes));
+	tcase_add_test(tc, begin_takes_nothing);
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("line");
+	tcase_set_timeout(tc, 15);
+	tcase_add_test(tc, writers_are_served_in_the_order_of_their_arrival);
+	tcase_add_test(tc, who_waited_too_long_is_told_for_whom);
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("limits");
+	tcase_set_timeout(tc, 15);
+	tcase_add_loop_test(tc, idleness_is_a_fault_only_while_somebody_waits,
+	    0, (int)COUNT(takers));
+	tcase_add_loop_test(
+	    tc, age_is_a_fault_in_any_case, 0, (int)COUNT(takers));
+	tcase_add_loop_test(
+	    tc, age_ends_a_statement_that_runs, 0, (int)COUNT(takers));
+	tcase_add_loop_test(
+	    tc, an_expired_transaction_is_poisoned_until_it_is_ended, 0, 4);
+	suite_add_tcase(suite, tc);
+	return suite;
+}
+
+int
+main(void)
+{
+	SRunner *runner = srunner_create(make_suite());
+	int failed;
+
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
