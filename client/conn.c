@@ -148,16 +148,13 @@ take_notice(
 static void
 take_rows(struct sqlpool_result *result, struct chunk *chunk)
 {
-	uint64_t window = result->conn->window_bytes;
-
 	if (result->zombie || result->failure.pub.code) {
 		free(chunk);
 		return;
 	}
 	if (result->discard) {
 		free(chunk);
-		if (result->granted < result->received + window / 2)
-			flight_put_credit(result, window);
+		flight_refill_window(result, result->received);
 		return;
 	}
 	chunk->next = NULL;

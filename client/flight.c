@@ -146,11 +146,17 @@ put_note(struct sqlpool_result *result, enum msg_type type, uint64_t credit)
 		conn->out.failed = true;
 }
 
-void
-flight_put_credit(struct sqlpool_result *result, uint64_t bytes)
+bool
+flight_refill_window(struct sqlpool_result *result, uint64_t gone)
 {
-	result->granted += bytes;
-	put_note(result, TYPE_CREDIT, bytes);
+	uint64_t window = result->conn->window_bytes;
+	uint64_t room = gone + window - result->granted;
+
+	if (room < window / 2)
+		return false;
+	result->granted += room;
+	put_note(result, TYPE_CREDIT, room);
+	return true;
 }
 
 void

@@ -234,8 +234,12 @@ void flight_fail(struct sqlpool_conn *conn, struct sqlpool_result *result);
 /* Take a result out of everything and free it. */
 void flight_forget_result(struct sqlpool_result *result);
 
-/* Append a CREDIT or CANCEL for a result. */
-void flight_put_credit(struct sqlpool_result *result, uint64_t bytes);
+/* Once half of a result's window is free, append a CREDIT for what is free: the
+ * last frame may have been larger than the window.  gone: bytes of its ROWS
+ * that were dropped so far.  Returns whether there is a CREDIT to write. */
+bool flight_refill_window(struct sqlpool_result *result, uint64_t gone);
+
+/* Append a CANCEL for a result. */
 void flight_put_cancel(struct sqlpool_result *result);
 
 /* ---- request.c ---- */

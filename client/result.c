@@ -346,20 +346,6 @@ load_chunk(struct sqlpool_result *result)
 	return set_columns(result, chunk->columns, chunk->decltypes);
 }
 
-/* Half the window is free again: say so. */
-static void
-grant_credit(struct sqlpool_result *result)
-{
-	struct sqlpool_conn *conn = result->conn;
-	uint64_t window = conn->window_bytes;
-	uint64_t room = result->consumed + window - result->granted;
-
-	if (room < window / 2)
-		return;
-	flight_put_credit(result, room);
-	(void)conn_turn(conn, false, 0);
-}
-
 /* The first chunk is used up: give the daemon room for another one. */
 static int
 drop_chunk(struct sqlpool_result *result)
@@ -376,8 +362,9 @@ drop_chunk(struct sqlpool_result *result)
 		result->last = NULL;
 	result->consumed += FRAME_PREFIX_BYTES + chunk->n;
 	free(chunk);
-	if (rc == 0 && result->state == RESULT_WAITING)
-		grant_credit(result);
+	if (rc == 0 && result->state == RESULT_WAITING &&
+	    flight_refill_window(result, result->consumed))
+		(void)conn_turn(result->conn, false, 0);
 	return rc;
 }
 

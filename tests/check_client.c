@@ -313,6 +313,46 @@ START_TEST(exec_drops_any_number_of_rows)
 }
 END_TEST
 
+/* A row may be far larger than the window: the daemon goes on when there is room
+ * for all it sent and one byte more. */
+static void
+play_huge_rows(struct fakeserver *f)
+{
+	uint64_t window = 1000, sent = 0, id;
+
+	fake_take_hello(f, 16, window);
+	id = fake_take_type(f, TYPE_EXEC);
+	for (int i = 0; i < 4; i++) {
+		while (sent >= window)
+			window += take_credit(f, id);
+		fake_ints(f, TYPE_ROWS, id, i == 0, i % 2 ? 1 : 30000);
+		sent += f->out.n;
+		fake_send(f);
+	}
+	fake_done(f, id);
+	fake_send(f);
+}
+
+START_TEST(a_frame_larger_than_the_window_is_granted_whole)
+{
+	struct sqlpool_conn *conn = clientscript_open(play_huge_rows, 5000);
+	struct sqlpool_result *result;
+	int n = 0;
+
+	if (_i == 0) {
+		ck_assert_int_eq(sqlpool_exec(conn, "SELECT", NULL, 0), 0);
+	} else {
+		ck_assert_int_eq(
+		    sqlpool_query(conn, "SELECT", NULL, 0, &result), 0);
+		while (sqlpool_next(result) == SQLPOOL_ROW)
+			n++;
+		ck_assert_int_eq(n, 60002);
+		sqlpool_result_free(result);
+	}
+	clientscript_close(conn);
+}
+END_TEST
+
 static Suite *
 make_suite(void)
 {
@@ -334,6 +374,8 @@ make_suite(void)
 	tcase_add_test(tc, an_error_may_come_after_rows);
 	tcase_add_test(tc, reading_grants_credit);
 	tcase_add_test(tc, exec_drops_any_number_of_rows);
+	tcase_add_loop_test(
+	    tc, a_frame_larger_than_the_window_is_granted_whole, 0, 2);
 	suite_add_tcase(suite, tc);
 	return suite;
 }
