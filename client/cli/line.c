@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <readline/history.h>
@@ -33,41 +34,83 @@ get_history_path(void)
 	return own;
 }
 
-/* Sleep until there is something to read, or an interrupt.  The signal is let
- * in only while this sleeps, so that none comes unnoticed. */
-static void
+/* Sleep until there is something to read, or a signal came (0).  Returns what
+ * poll says.
+ *
+ * Interrupts are blocked and come only while this sleeps, to our handler: the
+ * one that readline sets for itself would keep those that come while it returns
+ * a line until the next one. */
+static short
 wait_for_char(int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
-	sigset_t block, before;
+	struct sigaction its;
+	sigset_t mask;
+	int n;
 
-	sigemptyset(&block);
-	sigaddset(&block, SIGINT);
-	sigprocmask(SIG_BLOCK, &block, &before);
-	rl_check_signals(); /* one that readline took: runs our handler */
-	if (!shell_is_interrupted())
-		(void)ppoll(&p, 1, NULL, &before);
-	sigprocmask(SIG_SETMASK, &before, NULL);
+	rl_check_signals(); /* all others are readline's */
+	sigprocmask(SIG_BLOCK, NULL, &mask);
+	sigdelset(&mask, SIGINT);
+	shell_catch_interrupts(&its);
+	n = ppoll(&p, 1, NULL, &mask);
+	if (n < 0)
+		p.revents = errno == EINTR ? 0 : POLLERR;
+	sigaction(SIGINT, &its, NULL);
 	rl_check_signals();
+	return p.revents;
 }
 
-/* readline's own rl_getc goes on reading after a signal; here an interrupt ends
- * the line, empty. */
+/* An interrupt ends the line, empty; and before that whatever else readline
+ * reads for, such as the rest of what is pasted. */
+static int
+end_line(void)
+{
+	if (RL_ISSTATE(RL_STATE_MOREINPUT))
+		return EOF;
+	rl_echo_signal_char(SIGINT);
+	rl_replace_line("", 0);
+	return '\n';
+}
+
+/* Let no read of the terminal wait: with an interrupt the kernel forgets what
+ * was typed, so what poll has seen may be gone. */
+static void
+prepare_terminal(int meta)
+{
+	struct termios t;
+	int fd = fileno(rl_instream);
+
+	rl_prep_terminal(meta);
+	if (tcgetattr(fd, &t) < 0)
+		return;
+	t.c_cc[VMIN] = 0;
+	t.c_cc[VTIME] = 0;
+	(void)tcsetattr(fd, TCSADRAIN, &t);
+}
+
+/* readline's own rl_getc does not care for interrupts. */
 static int
 get_char(FILE *f)
 {
-	unsigned char c;
-	ssize_t n;
+	int fd = fileno(f);
 
-	do {
-		wait_for_char(fileno(f));
-		if (shell_is_interrupted()) {
-			rl_replace_line("", 0);
-			return '\n';
-		}
-		n = read(fileno(f), &c, 1);
-	} while (n < 0 && errno == EINTR);
-	return n == 1 ? c : EOF;
+	while (!shell_is_interrupted()) {
+		short events = wait_for_char(fd);
+		unsigned char c;
+		ssize_t n;
+
+		if (!events)
+			continue;
+		n = read(fd, &c, 1);
+		if (n == 1)
+			return c;
+		if (n < 0 && errno != EINTR)
+			return EOF;
+		/* nothing is the end only where a read can wait */
+		if (n == 0 && ((events & ~POLLIN) || !isatty(fd)))
+			return EOF;
+	}
+	return end_line();
 }
 
 void
@@ -80,6 +123,7 @@ line_open(struct line_source *source, FILE *f)
 		return;
 	rl_readline_name = "sqlpool-cli";
 	rl_getc_function = get_char;
+	rl_prep_term_function = prepare_terminal;
 	rl_bind_key('\t', rl_insert);
 	using_history();
 	stifle_history(HISTORY_LINES);
@@ -106,8 +150,13 @@ line_close(struct line_source *source)
 static char *
 read_prompt(struct line_source *source, bool continuing)
 {
+	sigset_t before;
+
 	free(source->line);
+	shell_block_interrupts(&before);
 	source->line = readline(continuing ? prompt_more : prompt_first);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	/* one that came with the line's end drops a complete line */
 	source->interrupted = shell_take_interrupt();
 	if (!source->line) {
 		putchar('\n');

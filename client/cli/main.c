@@ -233,7 +233,7 @@ run_all(struct shell *shell, const struct arguments *arguments)
 	    sqlpool_get_server(shell->conn)->socket_path,
 	    sqlpool_get_server(shell->conn)->server,
 	    sqlpool_get_server(shell->conn)->sqlite);
-	shell_catch_interrupts();
+	shell_catch_interrupts(NULL);
 	(void)shell_run_file(shell, NULL);
 	return SHELL_OK;
 }

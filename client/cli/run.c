@@ -28,11 +28,21 @@ on_interrupt(int number)
 }
 
 void
-shell_catch_interrupts(void)
+shell_catch_interrupts(struct sigaction *ret_before)
 {
 	struct sigaction action = { .sa_handler = on_interrupt };
 
-	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGINT, &action, ret_before);
+}
+
+void
+shell_block_interrupts(sigset_t *ret_before)
+{
+	sigset_t block;
+
+	sigemptyset(&block);
+	sigaddset(&block, SIGINT);
+	sigprocmask(SIG_BLOCK, &block, ret_before);
 }
 
 bool
@@ -50,24 +60,44 @@ shell_take_interrupt(void)
 	return was;
 }
 
+/* A result on its way, and whether it was cancelled. */
+struct running {
+	struct sqlpool_result *result;
+	bool cancelled;
+};
+
+/* After an interrupt, once. */
+static int
+cancel(struct running *running)
+{
+	running->cancelled = true;
+	return sqlpool_cancel(running->result);
+}
+
+static bool
+wants_cancel(const struct running *running)
+{
+	return shell_is_interrupted() && !running->cancelled;
+}
+
 /* Wait for the next part of a result; an interrupt cancels it.  The signal is
  * let in only while this sleeps, so that none comes too early to count. */
 static void
-wait_at_prompt(struct sqlpool_result *result, struct sqlpool_conn *conn)
+wait_at_prompt(struct running *running, struct sqlpool_conn *conn)
 {
-	sigset_t block, before;
+	sigset_t before;
 	int rc = 0;
 
-	sigemptyset(&block);
-	sigaddset(&block, SIGINT);
-	sigprocmask(SIG_BLOCK, &block, &before);
-	while (rc == 0 && !sqlpool_result_is_ready(result)) {
+	shell_block_interrupts(&before);
+	while (rc == 0 && !sqlpool_result_is_ready(running->result)) {
 		struct pollfd p = { .fd = -1 };
 
-		if (shell_take_interrupt())
-			rc = sqlpool_cancel(result);
-		if (rc == 0)
-			rc = sqlpool_get_pollinfo(conn, &p.fd, &p.events);
+		if (wants_cancel(running)) {
+			/* this may read its end: then nothing else comes */
+			rc = cancel(running);
+			continue;
+		}
+		rc = sqlpool_get_pollinfo(conn, &p.fd, &p.events);
 		if (rc == 0 && ppoll(&p, 1, NULL, &before) < 0 &&
 		    errno != EINTR)
 			break;
@@ -77,15 +107,16 @@ wait_at_prompt(struct sqlpool_result *result, struct sqlpool_conn *conn)
 	sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
+/* What goes wrong with the connection is in the result as well. */
 static int
-next_row(struct shell *shell, struct sqlpool_result *result)
+next_row(struct shell *shell, struct running *running)
 {
 	if (shell->interactive) {
-		wait_at_prompt(result, shell->conn);
-		if (shell_take_interrupt() && sqlpool_cancel(result) < 0)
-			return sqlpool_next(result); /* with that error */
+		wait_at_prompt(running, shell->conn);
+		if (wants_cancel(running))
+			(void)cancel(running);
 	}
-	return sqlpool_next(result);
+	return sqlpool_next(running->result);
 }
 
 /* ---- errors ---- */
@@ -260,11 +291,12 @@ send_with_nulls(
 static int
 print_rows(struct shell *shell, struct sqlpool_result *result, bool explain)
 {
+	struct running running = { .result = result };
 	struct output output;
 	bool begun = false;
 	int rc;
 
-	while ((rc = next_row(shell, result)) == SQLPOOL_ROW) {
+	while ((rc = next_row(shell, &running)) == SQLPOOL_ROW) {
 		if ((!begun &&
 			output_begin(&output, shell->out, &shell->style, result,
 			    explain) < 0) ||
@@ -317,7 +349,6 @@ shell_run_sql(struct shell *shell, char *sql, const struct shell_place *place)
 {
 	enum shell_status status = shell_connect(shell);
 
-	shell_take_interrupt();
 	while (status == SHELL_OK) {
 		bool empty;
 		size_t n;
@@ -326,6 +357,10 @@ shell_run_sql(struct shell *shell, char *sql, const struct shell_place *place)
 			sql++;
 		if (!*sql)
 			break;
+		if (shell_is_interrupted()) {
+			fputs("Error: interrupted\n", stderr);
+			return SHELL_SQL_ERROR;
+		}
 		n = split_first(sql, &empty);
 		if (!empty)
 			status = run_statement(shell, sql, n, place);

@@ -129,6 +129,16 @@ take_line(
 	return SHELL_OK;
 }
 
+/* Say whether a script, or else a prompt, goes on after this. */
+static bool
+goes_on(const struct shell *shell, bool script, enum shell_status status)
+{
+	if (!script)
+		return status != SHELL_QUIT;
+	return status < SHELL_NO_CONNECTION && !shell_is_interrupted() &&
+	    !(status == SHELL_SQL_ERROR && shell->bail);
+}
+
 enum shell_status
 shell_run_file(struct shell *shell, FILE *f)
 {
@@ -143,7 +153,7 @@ shell_run_file(struct shell *shell, FILE *f)
 	}
 	shell->depth++;
 	line_open(&source, f);
-	while (status < SHELL_NO_CONNECTION || (!f && status != SHELL_QUIT)) {
+	while (goes_on(shell, f, status)) {
 		fflush(shell->out);
 		if (!line_read(&source, pending.n > 0))
 			break;
@@ -154,11 +164,12 @@ shell_run_file(struct shell *shell, FILE *f)
 		status = take_line(shell, &pending, &source);
 		if (status != SHELL_QUIT && status > worst)
 			worst = status;
-		if (status == SHELL_SQL_ERROR && shell->bail && f)
-			break;
+		/* one that came meanwhile has stopped what there was */
+		if (!f && shell_take_interrupt())
+			pending_reset(&pending);
 	}
 	if (pending.n > 0 && status < SHELL_NO_CONNECTION &&
-	    !(status == SHELL_SQL_ERROR && shell->bail && f)) {
+	    goes_on(shell, f, status)) {
 		status = run_pending(shell, &pending, !f);
 		if (status > worst)
 			worst = status;

@@ -6,6 +6,7 @@
 #ifndef CLIENT_CLI_SHELL_H
 #define CLIENT_CLI_SHELL_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -51,12 +52,19 @@ enum shell_status shell_connect(struct shell *shell);
 enum shell_status
 shell_run_sql(struct shell *shell, char *sql, const struct shell_place *place);
 
-/* Catch interrupts for the time of a statement.  At a prompt only. */
-void shell_catch_interrupts(void);
-
-/* Say whether there was an interrupt since this was asked last. */
-bool shell_take_interrupt(void);
+/* An interrupt stops all that the last line began: the statement that runs, the
+ * rest of the line, a script.  It counts until the prompt takes it. */
 bool shell_is_interrupted(void);
+
+/* Say whether there was one since the last was taken. */
+bool shell_take_interrupt(void);
+
+/* Catch interrupts from now on.  ret_before: what caught them until now; may be
+ * NULL.  At a prompt only. */
+void shell_catch_interrupts(struct sigaction *ret_before);
+
+/* Let none in until *ret_before is the mask again; then those that wait come. */
+void shell_block_interrupts(sigset_t *ret_before);
 
 /* ---- script.c ---- */
 

@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <sqlpool.h>
+
 #define ARGS_MAX 12
 
 static char dir[96];
@@ -491,14 +493,27 @@ END_TEST
 static char shown[8192];
 static size_t shown_n;
 
+/* Wait for more of it. */
+static void
+read_more(int fd, const char *want)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	ssize_t got;
+
+	shown[shown_n] = '\0';
+	ck_assert_msg(
+	    poll(&p, 1, 10000) == 1, "never came: %s\ncame: %s", want, shown);
+	got = read(fd, shown + shown_n, sizeof(shown) - 1 - shown_n);
+	ck_assert_msg(got > 0, "ended before: %s\ncame: %s", want, shown);
+	shown_n += (size_t)got;
+}
+
 /* Read until a text comes; forget it and what came before. */
 static void
 expect(int fd, const char *want)
 {
 	for (;;) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
 		char *at;
-		ssize_t got;
 
 		shown[shown_n] = '\0';
 		at = strstr(shown, want);
@@ -508,12 +523,7 @@ expect(int fd, const char *want)
 			memmove(shown, at, shown_n);
 			return;
 		}
-		ck_assert_msg(poll(&p, 1, 10000) == 1,
-		    "never came: %s\ncame: %s", want, shown);
-		got = read(fd, shown + shown_n, sizeof(shown) - 1 - shown_n);
-		ck_assert_msg(
-		    got > 0, "ended before: %s\ncame: %s", want, shown);
-		shown_n += (size_t)got;
+		read_more(fd, want);
 	}
 }
 
@@ -523,23 +533,84 @@ type(int fd, const char *text)
 	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 }
 
-START_TEST(the_prompt_edits_cancels_and_remembers)
+/* Start a shell on a terminal, up to its prompt. */
+static pid_t
+start_prompt(const char *history, int *ret_fd)
 {
 	const char *program = get_program("SQLPOOL_CLI");
-	char history[128], *text;
-	int fd, status;
 	pid_t pid;
 
-	make_path(history, "history");
 	setenv("SQLPOOL_HISTORY", history, 1);
 	setenv("TERM", "dumb", 1);
-	pid = forkpty(&fd, NULL, NULL, NULL);
+	pid = forkpty(ret_fd, NULL, NULL, NULL);
 	ck_assert_int_ge(pid, 0);
 	if (pid == 0) {
 		execl(program, program, "-s", socket_path, "app", (char *)NULL);
 		_exit(127);
 	}
-	expect(fd, "sqlpool> ");
+	expect(*ret_fd, "sqlpool> ");
+	return pid;
+}
+
+static void
+quit_prompt(pid_t pid, int fd)
+{
+	int status;
+
+	type(fd, ".quit\n");
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	close(fd);
+}
+
+/* A statement that runs until it is cancelled. */
+static const char endless[] =
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 "
+    "FROM n) SELECT count(*) FROM n; -- long\n";
+
+/* How many reads ran too long for the thread that received them. */
+static int64_t
+count_long_reads(void)
+{
+	struct sqlpool_options options = SQLPOOL_OPTIONS;
+	struct sqlpool_conn *conn;
+	struct sqlpool_result *result;
+	int64_t n = -1;
+
+	options.socket_path = socket_path;
+	options.database = "@admin";
+	ck_assert_int_eq(sqlpool_open(&options, &conn), 0);
+	ck_assert_int_eq(
+	    sqlpool_query(conn, "SHOW STATS", NULL, 0, &result), 0);
+	while (sqlpool_next(result) == SQLPOOL_ROW) {
+		const char *name = sqlpool_column_text(result, 0, NULL);
+
+		if (strcmp(name, "reads_escalated") == 0)
+			n = sqlpool_column_int64(result, 1);
+	}
+	ck_assert_int_ge(n, 0);
+	sqlpool_result_free(result);
+	sqlpool_close(conn);
+	return n;
+}
+
+static void
+wait_for_long_reads(int64_t n)
+{
+	for (int i = 0; i < 1000 && count_long_reads() < n; i++)
+		usleep(10000);
+	ck_assert_int_ge(count_long_reads(), n);
+}
+
+START_TEST(the_prompt_edits_cancels_and_remembers)
+{
+	char history[128], *text;
+	int64_t before;
+	int fd;
+	pid_t pid;
+
+	make_path(history, "history");
+	pid = start_prompt(history, &fd);
 	type(fd, "SELECT 40\n");
 	expect(fd, "...> ");
 	type(fd, "+ 2;\n");
@@ -554,23 +625,74 @@ START_TEST(the_prompt_edits_cancels_and_remembers)
 	expect(fd, "half");
 	type(fd, "\x03");
 	expect(fd, "sqlpool> ");
-	type(fd,
-	    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 "
-	    "FROM n) SELECT count(*) FROM n; -- long\n");
-	expect(fd, "-- long\r\n");
-	usleep(100000);
+	before = count_long_reads();
+	type(fd, endless);
+	wait_for_long_reads(before + 1);
 	type(fd, "\x03");
 	expect(fd, "Error: ");
 	expect(fd, "sqlpool> ");
 	type(fd, "SELECT 1 + 1;\n");
 	expect(fd, "\n2\r\n");
-	type(fd, ".quit\n");
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	close(fd);
+	quit_prompt(pid, fd);
 	text = read_file(history);
 	ck_assert_ptr_nonnull(strstr(text, "SELECT 40\n+ 2;\n"));
 	free(text);
+}
+END_TEST
+
+/* Wherever the shell is on its way from a line to its statement: sooner or later
+ * by an amount of work, which is not to be slept through. */
+START_TEST(control_c_is_never_lost)
+{
+	volatile unsigned work = 0;
+	pid_t pid;
+	int fd;
+
+	pid = start_prompt("", &fd);
+	for (unsigned i = 0; i < 200; i++) {
+		type(fd, endless);
+		expect(fd, "-- long\r\n");
+		while (work < i * 2000)
+			work++;
+		work = 0;
+		type(fd, "\x03");
+		expect(fd, "sqlpool> ");
+	}
+	/* a line that goes on is given up with those before it */
+	type(fd, "SELECT 'first'\n");
+	expect(fd, "...> ");
+	type(fd, "\x03");
+	expect(fd, "sqlpool> ");
+	type(fd, "SELECT 'second';\n");
+	expect(fd, "\nsecond\r\n");
+	expect(fd, "sqlpool> ");
+	quit_prompt(pid, fd);
+}
+END_TEST
+
+START_TEST(control_c_stops_a_script_of_the_prompt)
+{
+	char path[128], line[160];
+	int64_t before = count_long_reads();
+	pid_t pid;
+	int fd;
+
+	make_path(path, "script");
+	snprintf(line, sizeof(line), "%s%s", endless, ".print not this\n");
+	write_file(path, line);
+	pid = start_prompt("", &fd);
+	snprintf(line, sizeof(line), ".read %s\n", path);
+	type(fd, line);
+	expect(fd, "script\r\n");
+	wait_for_long_reads(before + 1);
+	type(fd, "\x03");
+	expect(fd, "Error near line 1: ");
+	expect(fd, "\r\n");
+	/* the prompt, and not what follows in the script */
+	while (shown_n < strlen("sqlpool> "))
+		read_more(fd, "sqlpool> ");
+	ck_assert_int_eq(strncmp(shown, "sqlpool> ", 9), 0);
+	quit_prompt(pid, fd);
 }
 END_TEST
 
@@ -594,6 +716,8 @@ make_suite(void)
 	tcase_add_test(tc, a_daemon_that_goes_away_ends_a_script);
 	tcase_add_test(tc, the_examples_run);
 	tcase_add_test(tc, the_prompt_edits_cancels_and_remembers);
+	tcase_add_test(tc, control_c_is_never_lost);
+	tcase_add_test(tc, control_c_stops_a_script_of_the_prompt);
 	suite_add_tcase(suite, tc);
 	return suite;
 }
