@@ -14,6 +14,11 @@
 /* A person waits as long as it takes. */
 #define REQUEST_TIMEOUT_MS (24U * 3600 * 1000)
 
+#define NAME_CHARS                   \
+	"abcdefghijklmnopqrstuvwxyz" \
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZ" \
+	"0123456789_.-@"
+
 struct arguments {
 	char **sql; /* owned; what it points to is argv's */
 	int sql_n;
@@ -76,11 +81,19 @@ shell_connect(struct shell *shell)
 static bool
 is_database_name(const char *s)
 {
-	static const char legal[] = "abcdefghijklmnopqrstuvwxyz"
-				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				    "0123456789_.-@";
+	return s[0] && s[0] != '.' && s[strspn(s, NAME_CHARS)] == '\0';
+}
 
-	return s[0] && s[0] != '.' && s[strspn(s, legal)] == '\0';
+/* Is it what sqlite3 would be given?  SQL may hold a '/' as well, but then also
+ * something that is in no plain path. */
+static bool
+is_file(const char *s)
+{
+	const char *end = s + strspn(s, NAME_CHARS "/");
+
+	if (strchr(s, '/') && *end == '\0')
+		return true;
+	return s[0] != '.' && access(s, F_OK) == 0;
 }
 
 static void
@@ -195,6 +208,45 @@ read_arguments(
 	}
 }
 
+/* ---- the commonest mistake ---- */
+
+/* Put what the daemon serves behind a colon; nothing if it does not say. */
+static void
+put_databases(struct sqlpool_conn *conn)
+{
+	struct sqlpool_result *result = NULL;
+	const char *before = ": ";
+
+	if (sqlpool_query(conn, "SHOW DATABASES", NULL, 0, &result) < 0)
+		return;
+	while (sqlpool_next(result) == SQLPOOL_ROW) {
+		const char *name = sqlpool_column_text(result, 0, NULL);
+
+		fprintf(stderr, "%s%s", before, name ? name : "?");
+		before = ", ";
+	}
+	sqlpool_result_free(result);
+}
+
+/* Say what stands there instead.  Without a daemon the error of connecting comes
+ * first: it says how to start one. */
+static enum shell_status
+refuse_file(struct shell *shell, const char *name)
+{
+	enum shell_status status;
+
+	shell->options.database = "@admin";
+	status = shell_connect(shell);
+	fprintf(stderr,
+	    "Error: \"%s\" is a %s; the first argument is the name of a "
+	    "database that the daemon serves",
+	    name, access(name, F_OK) == 0 ? "file" : "path");
+	if (status == SHELL_OK)
+		put_databases(shell->conn);
+	fputc('\n', stderr);
+	return SHELL_NO_CONNECTION;
+}
+
 /* ---- running ---- */
 
 static enum shell_status
@@ -258,7 +310,11 @@ main(int argc, char **argv)
 	shell.interactive = arguments.sql_n == 0 && !arguments.batch &&
 	    (arguments.interactive || isatty(STDIN_FILENO));
 
-	status = shell_connect(&shell);
+	if (!shell.options.database && arguments.sql_n > 0 &&
+	    is_file(arguments.sql[0]))
+		status = refuse_file(&shell, arguments.sql[0]);
+	else
+		status = shell_connect(&shell);
 	if (status == SHELL_OK)
 		status = run_all(&shell, &arguments);
 	if (status == SHELL_QUIT)

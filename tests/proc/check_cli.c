@@ -420,6 +420,34 @@ START_TEST(without_a_daemon_the_status_is_2)
 }
 END_TEST
 
+START_TEST(a_file_is_no_database)
+{
+	static const char what[] = "; the first argument is the name of a "
+				   "database that the daemon serves";
+	char path[128], want[400];
+
+	make_path(path, "app.db");
+	snprintf(
+	    want, sizeof(want), "Error: \"%s\" is a file%s: app\n", path, what);
+	check(ARGS(path, "SELECT 1"), "", 2, "", want);
+	snprintf(want, sizeof(want),
+	    "Error: \"./nosuch.db\" is a path%s: app\n", what);
+	check(ARGS("./nosuch.db"), "SELECT 1;\n", 2, "", want);
+	make_path(path, "my app.db");
+	write_file(path, "");
+	snprintf(want, sizeof(want), "Error: \"%s\" is a file", path);
+	check(ARGS(path), "SELECT 1;\n", 2, "", want);
+	/* without a daemon, how to start one as well */
+	check(ARGS("-s", "/nonexistent/s", "./app.db"), "", 2, "",
+	    "start one with: sqlpoold ./app.db\nError: \"./app.db\" is a "
+	    "path; ");
+	/* SQL has slashes too */
+	check(ARGS("SELECT 8/4"), "", 0, "2\n", "");
+	check(ARGS("/* 1 */ SELECT 1"), "", 0, "1\n", "");
+	check(ARGS("app", "./app.db"), "", 1, "", "unknown command");
+}
+END_TEST
+
 START_TEST(the_environment_names_the_socket)
 {
 	char *program = strdup(get_program("SQLPOOL_CLI"));
@@ -711,6 +739,7 @@ make_suite(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, the_database_may_be_left_out);
 	tcase_add_test(tc, without_a_daemon_the_status_is_2);
+	tcase_add_test(tc, a_file_is_no_database);
 	tcase_add_test(tc, the_environment_names_the_socket);
 	tcase_add_test(tc, help_and_version_need_no_daemon);
 	tcase_add_test(tc, a_daemon_that_goes_away_ends_a_script);
