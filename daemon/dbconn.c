@@ -280,7 +280,8 @@ set_up(struct dbconn *c, struct failure *f)
 		rc = prepare_verbs(c, f);
 	if (rc == 0) /* the schema is parsed now, not at the first query */
 		rc = dbconn_run(c, DBCONN_SNAPSHOT, f);
-	c->last_change = dbconn_get_change_count(c);
+	if (rc == 0)
+		c->last_change = dbconn_get_change_count(c);
 	c->guard.internal = false;
 	return rc;
 }
