@@ -27,7 +27,7 @@
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
 
 /* Rounds the bystander makes during an attack, and how long one may take. */
-#define ROUNDS   INT64_C(50)
+#define ROUNDS   INT64_C(25)
 #define ROUND_US 2000000
 
 static struct live live;
@@ -35,6 +35,7 @@ static struct live live;
 /* --- The bystander -------------------------------------------------------- */
 
 struct bystander {
+	bool keeps_short; /* it makes no read transactions */
 	_Atomic int64_t rounds;
 	_Atomic int64_t slowest_us;
 	_Atomic bool stop;
@@ -53,8 +54,12 @@ make_round(struct sqlpool_conn *conn, int64_t n)
 	snprintf(
 	    sql, sizeof(sql), "INSERT INTO seen VALUES (%lld)", (long long)n);
 	live_exec(conn, sql);
+	if (!bystander->keeps_short)
+		live_exec(conn, "BEGIN"); /* then a heavy reader has it */
 	PROC_CHECK(live_get_int(conn, "SELECT count(*) FROM seen") == n,
 	    "a row was not seen");
+	if (!bystander->keeps_short)
+		live_exec(conn, "COMMIT");
 }
 
 static void
@@ -85,13 +90,14 @@ has_made_rounds(const void *arg)
 }
 
 static void
-start_bystander(const char *const *options)
+start_bystander(const char *const *options, bool keeps_short)
 {
 	int64_t until = ROUNDS;
 
 	live_init(&live);
 	live_start(&live, options);
 	bystander = proc_share(sizeof(*bystander));
+	bystander->keeps_short = keeps_short;
 	bystander_pid = proc_fork(stand_by, NULL);
 	proc_wait_until(has_made_rounds, &until, "the bystander");
 }
@@ -263,7 +269,7 @@ static void (*const attacks[])(unsigned i) = {
 
 START_TEST(bytes_of_strangers_do_not_disturb_others)
 {
-	start_bystander(NULL);
+	start_bystander(NULL, false);
 	attack_beside(attacks[_i]);
 	stop_bystander();
 }
@@ -327,7 +333,7 @@ START_TEST(a_fault_is_named_and_a_close_is_logged)
 {
 	char *log;
 
-	start_bystander(NULL);
+	start_bystander(NULL, false);
 	for (size_t i = 0; i < COUNT(faults); i++) {
 		make_fault(i);
 		log = live_read_log(&live);
@@ -372,7 +378,7 @@ drip(unsigned i)
 
 START_TEST(one_byte_at_a_time_is_served_and_holds_up_nobody)
 {
-	start_bystander(NULL);
+	start_bystander(NULL, false);
 	attack_beside(drip);
 	stop_bystander();
 }
@@ -422,7 +428,7 @@ START_TEST(a_client_that_never_reads_costs_bounded_memory)
 	int64_t until;
 	long before_kb, kb;
 
-	start_bystander(NULL);
+	start_bystander(NULL, true); /* they take all heavy readers */
 	before_kb = live_get_rss_kb(&live);
 	for (size_t i = 0; i < DEAF_N; i++) {
 		raw_open(&deaf[i], live.socket_path);
@@ -440,13 +446,29 @@ START_TEST(a_client_that_never_reads_costs_bounded_memory)
 }
 END_TEST
 
+/* One client alone cannot take them all. */
+START_TEST(a_client_that_never_reads_leaves_readers_for_others)
+{
+	struct rawconn deaf;
+	int64_t until;
+
+	start_bystander(NULL, false);
+	raw_open(&deaf, live.socket_path);
+	fill_up(&deaf, deaf_sql[_i]);
+	until = atomic_load(&bystander->rounds) + ROUNDS;
+	proc_wait_until(has_made_rounds, &until, "the bystander");
+	raw_close(&deaf);
+	stop_bystander();
+}
+END_TEST
+
 START_TEST(an_announced_frame_costs_nothing_before_it_comes)
 {
 	static struct rawconn c[200];
 	static const uint8_t prefix[] = { 0xce, 0x00, 0xff, 0xff, 0xff, 0x82 };
 	long before_kb, kb;
 
-	start_bystander(NULL);
+	start_bystander(NULL, false);
 	before_kb = live_get_rss_kb(&live);
 	for (size_t i = 0; i < COUNT(c); i++) {
 		raw_open(&c[i], live.socket_path);
@@ -468,7 +490,7 @@ START_TEST(a_result_that_is_not_fetched_ends)
 	struct rawconn c;
 	uint64_t id;
 
-	start_bystander(LIVE_OPTIONS("stall_timeout=100ms"));
+	start_bystander(LIVE_OPTIONS("stall_timeout=100ms"), false);
 	raw_open(&c, live.socket_path);
 	id = raw_put_exec(&c, 0, endless_sql);
 	raw_expect(&c, id, ERR_STALLED);
@@ -521,6 +543,9 @@ make_suite(void)
 	tcase_set_timeout(tc, 30);
 	tcase_add_loop_test(tc, a_client_that_never_reads_costs_bounded_memory,
 	    0, (int)COUNT(deaf_sql));
+	tcase_add_loop_test(tc,
+	    a_client_that_never_reads_leaves_readers_for_others, 0,
+	    (int)COUNT(deaf_sql));
 	tcase_add_test(tc, an_announced_frame_costs_nothing_before_it_comes);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("protocol");
