@@ -523,8 +523,9 @@ put_json(struct buf *b, const char *name, json_t *v)
 	char *text;
 
 	if (strcmp(name, "steps") == 0 && json_is_array(v)) {
+		buf_put(b, "[", 1);
 		for (size_t i = 0; i < json_array_size(v); i++) {
-			buf_put(b, i ? "; " : "[", i ? 2 : 1);
+			buf_put(b, "; ", i ? 2 : 0);
 			put_json(b, "step", json_array_get(v, i));
 		}
 		buf_put(b, "]", 1);
