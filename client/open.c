@@ -60,7 +60,8 @@ search_socket(struct sqlpool_conn *conn, char path[SOCKPATH_MAX])
 		rc = runtime ? 0 : check_tmp_directory(conn, path);
 		return rc;
 	}
-	if (lstat(SOCKPATH_SERVICE, &st) == 0) {
+	/* one that may not be looked at is there: connecting says why not */
+	if (lstat(SOCKPATH_SERVICE, &st) == 0 || errno == EACCES) {
 		snprintf(path, SOCKPATH_MAX, "%s", SOCKPATH_SERVICE);
 		return 0;
 	}

@@ -174,7 +174,8 @@ router_choose_in_tx(struct request *r, const struct session *s,
 		if (!behind_writes)
 			return ROAD_ERROR;
 		failure_fini(&r->failure);
-		return ROAD_WRITER;
+		/* a read-only one waits for the writes before it */
+		return s->tx->mode == TX_MODE_READ ? ROAD_READERS : ROAD_WRITER;
 	}
 	r->kind = stmt_get_kind(st);
 	if (s->state == TX_STATE_EXPIRED)
