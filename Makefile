@@ -420,7 +420,8 @@ install: all ## install under $(DESTDIR)$(PREFIX)
 	$(Q)$(foreach d,$(doc_examples),$(call put,644,$(d),$(strip \
 		$(DOCDIR))/examples/$(notdir $(d))) &&) :
 	$(Q)sed -i 's,/usr/sbin/,$(SBINDIR)/,' \
-		'$(DESTDIR)$(DOCDIR)/examples/sqlpoold.service'	$(Q)test -n '$(DESTDIR)' || test "$$(id -u)" != 0 || \
+		'$(DESTDIR)$(DOCDIR)/examples/sqlpoold.service'
+	$(Q)test -n '$(DESTDIR)' || test "$$(id -u)" != 0 || \
 		! command -v ldconfig >/dev/null || ldconfig
 
 uninstall: ## remove what install put there
