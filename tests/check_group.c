@@ -13,8 +13,8 @@
 #include "daemon/writer_impl.h"
 #include "proto/error.h"
 #include "proto/frame.h"
-#include "proto/value.h"
 #include "tests/lib/faults.h"
+#include "tests/lib/oracle.h"
 
 #define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
 #define GROUP_MAX 50
@@ -175,138 +175,6 @@ get_client(const struct place *p, size_t i)
 	return i == p->at ? 0 : 1 + i % 2;
 }
 
-/* --- SQLite itself --------------------------------------------------------- */
-
-struct oracle {
-	sqlite3 *db;
-	int64_t rowid[3], changes[3]; /* of each client */
-	bool committed;               /* something, by the last statement */
-	bool failed; /* the last of client 0, leaving nothing behind */
-};
-
-static int
-note_commit(void *arg)
-{
-	struct oracle *o = arg;
-
-	o->committed = true;
-	return 0;
-}
-
-static void
-oracle_open(struct oracle *o, struct fixture *fx)
-{
-	*o = (struct oracle){ 0 };
-	ck_assert_int_eq(sqlite3_open(fx->path, &o->db), SQLITE_OK);
-	sqlite3_extended_result_codes(o->db, 1);
-	ck_assert_int_eq(sqlite3_exec(o->db,
-			     "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
-			     "PRAGMA foreign_keys=ON",
-			     NULL, NULL, NULL),
-	    SQLITE_OK);
-	sqlite3_commit_hook(o->db, note_commit, o);
-}
-
-static void
-put_oracle_value(struct buf *b, sqlite3_value *v)
-{
-	switch (sqlite3_value_type(v)) {
-	case SQLITE_INTEGER:
-		value_put_int(b, sqlite3_value_int64(v));
-		break;
-	case SQLITE_TEXT:
-		value_put_text(
-		    b, sqlite3_value_text(v), (size_t)sqlite3_value_bytes(v));
-		break;
-	default:
-		value_put_nil(b);
-		break;
-	}
-}
-
-static int
-put_oracle_rows(struct buf *b, struct msg_out *m, sqlite3_stmt *st)
-{
-	int n = sqlite3_column_count(st), rc;
-	uint16_t rows_n = 0;
-	size_t at;
-
-	if (n == 0)
-		return sqlite3_step(st);
-	msg_key(m, TELL_columns);
-	value_put_array(b, (uint32_t)n);
-	for (int i = 0; i < n; i++)
-		value_put_str(b, sqlite3_column_name(st, i),
-		    strlen(sqlite3_column_name(st, i)));
-	msg_key(m, TELL_rows);
-	at = b->n;
-	value_put_open_array(b);
-	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
-		value_put_array(b, (uint32_t)n);
-		for (int i = 0; i < n; i++)
-			put_oracle_value(b, sqlite3_column_value(st, i));
-		rows_n++;
-	}
-	value_close_array(b, at, rows_n);
-	return rc;
-}
-
-static void
-put_oracle_error(struct oracle *o, struct buf *b)
-{
-	struct failure f;
-	struct msg_out m;
-
-	failure_init(&f);
-	failure_set(
-	    &f, sqlite3_extended_errcode(o->db), "%s", sqlite3_errmsg(o->db));
-	f.offset = sqlite3_error_offset(o->db);
-	f.outcome = o->committed ? OUTCOME_APPLIED : OUTCOME_NOT_APPLIED;
-	msg_begin_body(&m, b, TYPE_ERROR, 1, 0);
-	answer_put_failure(&m, &f);
-	msg_end(&m, FRAME_HARD_MAX_BYTES);
-	failure_fini(&f);
-}
-
-static const char *
-oracle_run(struct oracle *o, struct fixture *fx, const char *sql, size_t client)
-{
-	int64_t total = sqlite3_total_changes64(o->db);
-	sqlite3_stmt *st = NULL;
-	struct msg_out m;
-	const char *text;
-	struct buf b;
-	int rc;
-
-	buf_init(&b);
-	o->committed = false;
-	sqlite3_set_last_insert_rowid(o->db, o->rowid[client]);
-	msg_begin_body(&m, &b, TYPE_DONE, 1, 0);
-	rc = sqlite3_prepare_v2(o->db, sql, -1, &st, NULL);
-	if (rc == SQLITE_OK)
-		rc = put_oracle_rows(&b, &m, st);
-	total = sqlite3_total_changes64(o->db) - total;
-	o->committed = o->committed && total > 0;
-	if (client == 0)
-		o->failed = rc != SQLITE_DONE && !o->committed;
-	o->rowid[client] = sqlite3_last_insert_rowid(o->db);
-	o->changes[client] = total ? sqlite3_changes64(o->db) : 0;
-	if (rc == SQLITE_DONE) {
-		if (total && sqlite3_changes64(o->db))
-			msg_put_int(&m, TELL_changes, sqlite3_changes64(o->db));
-		if (o->rowid[client])
-			msg_put_int(&m, TELL_rowid, o->rowid[client]);
-		msg_end(&m, FRAME_HARD_MAX_BYTES);
-	} else {
-		msg_abandon(&m);
-		put_oracle_error(o, &b);
-	}
-	sqlite3_finalize(st);
-	text = fixture_say(fx, b.p, b.n);
-	buf_fini(&b);
-	return text;
-}
-
 /* --- The daemon ------------------------------------------------------------ */
 
 struct side {
@@ -407,16 +275,18 @@ assert_same_state(struct side *a, struct side *b, const struct place *p)
 	}
 }
 
-/* Run it in every place of a group, and each by itself. */
+#define SMALL_PLACES_N 6
+
+/* Run it in the first places_n places of a group, and each by itself. */
 static void
-compare(const char *options, make_guilty *make, const void *arg)
+compare_in(size_t places_n, make_guilty *make, const void *arg)
 {
 	const char *got[GROUP_MAX] = { NULL }, *want[GROUP_MAX] = { NULL };
 	struct side group, alone;
 
-	side_open(&group, options);
-	side_open(&alone, options);
-	for (size_t k = 0; k < COUNT(places); k++) {
+	side_open(&group, "foreign_keys=on");
+	side_open(&alone, "foreign_keys=on");
+	for (size_t k = 0; k < places_n; k++) {
 		run_grouped(&group, &places[k], make, arg, got);
 		run_alone(&alone, &places[k], make, arg, want);
 		assert_same_texts(&places[k], got, want);
@@ -424,6 +294,12 @@ compare(const char *options, make_guilty *make, const void *arg)
 	}
 	side_close(&group);
 	side_close(&alone);
+}
+
+static void
+compare(make_guilty *make, const void *arg)
+{
+	compare_in(COUNT(places), make, arg);
 }
 
 /* --- Single statements ----------------------------------------------------- */
@@ -477,7 +353,7 @@ START_TEST(group_gives_each_statement_what_sqlite_gives_it_alone)
 		assert_same_texts(p, got, want);
 		assert_like_oracle(&s, &o, &plain, p);
 	}
-	ck_assert_int_eq(sqlite3_close(o.db), SQLITE_OK);
+	oracle_close(&o);
 	fixture_close(&plain);
 	side_close(&s);
 }
@@ -485,7 +361,7 @@ END_TEST
 
 START_TEST(group_gives_each_statement_what_it_gives_it_alone)
 {
-	compare("foreign_keys=on", make_statement, &statements[_i]);
+	compare_in(SMALL_PLACES_N, make_statement, &statements[_i]);
 }
 END_TEST
 
@@ -502,7 +378,7 @@ make_stopped(struct side *s, const void *arg)
 
 START_TEST(group_does_not_run_what_was_stopped_before)
 {
-	compare(NULL, make_stopped, "INSERT INTO log(x) VALUES('stopped')");
+	compare(make_stopped, "INSERT INTO log(x) VALUES('stopped')");
 }
 END_TEST
 
@@ -526,7 +402,7 @@ static const char *const large[] = {
 
 START_TEST(group_undoes_a_write_whose_result_is_too_large)
 {
-	compare(NULL, make_limited, large[_i]);
+	compare(make_limited, large[_i]);
 }
 END_TEST
 
@@ -543,7 +419,7 @@ START_TEST(group_is_not_spoiled_by_wrong_parameters)
 {
 	uint64_t before = stats_get(STAT_groups_rerun);
 
-	compare(NULL, make_badly_bound, bad_params[_i]);
+	compare(make_badly_bound, bad_params[_i]);
 	ck_assert_uint_eq(stats_get(STAT_groups_rerun), before);
 }
 END_TEST
@@ -595,7 +471,7 @@ make_batch(struct side *s, const void *arg)
 
 START_TEST(group_gives_each_batch_what_it_gives_it_alone)
 {
-	compare("foreign_keys=on", make_batch, batches[_i]);
+	compare(make_batch, batches[_i]);
 }
 END_TEST
 
@@ -635,16 +511,55 @@ START_TEST(group_loses_only_the_write_that_is_stopped_while_it_runs)
 }
 END_TEST
 
-/* --- The disk and the memory -----------------------------------------------
- *
- * Whatever fails: a write that was acknowledged is in the file, one that was
- * refused as not applied is not, and the writer goes on afterwards. */
-
+/* clang-format off */
 static const char *const three[] = {
 	"INSERT INTO log(id, x) VALUES(101, 'a')",
 	"INSERT INTO log(id, x) SELECT 102 + id, 'b' FROM t",
 	"INSERT INTO log(id, x) VALUES(105, 'c') RETURNING id",
 };
+/* clang-format on */
+
+/* --- A lock outside -------------------------------------------------------- */
+
+/* With access = shared another process may hold the write lock: each is told,
+ * and the next group succeeds when the lock is gone.  (The other process is a
+ * connection of ours: to the plain VFS that is the same.) */
+START_TEST(group_tells_everybody_that_a_process_outside_holds_the_lock)
+{
+	struct request *r[3];
+	sqlite3 *outside;
+	struct fixture fx;
+
+	fixture_open(&fx, "access=shared busy_wait=off", schema);
+	ck_assert_int_eq(sqlite3_open(fx.path, &outside), SQLITE_OK);
+	ck_assert_int_eq(
+	    sqlite3_exec(outside, "BEGIN IMMEDIATE", NULL, NULL, NULL),
+	    SQLITE_OK);
+	fixture_hold(&fx);
+	for (size_t i = 0; i < COUNT(r); i++)
+		r[i] = fixture_write(&fx, fixture_exec(&fx, three[i], NULL));
+	fixture_release(&fx);
+	for (size_t i = 0; i < COUNT(r); i++)
+		ck_assert_str_eq(fixture_take(&fx, r[i]),
+		    fixture_format(&fx,
+			"ERROR name=EXTERNAL_BUSY message='a process outside "
+			"the daemon holds the lock on %s; find it with: fuser "
+			"-v %s'",
+			fx.path, fx.path));
+	ck_assert_uint_eq(stats_get(STAT_external_busy), COUNT(r));
+	ck_assert_int_eq(sqlite3_close(outside), SQLITE_OK);
+	ck_assert_str_eq(
+	    fixture_take(
+		&fx, fixture_write(&fx, fixture_exec(&fx, three[0], NULL))),
+	    "DONE changes=1 rowid=101");
+	fixture_close(&fx);
+}
+END_TEST
+
+/* --- The disk and the memory -----------------------------------------------
+ *
+ * Whatever fails: a write that was acknowledged is in the file, one that was
+ * refused as not applied is not, and the writer goes on afterwards. */
 
 static const char *const three_keys[] = { "101", "103, 104", "105" };
 
@@ -873,6 +788,8 @@ make_suite(void)
 	    0, (int)COUNT(batches));
 	tcase_add_test(
 	    tc, group_loses_only_the_write_that_is_stopped_while_it_runs);
+	tcase_add_test(
+	    tc, group_tells_everybody_that_a_process_outside_holds_the_lock);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("disk and memory");
 	tcase_add_loop_test(tc, group_survives_one_write_that_fails_at_commit,
