@@ -213,6 +213,7 @@ static const struct tx_case {
 	{ EXEC, "SELECT 1", TX_MODE_READ, TX_STATE_OPEN, ROAD_READERS, 0, false },
 	{ EXEC, "DELETE FROM t", TX_MODE_READ, TX_STATE_OPEN, ROAD_READERS, 0, false },
 	{ BATCH_WRITES, NULL, TX_MODE_READ, TX_STATE_OPEN, ROAD_READERS, 0, false },
+	{ EXEC, "SELECT * FROM later", TX_MODE_READ, TX_STATE_OPEN, ROAD_READERS, 0, true },
 	/* it took nothing: there is nothing to end */
 	{ COMMIT, NULL, TX_MODE_DEFERRED, TX_STATE_OPEN, ROAD_END, 0, false },
 	{ ROLLBACK, NULL, TX_MODE_IMMEDIATE, TX_STATE_OPEN, ROAD_END, 0, false },

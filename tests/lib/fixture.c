@@ -2,6 +2,7 @@
 #include "tests/lib/fixture.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <poll.h>
 #include <sqlite3.h>
 #include <stdarg.h>
@@ -87,13 +88,14 @@ make_dir(struct fixture *fx)
 static void
 remove_dir(struct fixture *fx)
 {
-	static const char *const ends[] = { "", "-wal", "-shm", "-journal" };
-	char path[200];
+	DIR *dir = opendir(fx->dir);
+	const struct dirent *each;
 
-	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-		snprintf(path, sizeof(path), "%s%s", fx->path, ends[i]);
-		unlink(path);
-	}
+	while (dir && (each = readdir(dir)))
+		if (each->d_name[0] != '.')
+			unlinkat(dirfd(dir), each->d_name, 0);
+	if (dir)
+		closedir(dir);
 	rmdir(fx->dir);
 }
 
