@@ -125,21 +125,30 @@ get_tx(const struct dbconn *c, sqlite3_stmt *s)
 }
 
 static int
+prepare_once(struct dbconn *c, struct span sql, sqlite3_stmt **ret_s,
+    const char **ret_tail)
+{
+	guard_reset(&c->guard);
+	return sqlite3_prepare_v3(c->db, (const char *)sql.p, (int)sql.n,
+	    SQLITE_PREPARE_PERSISTENT, ret_s, ret_tail);
+}
+
+static int
 prepare(
     struct dbconn *c, struct span sql, sqlite3_stmt **ret_s, struct failure *f)
 {
 	const char *tail;
-	int rc = SQLITE_SCHEMA;
+	int rc;
 
 	if (memchr(sql.p, 0, sql.n))
 		return failure_set(f, ERR_FIELD_RANGE,
 		    "the SQL text holds a NUL byte; bind text that needs one "
-		    "as a parameter"); /* SQLITE_SCHEMA: the schema had changed, and is read anew now */
-	for (int tries = 0; rc == SQLITE_SCHEMA && tries < 2; tries++) {
-		guard_reset(&c->guard);
-		rc = sqlite3_prepare_v3(c->db, (const char *)sql.p, (int)sql.n,
-		    SQLITE_PREPARE_PERSISTENT, ret_s, &tail);
-	}
+		    "as a parameter");
+	rc = prepare_once(c, sql, ret_s, &tail);
+	/* The schema was forgotten because it had changed, and a statement that
+	 * needs no table does not load it again: have it loaded. */
+	if (rc == SQLITE_SCHEMA && dbconn_run(c, DBCONN_SNAPSHOT, f) == 0)
+		rc = prepare_once(c, sql, ret_s, &tail);
 	stats_add(STAT_statements_prepared, 1);
 	if (rc != SQLITE_OK && c->guard.reason[0])
 		return failure_set(f, ERR_NOT_ALLOWED, "%s", c->guard.reason);
