@@ -21,8 +21,9 @@
 #include "proto/error.h"
 #include "proto/sockpath.h"
 
-#define BACKLOG 1024
-#define TICK_US 100000
+#define BACKLOG      1024
+#define TICK_US      100000
+#define STOP_TICK_US 5000
 /* How long clients have to read that they are refused. */
 #define REFUSE_US 1000000
 /* How many connections one readiness of the listening socket accepts. */
@@ -296,6 +297,7 @@ end_grace(struct server *s)
 static void
 on_signal(int signo, short what, void *arg)
 {
+	static const struct timeval fast = { 0, STOP_TICK_US };
 	struct server *s = arg;
 
 	(void)what;
@@ -307,6 +309,7 @@ on_signal(int signo, short what, void *arg)
 	log_info("signal %d: stopping; what is under way has %.0f s", signo,
 	    (double)s->conf->shutdown_grace_us / 1e6);
 	s->stopping_us = clock_now_us();
+	event_add(s->tick, &fast); /* look at the workers more often */
 	for (unsigned i = 0; i < s->workers_n; i++)
 		worker_drain(s->workers[i]);
 }
