@@ -1,0 +1,378 @@
+/* check_writer.c - the line before the writer: bounds, order, groups, and what
+ * runs by itself. */
+#include <check.h>
+#include <sqlite3.h>
+
+#include "daemon/clock.h"
+#include "daemon/stats.h"
+#include "daemon/writer_impl.h"
+#include "proto/error.h"
+#include "tests/lib/faults.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static const char schema[] =
+    "CREATE TABLE t(id INTEGER PRIMARY KEY, v UNIQUE);";
+
+static struct fixture fx;
+
+static struct request *
+ask(const char *sql)
+{
+	return fixture_exec(&fx, sql, NULL);
+}
+
+static struct request *
+insert(void)
+{
+	return fixture_write(&fx, ask("INSERT INTO t(v) VALUES(random())"));
+}
+
+static uint64_t
+count_commits(void)
+{
+	return atomic_load(writer_get_seq(fx.db->writer));
+}
+
+/* Take n requests, all of which must be done. */
+static void
+take_done(struct request **r, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		ck_assert_int_eq(
+		    strncmp(fixture_take(&fx, r[i]), "DONE", 4), 0);
+}
+
+/* --- The line -------------------------------------------------------------- */
+
+START_TEST(writer_line_is_bounded_in_number)
+{
+	struct request *r[3], *more;
+
+	fixture_open(&fx, "max_queue=3", schema);
+	fixture_hold(&fx);
+	for (size_t i = 0; i < COUNT(r); i++)
+		r[i] = insert();
+	more = ask("INSERT INTO t(v) VALUES(1)");
+	ck_assert_int_eq(writer_submit(fx.db->writer, more), -ERR_QUEUE_FULL);
+	ck_assert_str_eq(more->failure.text,
+	    "3 writes wait for app already; send fewer at a time or raise "
+	    "max_queue and max_queue_bytes");
+	ck_assert_int_gt(more->failure.retry_ms, 0);
+	ck_assert_uint_eq(stats_get(STAT_queue_full), 1);
+	request_free(more);
+	fixture_release(&fx);
+	take_done(r, COUNT(r));
+	/* and then there is room again */
+	r[0] = insert();
+	take_done(r, 1);
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(writer_line_is_bounded_in_bytes_but_takes_any_one_request)
+{
+	struct request *large, *more;
+
+	fixture_open(&fx, "max_queue_bytes=64KB", schema);
+	fixture_hold(&fx);
+	large = ask("INSERT INTO t(v) VALUES(1)");
+	large->bytes_n = 1000000;
+	fixture_write(&fx, large);
+	more = ask("INSERT INTO t(v) VALUES(2)");
+	ck_assert_int_eq(writer_submit(fx.db->writer, more), -ERR_QUEUE_FULL);
+	request_free(more);
+	fixture_release(&fx);
+	take_done(&large, 1);
+	large = insert();
+	take_done(&large, 1);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* The crew's thread is busy all the time: whoever asks answers them. */
+START_TEST(writer_answers_what_is_stopped_in_its_line)
+{
+	struct request *r[3];
+
+	fixture_open(&fx, NULL, schema);
+	fixture_hold(&fx);
+	for (size_t i = 0; i < COUNT(r); i++)
+		r[i] = insert();
+	fixture_cancel(&fx, r[1], ERR_CANCELLED);
+	ck_assert_str_eq(fixture_take(&fx, r[1]),
+	    "ERROR name=CANCELLED message='request cancelled while it waited "
+	    "for the writer'");
+	ck_assert_uint_eq(writer_get_queue_n(fx.db->writer), 2);
+	fixture_release(&fx);
+	take_done(&r[0], 1);
+	take_done(&r[2], 1);
+	ck_assert_str_eq(fixture_query(&fx, "SELECT count(*) FROM t"), "2\n");
+	fixture_close(&fx);
+}
+END_TEST
+
+/* --- Groups ---------------------------------------------------------------- */
+
+START_TEST(writer_commits_once_for_all_that_queued_up)
+{
+	struct request *r[20];
+
+	fixture_open(&fx, NULL, schema);
+	fixture_hold(&fx);
+	for (size_t i = 0; i < COUNT(r); i++)
+		r[i] = insert();
+	fixture_release(&fx);
+	for (size_t i = 0; i < COUNT(r); i++) {
+		fixture_wait(&fx, r[i]);
+		ck_assert_uint_eq(r[i]->seq, 1);
+	}
+	take_done(r, COUNT(r));
+	ck_assert_uint_eq(count_commits(), 1);
+	ck_assert_uint_eq(stats_get(STAT_commits), 1);
+	ck_assert_uint_eq(stats_get(STAT_writes), 20);
+	ck_assert_uint_eq(stats_get(STAT_group_size_max), 20);
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(writer_groups_are_bounded_in_number)
+{
+	struct request *r[10];
+
+	fixture_open(&fx, "group_max=4", schema);
+	fixture_hold(&fx);
+	for (size_t i = 0; i < COUNT(r); i++)
+		r[i] = insert();
+	fixture_release(&fx);
+	for (size_t i = 0; i < COUNT(r); i++) {
+		fixture_wait(&fx, r[i]);
+		ck_assert_uint_eq(r[i]->seq, 1 + i / 4);
+	}
+	take_done(r, COUNT(r));
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(writer_groups_are_bounded_in_bytes)
+{
+	struct request *r[10];
+
+	fixture_open(&fx, "group_bytes=64KB", schema);
+	fixture_hold(&fx);
+	for (size_t i = 0; i < COUNT(r); i++) {
+		r[i] = ask("INSERT INTO t(v) VALUES(random())");
+		r[i]->bytes_n = 30000;
+		fixture_write(&fx, r[i]);
+	}
+	fixture_release(&fx);
+	for (size_t i = 0; i < COUNT(r); i++) {
+		fixture_wait(&fx, r[i]);
+		ck_assert_uint_eq(r[i]->seq, 1 + i / 3);
+	}
+	take_done(r, COUNT(r));
+	fixture_close(&fx);
+}
+END_TEST
+
+/* The first one takes longer than a group may: the others go into the next,
+ * ahead of what came after them. */
+START_TEST(writer_groups_are_bounded_in_time)
+{
+	struct request *r[3], *last;
+	struct barrier b;
+
+	fixture_open(&fx, "group_time=1ms", schema);
+	barrier_add(&fx, &b);
+	fixture_hold(&fx);
+	r[0] = fixture_write(
+	    &fx, ask("INSERT INTO t(v) VALUES(barrier('slow'))"));
+	r[1] = insert();
+	r[2] = insert();
+	fixture_release(&fx);
+	barrier_await(&b);
+	last = insert();
+	for (int64_t end = clock_now_us() + 2000; clock_now_us() < end;)
+		continue;
+	barrier_open(&b);
+	fixture_wait(&fx, r[0]);
+	ck_assert_uint_eq(r[0]->seq, 1);
+	fixture_wait(&fx, last);
+	ck_assert_uint_ge(r[1]->seq, 2);
+	ck_assert_uint_ge(r[2]->seq, r[1]->seq);
+	ck_assert_uint_ge(last->seq, r[2]->seq);
+	take_done(r, COUNT(r));
+	take_done(&last, 1);
+	/* in the order of their arrival */
+	ck_assert_str_eq(
+	    fixture_query(&fx, "SELECT v = 'slow' FROM t WHERE id = 1"), "1\n");
+	fixture_close(&fx);
+}
+END_TEST
+
+/* --- By itself ------------------------------------------------------------- */
+
+START_TEST(writer_runs_ddl_by_itself_and_in_its_turn)
+{
+	struct request *r[5];
+
+	fixture_open(&fx, NULL, schema);
+	fixture_hold(&fx);
+	r[0] = insert();
+	r[1] = insert();
+	r[2] = fixture_write(&fx, ask("ALTER TABLE t ADD COLUMN w"));
+	r[3] = fixture_write(&fx, ask("INSERT INTO t(w) VALUES(1)"));
+	r[4] = fixture_write(&fx, ask("VACUUM"));
+	fixture_release(&fx);
+	for (size_t i = 0; i < COUNT(r); i++)
+		fixture_wait(&fx, r[i]);
+	ck_assert_uint_eq(r[0]->seq, 1);
+	ck_assert_uint_eq(r[1]->seq, 1);
+	ck_assert_uint_eq(r[2]->seq, 2);
+	ck_assert_uint_eq(r[3]->seq, 3);
+	ck_assert_uint_eq(r[4]->seq, 4);
+	take_done(r, COUNT(r));
+	fixture_close(&fx);
+}
+END_TEST
+
+/* What its worker could not prepare, because of a write before it. */
+/* clang-format off */
+static const struct unknown_case {
+	const char *sql;
+	enum request_reroute reroute;
+	const char *reply; /* when it is not rerouted */
+} unknowns[] = {
+	{ "INSERT INTO later VALUES(1) RETURNING x", REROUTE_NOT, "DONE columns=['x'] rows=[[1]] changes=1 rowid=1" },
+	{ "DROP TABLE later", REROUTE_NOT, "DONE" },
+	{ "SELECT * FROM nowhere", REROUTE_NOT, "ERROR name=SQLITE_ERROR message='no such table: nowhere'" },
+	{ "SELECT * FROM later", REROUTE_AGAIN, NULL },
+	{ "SAVEPOINT a", REROUTE_AGAIN, NULL },
+};
+/* clang-format on */
+
+START_TEST(writer_finds_out_what_an_unknown_statement_is)
+{
+	const struct unknown_case *c = &unknowns[_i];
+	struct request *first, *r;
+
+	fixture_open(&fx, NULL, schema);
+	fixture_hold(&fx);
+	first = fixture_write(&fx, ask("CREATE TABLE later(x)"));
+	r = ask(c->sql);
+	r->unknown = true;
+	fixture_write(&fx, r);
+	fixture_release(&fx);
+	take_done(&first, 1);
+	fixture_wait(&fx, r);
+	ck_assert_int_eq(r->reroute, c->reroute);
+	if (c->reply) {
+		ck_assert_str_eq(fixture_take(&fx, r), c->reply);
+	} else {
+		ck_assert_int_eq(r->state, REQUEST_NEW);
+		ck_assert(!r->unknown);
+		request_free(r);
+	}
+	fixture_close(&fx);
+}
+END_TEST
+
+/* So that it does not go round in circles. */
+START_TEST(writer_runs_a_read_that_comes_back)
+{
+	struct request *r;
+
+	fixture_open(&fx, NULL, schema);
+	r = ask("SELECT count(*) FROM t");
+	r->unknown = r->rerouted = true;
+	ck_assert_str_eq(fixture_take(&fx, fixture_write(&fx, r)),
+	    "DONE columns=['count(*)'] rows=[[0]]");
+	ck_assert_uint_eq(count_commits(), 0);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* --- Numbers --------------------------------------------------------------- */
+
+START_TEST(writer_counts_only_commits_that_changed_something)
+{
+	static const char *const nothing[] = { "DELETE FROM t",
+		"INSERT INTO t(v) VALUES('one')", "INSERT INTO t VALUES(?)",
+		"UPDATE t SET v = 'x' WHERE id = 999" };
+	struct request *r;
+
+	fixture_open(&fx, NULL, schema);
+	r = fixture_write(&fx, ask("INSERT INTO t(v) VALUES('one')"));
+	take_done(&r, 1);
+	ck_assert_uint_eq(count_commits(), 1);
+	for (size_t i = 1; i < COUNT(nothing); i++) {
+		fixture_take(&fx, fixture_write(&fx, ask(nothing[i])));
+		ck_assert_uint_eq(count_commits(), 1);
+	}
+	fixture_take(&fx, fixture_write(&fx, ask(nothing[0])));
+	ck_assert_uint_eq(count_commits(), 2);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* --- The disk -------------------------------------------------------------- */
+
+/* A checkpoint that fails is tried again; what was acknowledged is in the WAL. */
+static const enum fault_call checkpoint_calls[] = { FAULT_DB_WRITE,
+	FAULT_DB_SYNC };
+
+START_TEST(writer_goes_on_when_a_checkpoint_fails)
+{
+	static const char large[] = "INSERT INTO t(v) VALUES(zeroblob(100000)"
+				    "  || random())";
+	struct request *r;
+
+	fixture_open(&fx, "wal_limit=256KB", schema);
+	faults_watch_files(&fx);
+	faults_arm(checkpoint_calls[_i], 0, INT_MAX, SQLITE_IOERR_WRITE);
+	for (int i = 0; i < 5; i++) {
+		r = fixture_write(&fx, ask(large));
+		take_done(&r, 1);
+	}
+	ck_assert(faults_disarm());
+	fixture_settle(&fx);
+	ck_assert_str_eq(fixture_query(&fx,
+			     "SELECT count(*) FROM t; PRAGMA integrity_check"),
+	    "5\nok\n");
+	r = fixture_write(&fx, ask(large));
+	take_done(&r, 1);
+	fixture_settle(&fx);
+	/* now it could be copied */
+	r = fixture_write(&fx, ask("INSERT INTO t(v) VALUES('small')"));
+	take_done(&r, 1);
+	fixture_settle(&fx);
+	ck_assert_uint_lt(dbconn_get_wal_frames(fx.db->writer->conn), 20);
+	fixture_close(&fx);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("writer");
+	TCase *tc = tcase_create("line");
+
+	tcase_add_test(tc, writer_line_is_bounded_in_number);
+	tcase_add_test(
+	    tc, writer_line_is_bounded_in_bytes_but_takes_any_one_request);
+	tcase_add_test(tc, writer_answers_what_is_stopped_in_its_line);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("groups");
+	tcase_add_test(tc, writer_commits_once_for_all_that_queued_up);
+	tcase_add_test(tc, writer_groups_are_bounded_in_number);
+	tcase_add_test(tc, writer_groups_are_bounded_in_bytes);
+	tcase_add_test(tc, writer_groups_are_bounded_in_time);
+	tcase_add_test(tc, writer_runs_ddl_by_itself_and_in_its_turn);
+	tcase_add_loop_test(tc, writer_finds_out_what_an_unknown_statement_is,
+	    0, (int)COUNT(unknowns));
+	tcase_add_test(tc, writer_runs_a_read_that_comes_back);
+	tcase_add_test(tc, writer_counts_only_commits_that_changed_something);
+	tcase_add_loop_test(tc, writer_goes_on_when_a_checkpoint_fails, 0, 2);
+	suite_add_tcase(s, tc);
+	return fixture_run(s);
+}
