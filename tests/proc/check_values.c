@@ -480,7 +480,8 @@ START_TEST(values_come_back_and_are_stored_as_sqlite_alone_does)
 	for (size_t i = 0; i < COUNT(values); i++) {
 		roads_in[_i](conn, i);
 		get_plainly(conn, i, "select");
-		get_prepared(conn, i);
+		if (!is_big(&values[i]))
+			get_prepared(conn, i);
 		get_in_tx(conn, i);
 		get_echo(conn, i);
 	}
