@@ -250,6 +250,15 @@ rerun(struct writer *w, size_t n)
 		rerun_one(w, &w->members[i]);
 }
 
+/* A write that failed and left nothing behind leaves its session's rowid and
+ * changes as they were (sqlite.org/c3ref/last_insert_rowid.html). */
+static void
+run_in_group(struct writer *w, struct member *m)
+{
+	if (prepare_member(w, m) == 0 && run_member(w, m) < 0 && !m->undo)
+		restore_vars(m);
+}
+
 /* Run the members one after the other, for as long as a group may take; *n is
  * how many there were then.  False: the group is spoiled. */
 static bool
@@ -266,8 +275,7 @@ run_all(struct writer *w, size_t *n)
 			break;
 		request_move(m->r, REQUEST_RUNNING);
 		save_vars(m);
-		if (prepare_member(w, m) == 0)
-			run_member(w, m);
+		run_in_group(w, m);
 		ok = dbconn_in_tx(w->conn) && !m->undo &&
 		    !dbconn_has_fk_debt(w->conn);
 	}
@@ -310,8 +318,7 @@ run_again(struct writer *w, size_t n)
 			continue;
 		request_reset_result(m->r);
 		save_vars(m);
-		if (prepare_member(w, m) == 0)
-			run_member(w, m);
+		run_in_group(w, m);
 		if (!dbconn_in_tx(w->conn) || m->undo ||
 		    dbconn_has_fk_debt(w->conn))
 			return false;
