@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "proto/error.h"
-#include "tests/lib/fixture.h"
+#include "tests/lib/faults.h"
 
 static struct fixture fx;
 
@@ -311,6 +311,27 @@ START_TEST(db_that_cannot_be_written_says_so)
 }
 END_TEST
 
+/* Whichever allocation of SQLite's fails (one, or two in a row): opened all the
+ * same, or a reason is given; the sanitizers see that nothing is lost. */
+START_TEST(db_that_finds_no_memory_says_so)
+{
+	bool hit = true;
+
+	faults_watch_malloc();
+	for (int n = 0; hit; n++) {
+		const char *why;
+
+		fixture_init(&fx, NULL, n % 2 ? "CREATE TABLE t(v)" : NULL);
+		faults_arm(FAULT_MALLOC, n, _i, SQLITE_NOMEM);
+		why = fixture_start(&fx);
+		hit = faults_disarm();
+		if (why && !strstr(why, "out of memory"))
+			ck_abort_msg("allocation %d: %s", n, why);
+		fixture_close(&fx);
+	}
+}
+END_TEST
+
 /* --- Several --------------------------------------------------------------- */
 
 static void
@@ -397,6 +418,7 @@ main(void)
 	tcase_add_test(tc, db_that_another_process_has_open_names_it);
 	tcase_add_test(tc, db_in_a_directory_that_cannot_be_written_says_so);
 	tcase_add_loop_test(tc, db_that_cannot_be_written_says_so, 0, 2);
+	tcase_add_loop_test(tc, db_that_finds_no_memory_says_so, 0, 2);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("several");
 	tcase_add_test(tc, db_is_found_by_its_name);

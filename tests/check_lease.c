@@ -711,6 +711,119 @@ START_TEST(lease_is_given_when_the_transaction_has_only_opened_savepoints)
 }
 END_TEST
 
+/* --- The disk and the memory ------------------------------------------------
+ *
+ * Whichever call fails: a COMMIT that was acknowledged is in the file, a
+ * transaction that is known to have failed is not, and the writer goes on. */
+
+/* Run what is still to run of a transaction; gives the reply. */
+static const char *
+go_on(struct tx *tx, struct request *r)
+{
+	fixture_in(tx, r);
+	if (atomic_load(&tx->leased))
+		fixture_write(&fx, r);
+	else
+		fixture_read(&fx, r);
+	fixture_wait(&fx, r);
+	if (r->reroute == REROUTE_WRITER)
+		fixture_write(&fx, fixture_reroute(r));
+	fixture_wait(&fx, r);
+	if (r->reroute == REROUTE_NOT)
+		return fixture_take(&fx, r);
+	request_free(r);
+	return "REROUTED";
+}
+
+/* Round n, whose text is new to the caches: savepoint, read, write, COMMIT.
+ * True: the COMMIT of the row was acknowledged. */
+static bool
+run_round(struct tx *tx, int n, bool *ret_unknown)
+{
+	const char *write, *end;
+
+	go_on(tx, ask(fixture_format(&fx, "SAVEPOINT a%d", n)));
+	if (!tx->expired)
+		go_on(tx,
+		    ask(fixture_format(&fx, "SELECT count(*), %d FROM t", n)));
+	if (tx->expired)
+		return false;
+	write = go_on(
+	    tx, ask(fixture_format(&fx, "INSERT INTO t(v) VALUES('%d')", n)));
+	if (tx->expired)
+		return false;
+	end = go_on(tx, fixture_end(&fx, true));
+	*ret_unknown = strstr(end, "outcome=2") != NULL;
+	return begins_with(write, "DONE") && strcmp(end, "OK") == 0;
+}
+
+static bool
+is_there(int n)
+{
+	return strcmp(fixture_query(&fx,
+			  fixture_format(
+			      &fx, "SELECT count(*) FROM t WHERE v = '%d'", n)),
+		   "1\n") == 0;
+}
+
+/* Whoever holds it lets go. */
+static void
+abandon(struct tx *tx)
+{
+	fixture_settle(&fx);
+	if (atomic_load(&tx->leased) || tx->reader)
+		go_on(tx, fixture_end(&fx, false));
+	tx_unref(tx);
+}
+
+static void
+fail_each(enum fault_call call, int again, int code)
+{
+	bool hit = true;
+
+	fixture_open(&fx, "synchronous=full", schema);
+	faults_watch_files(&fx);
+	for (int n = 0; hit; n++) {
+		struct tx *tx = fixture_begin(&fx, TX_MODE_DEFERRED);
+		bool unknown = false, committed;
+
+		faults_arm(call, n, again, code);
+		committed = run_round(tx, n, &unknown);
+		hit = faults_disarm();
+		if (!unknown && committed != is_there(n))
+			ck_abort_msg("round %d: acknowledged %d, not so in the "
+				     "file",
+			    n, committed);
+		abandon(tx);
+		assert_begins(
+		    fixture_take(&fx,
+			fixture_write(&fx, ask("DELETE FROM t WHERE id > 2"))),
+		    "DONE");
+	}
+	ck_assert_str_eq(
+	    fixture_query(&fx, ALL "; PRAGMA integrity_check"), BEFORE "ok\n");
+	fixture_close(&fx);
+}
+
+START_TEST(lease_tells_the_truth_whichever_allocation_fails)
+{
+	faults_watch_malloc();
+	fail_each(FAULT_MALLOC, _i, SQLITE_NOMEM);
+}
+END_TEST
+
+START_TEST(lease_tells_the_truth_whichever_write_fails)
+{
+	fail_each(FAULT_WAL_WRITE, _i, SQLITE_IOERR_WRITE);
+}
+END_TEST
+
+START_TEST(lease_tells_the_truth_whichever_sync_fails)
+{
+	fail_each(FAULT_WAL_SYNC, _i, SQLITE_IOERR_FSYNC);
+}
+END_TEST
+
 static void
 add_life(Suite *s)
 {
@@ -781,6 +894,20 @@ add_upgrades(Suite *s)
 	suite_add_tcase(s, tc);
 }
 
+static void
+add_faults(Suite *s)
+{
+	TCase *tc = tcase_create("disk and memory");
+
+	tcase_add_loop_test(
+	    tc, lease_tells_the_truth_whichever_allocation_fails, 0, 2);
+	tcase_add_loop_test(
+	    tc, lease_tells_the_truth_whichever_write_fails, 0, 2);
+	tcase_add_loop_test(
+	    tc, lease_tells_the_truth_whichever_sync_fails, 0, 2);
+	suite_add_tcase(s, tc);
+}
+
 int
 main(void)
 {
@@ -790,5 +917,6 @@ main(void)
 	add_errors(s);
 	add_limits(s);
 	add_upgrades(s);
+	add_faults(s);
 	return fixture_run(s);
 }

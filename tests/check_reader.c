@@ -1,11 +1,12 @@
 /* check_reader.c - long reads, large results, read transactions. */
 #include <check.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/answer.h"
 #include "proto/error.h"
-#include "tests/lib/fixture.h"
+#include "tests/lib/faults.h"
 
 static const char schema[] = "CREATE TABLE t(id INTEGER PRIMARY KEY, v);"
 			     "INSERT INTO t VALUES(1, 'one'), (2, 'two');";
@@ -202,6 +203,33 @@ START_TEST(reader_reports_an_error_behind_the_rows_it_has_sent)
 	ck_assert_ptr_nonnull(strstr(
 	    text, "\nERROR name=SQLITE_ERROR message='integer overflow'"));
 	ck_assert_ptr_null(strstr(text, "DONE"));
+	fixture_close(&fx);
+}
+END_TEST
+
+/* Whichever allocation fails: rows up to there, and one end. */
+START_TEST(reader_has_one_end_whichever_allocation_fails)
+{
+	bool hit = true;
+
+	faults_watch_malloc();
+	fixture_open(&fx, NULL, schema);
+	for (int n = 0; hit; n++) {
+		const char *text;
+		bool done, failed;
+
+		faults_arm(FAULT_MALLOC, n, _i, SQLITE_NOMEM);
+		text = run_read(fixture_format(&fx,
+		    "SELECT %d, id, v || hex(id), group_concat(v) OVER"
+		    "  (ORDER BY v) FROM t ORDER BY v DESC",
+		    n));
+		hit = faults_disarm();
+		done = strstr(text, "DONE") != NULL;
+		failed = strstr(text, "ERROR name=SQLITE_NOMEM") != NULL ||
+		    strstr(text, "ERROR name=NO_MEMORY") != NULL;
+		if (done == failed)
+			ck_abort_msg("allocation %d: %s", n, text);
+	}
 	fixture_close(&fx);
 }
 END_TEST
@@ -629,6 +657,8 @@ add_results(Suite *s)
 	tcase_add_test(tc, reader_gives_a_row_that_is_larger_than_a_chunk);
 	tcase_add_test(tc, reader_refuses_a_row_that_no_frame_can_hold);
 	tcase_add_test(tc, reader_reports_an_error_behind_the_rows_it_has_sent);
+	tcase_add_loop_test(
+	    tc, reader_has_one_end_whichever_allocation_fails, 0, 2);
 	tcase_add_test(tc, reader_stands_still_until_its_client_has_taken_more);
 	tcase_add_test(tc, reader_that_stands_still_keeps_no_thread);
 	tcase_add_test(tc,

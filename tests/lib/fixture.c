@@ -498,6 +498,7 @@ struct request *
 fixture_reroute(struct request *r)
 {
 	r->home_again = r->final = false;
+	r->reroute = REROUTE_NOT;
 	r->rerouted = true;
 	atomic_store(&r->runner, NULL);
 	return r;
