@@ -16,8 +16,9 @@
 #include "tests/lib/faults.h"
 #include "tests/lib/oracle.h"
 
-#define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
-#define GROUP_MAX 50
+#define COUNT(a)    (sizeof(a) / sizeof((a)[0]))
+#define GROUP_MAX   50
+#define MIXTURE_MAX 12
 
 static const char schema[] =
     "CREATE TABLE log(id INTEGER PRIMARY KEY, x);"
@@ -475,6 +476,78 @@ START_TEST(group_gives_each_batch_what_it_gives_it_alone)
 }
 END_TEST
 
+/* --- Any mixture ------------------------------------------------------------
+ *
+ * Several guilty ones in a group, in any order and of any client. */
+
+static unsigned
+draw(uint64_t *seed, size_t n)
+{
+	/* Knuth's MMIX generator */
+	*seed = *seed * 6364136223846793005U + 1442695040888963407U;
+	return (unsigned)((*seed >> 33) % n);
+}
+
+static struct request *
+draw_request(struct side *s, uint64_t *seed)
+{
+	switch (draw(seed, 8)) {
+	case 0:
+		return make_stopped(s, "INSERT INTO log(x) VALUES('stopped')");
+	case 1:
+		return make_limited(s, large[draw(seed, COUNT(large))]);
+	case 2:
+		return make_batch(s, batches[draw(seed, COUNT(batches))]);
+	case 3:
+	case 4:
+		return fixture_exec(
+		    &s->fx, innocents[draw(seed, COUNT(innocents))], NULL);
+	default:
+		return fixture_exec(
+		    &s->fx, statements[draw(seed, COUNT(statements))], NULL);
+	}
+}
+
+/* Submit the requests of a round, all that the seed says. */
+static size_t
+submit_mixture(struct side *s, uint64_t *seed, struct request **r)
+{
+	size_t n = 1 + draw(seed, MIXTURE_MAX);
+
+	for (size_t i = 0; i < n; i++) {
+		r[i] = draw_request(s, seed);
+		set_client(s, r[i], draw(seed, COUNT(s->clients)));
+		r[i]->kind = KIND_WRITE;
+		fixture_write(&s->fx, r[i]);
+	}
+	return n;
+}
+
+START_TEST(group_is_the_same_as_alone_for_any_mixture)
+{
+	struct request *r[MIXTURE_MAX], *q[MIXTURE_MAX];
+	uint64_t seed = (uint64_t)_i, same_seed = seed;
+	struct side group, alone;
+
+	side_open(&group, "foreign_keys=on");
+	side_open(&alone, "foreign_keys=on group_max=1");
+	for (int round = 0; round < 10; round++) {
+		struct place p = { .at = 0 };
+
+		fixture_hold(&group.fx);
+		p.n = submit_mixture(&group, &seed, r);
+		fixture_release(&group.fx);
+		ck_assert_uint_eq(submit_mixture(&alone, &same_seed, q), p.n);
+		for (size_t i = 0; i < p.n; i++)
+			ck_assert_str_eq(fixture_take(&group.fx, r[i]),
+			    fixture_take(&alone.fx, q[i]));
+		assert_same_state(&group, &alone, &p);
+	}
+	side_close(&group);
+	side_close(&alone);
+}
+END_TEST
+
 /* --- Stopped while it runs ------------------------------------------------- */
 
 static const char long_write[] =
@@ -786,6 +859,8 @@ make_suite(void)
 	    (int)COUNT(bad_params));
 	tcase_add_loop_test(tc, group_gives_each_batch_what_it_gives_it_alone,
 	    0, (int)COUNT(batches));
+	tcase_add_loop_test(
+	    tc, group_is_the_same_as_alone_for_any_mixture, 0, 30);
 	tcase_add_test(
 	    tc, group_loses_only_the_write_that_is_stopped_while_it_runs);
 	tcase_add_test(
