@@ -510,6 +510,47 @@ START_TEST(collect_hangs_up_on_bytes_that_are_no_frame)
 }
 END_TEST
 
+START_TEST(collect_hangs_up_on_a_long_frame_that_holds_nonsense)
+{
+	uint8_t bytes[100000] = { 0xce, 0, 1, 0x86, 0x9b };
+
+	open_client(NULL);
+	memset(bytes + 5, 0xc1, sizeof(bytes) - 5);
+	for (size_t at = 0; at < sizeof(bytes) && !cl->hangs_up;) {
+		ssize_t n = write(peer, bytes + at, sizeof(bytes) - at);
+
+		at += n > 0 ? (size_t)n : 0;
+		turn();
+	}
+	while (!cl->hangs_up)
+		turn();
+	ck_assert_str_eq(get_reply(),
+	    "ERROR name=FRAME_MALFORMED message='frame does not hold two "
+	    "msgpack maps'");
+	close_client();
+}
+END_TEST
+
+/* The daemon stops: what was sent is read to the end, then it is hung up on. */
+START_TEST(collect_reads_to_the_end_what_a_draining_client_sent)
+{
+	struct buf b;
+
+	open_client(NULL);
+	buf_init(&b);
+	put_exec(&b, 8, 10);
+	send_bytes(b.p, b.n);
+	client_stop_reading(cl);
+	turn();
+	take_and_free(8);
+	turn();
+	ck_assert(cl->hangs_up || cl->closed);
+	ck_assert_int_eq(cl->why, CLOSE_SHUTDOWN);
+	buf_fini(&b);
+	close_client();
+}
+END_TEST
+
 START_TEST(collect_checks_the_length_before_the_bytes_are_there)
 {
 	open_client("max_frame=64KB");
@@ -547,6 +588,10 @@ main(void)
 	    tc, collect_knows_when_a_request_is_due, 0, (int)COUNT(deadlines));
 	tcase_add_loop_test(tc, collect_hangs_up_on_bytes_that_are_no_frame, 0,
 	    (int)COUNT(faults));
+	tcase_add_test(
+	    tc, collect_hangs_up_on_a_long_frame_that_holds_nonsense);
+	tcase_add_test(
+	    tc, collect_reads_to_the_end_what_a_draining_client_sent);
 	tcase_add_test(
 	    tc, collect_checks_the_length_before_the_bytes_are_there);
 	suite_add_tcase(s, tc);

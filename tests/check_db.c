@@ -126,6 +126,43 @@ START_TEST(db_with_a_wal_is_recovered)
 }
 END_TEST
 
+/* A thread for each connection that may read, within reason. */
+START_TEST(db_with_reader_threads_of_its_own_choice_is_served)
+{
+	fixture_open(&fx, "reader_threads=0 read_connections=3", NULL);
+	ck_assert_str_eq(
+	    fixture_take(
+		&fx, fixture_read(&fx, fixture_exec(&fx, "SELECT 1", NULL))),
+	    "DONE columns=['1'] rows=[[1]]");
+	fixture_close(&fx);
+}
+END_TEST
+
+/* The tick of the main thread reaches writers and readers of all. */
+START_TEST(db_tick_ends_what_is_too_old)
+{
+	struct tx *tx[2];
+
+	fixture_open(&fx, "tx_max_age=10ms", "CREATE TABLE t(v)");
+	for (int i = 0; i < 2; i++) {
+		struct request *r;
+
+		tx[i] = fixture_begin(&fx, TX_MODE_DEFERRED);
+		r = fixture_in(
+		    tx[i], fixture_exec(&fx, "SELECT count(*) FROM t", NULL));
+		fixture_take(
+		    &fx, i ? fixture_read(&fx, r) : fixture_write(&fx, r));
+	}
+	while (!tx[0]->expired || !tx[1]->expired) {
+		dbs_tick(&fx.dbs);
+		fixture_settle(&fx);
+	}
+	tx_unref(tx[0]);
+	tx_unref(tx[1]);
+	fixture_close(&fx);
+}
+END_TEST
+
 /* --- Why one cannot be opened ---------------------------------------------- */
 
 START_TEST(db_in_a_directory_that_is_absent_says_so)
@@ -182,6 +219,17 @@ START_TEST(db_that_is_something_else_says_so)
 		"encrypted; give the path of a database, or of a file that "
 		"does not exist yet",
 		fx.path));
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(db_that_has_no_wal_says_so)
+{
+	fixture_init(&fx, NULL, NULL);
+	set_path(":memory:");
+	assert_says(fixture_start(&fx),
+	    "cannot open :memory:: cannot switch :memory: to WAL mode: it "
+	    "stays in mode memory");
 	fixture_close(&fx);
 }
 END_TEST
@@ -408,12 +456,15 @@ main(void)
 	tcase_add_test(tc, db_that_is_an_empty_file_is_a_database);
 	tcase_add_test(tc, db_is_closed_with_its_wal_copied_into_the_file);
 	tcase_add_test(tc, db_with_a_wal_is_recovered);
+	tcase_add_test(tc, db_with_reader_threads_of_its_own_choice_is_served);
+	tcase_add_test(tc, db_tick_ends_what_is_too_old);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("reasons");
 	tcase_add_test(tc, db_in_a_directory_that_is_absent_says_so);
 	tcase_add_test(tc, db_below_a_file_says_so);
 	tcase_add_test(tc, db_that_is_a_directory_says_so);
 	tcase_add_test(tc, db_that_is_something_else_says_so);
+	tcase_add_test(tc, db_that_has_no_wal_says_so);
 	tcase_add_test(tc, db_whose_schema_is_broken_says_what_sqlite_says);
 	tcase_add_test(tc, db_that_another_process_has_open_names_it);
 	tcase_add_test(tc, db_in_a_directory_that_cannot_be_written_says_so);

@@ -464,6 +464,52 @@ START_TEST(lease_is_not_given_to_what_was_stopped)
 }
 END_TEST
 
+START_TEST(lease_survives_a_request_that_is_stopped_before_it_began)
+{
+	struct request *r;
+	struct tx *tx;
+
+	fixture_open(&fx, NULL, schema);
+	tx = take_lease();
+	fixture_hold(&fx);
+	r = ask_in(tx, "INSERT INTO t VALUES(11, 'eleven')");
+	request_stop(r, ERR_CANCELLED);
+	fixture_release(&fx);
+	ck_assert_str_eq(fixture_take(&fx, r),
+	    "ERROR tx_state=3 name=CANCELLED "
+	    "message='request cancelled before it began'");
+	ck_assert_str_eq(run_end(tx, true), "OK");
+	ck_assert_str_eq(fixture_query(&fx, ALL), BEFORE "10|ten\n");
+	tx_unref(tx);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* Both were handed over before the first one ended the transaction. */
+START_TEST(lease_sends_home_what_its_end_has_overtaken)
+{
+	struct request *r, *late;
+	struct tx *tx;
+
+	fixture_open(&fx, NULL, schema);
+	tx = take_lease();
+	fixture_hold(&fx);
+	r = ask_in(tx, "INSERT OR ROLLBACK INTO t(v) VALUES('one')");
+	late = ask_in(tx, "INSERT INTO t VALUES(11, 'eleven')");
+	fixture_release(&fx);
+	assert_begins(fixture_take(&fx, r),
+	    "ERROR tx_state=4 name=SQLITE_CONSTRAINT_UNIQUE");
+	fixture_wait(&fx, late);
+	ck_assert_int_eq(late->reroute, REROUTE_AGAIN);
+	ck_assert_int_eq(late->tx_state, TX_STATE_EXPIRED);
+	ck_assert_int_eq(late->state, REQUEST_NEW);
+	request_free(late);
+	ck_assert_str_eq(fixture_query(&fx, ALL), BEFORE);
+	tx_unref(tx);
+	fixture_close(&fx);
+}
+END_TEST
+
 /* --- Limits ---------------------------------------------------------------- */
 
 START_TEST(lease_may_be_idle_while_nobody_waits)
@@ -578,6 +624,37 @@ START_TEST(lease_ends_when_its_client_does_not_fetch_a_result)
 	    strstr(fixture_take(&fx, r), "\nERROR tx_state=4 name=TX_EXPIRED"));
 	ck_assert_str_eq(fixture_take(&fx, other), "DONE changes=1 rowid=20");
 	ck_assert_str_eq(fixture_query(&fx, ALL), BEFORE "20|other\n");
+	tx_unref(tx);
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(lease_goes_on_for_a_client_that_fetches_slowly)
+{
+	struct request *r;
+	struct tx *tx;
+	size_t bytes;
+
+	fixture_open(&fx, "result_memory=4KB", schema);
+	tx = take_lease();
+	r = fixture_in(tx, ask(LARGE));
+	atomic_store(&r->sent, 0);
+	fixture_write(&fx, r);
+	bytes = fixture_wait_bytes(&fx, r, ANSWER_CHUNK_BYTES);
+	fixture_settle(&fx);
+	for (int i = 0; i < 3; i++) {
+		int64_t before = tx->last_us;
+
+		fixture_fetch(r, ANSWER_CHUNK_BYTES);
+		bytes = fixture_wait_bytes(
+		    &fx, r, bytes + ANSWER_CHUNK_BYTES / 2);
+		fixture_settle(&fx);
+		ck_assert(!r->home_again);
+		ck_assert_int_gt(tx->last_us, before);
+	}
+	fixture_fetch(r, 1 << 30);
+	ck_assert_ptr_nonnull(strstr(fixture_take(&fx, r), "\nDONE rows="));
+	ck_assert_str_eq(run_end(tx, true), "OK");
 	tx_unref(tx);
 	fixture_close(&fx);
 }
@@ -860,6 +937,9 @@ add_errors(Suite *s)
 	tcase_add_test(tc, lease_survives_a_read_of_it_that_is_stopped);
 	tcase_add_test(tc, lease_undoes_a_write_whose_result_is_not_fetched);
 	tcase_add_test(tc, lease_is_not_given_to_what_was_stopped);
+	tcase_add_test(
+	    tc, lease_survives_a_request_that_is_stopped_before_it_began);
+	tcase_add_test(tc, lease_sends_home_what_its_end_has_overtaken);
 	suite_add_tcase(s, tc);
 }
 
@@ -876,6 +956,7 @@ add_limits(Suite *s)
 	    tc, lease_runs_no_step_of_a_batch_behind_its_age, 0, 2);
 	tcase_add_loop_test(
 	    tc, lease_ends_when_its_client_does_not_fetch_a_result, 0, 2);
+	tcase_add_test(tc, lease_goes_on_for_a_client_that_fetches_slowly);
 	suite_add_tcase(s, tc);
 }
 

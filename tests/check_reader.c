@@ -351,6 +351,47 @@ START_TEST(reader_answers_what_is_stopped_in_its_line)
 }
 END_TEST
 
+/* All threads are busy: whoever asks answers them. */
+START_TEST(reader_answers_what_is_stopped_before_a_thread_came_to_it)
+{
+	struct request *alone, *first;
+	struct tx *tx;
+
+	fixture_open(&fx, "read_connections=2", schema);
+	tx = fixture_begin(&fx, TX_MODE_READ);
+	fixture_hold_readers(&fx);
+	alone = ask_read("SELECT 1");
+	first = fixture_read(&fx, fixture_in(tx, ask("SELECT 2")));
+	fixture_cancel(&fx, alone, ERR_CANCELLED);
+	fixture_cancel(&fx, first, ERR_CANCELLED);
+	ck_assert_str_eq(fixture_take(&fx, alone),
+	    "ERROR name=CANCELLED message='request cancelled while it waited "
+	    "for a connection'");
+	ck_assert_str_eq(fixture_take(&fx, first),
+	    "ERROR tx_state=1 name=CANCELLED message='request cancelled while "
+	    "it waited for a connection'");
+	fixture_release_readers(&fx);
+	fixture_settle(&fx);
+	/* both connections are free, and the transaction may begin yet */
+	ck_assert_str_eq(run_in(tx, "SELECT count(*) FROM t"),
+	    "DONE columns=['count(*)'] rows=[[2]] tx_state=2");
+	ck_assert_str_eq(run_read("SELECT 1"), "DONE columns=['1'] rows=[[1]]");
+	/* one that has begun keeps its connection */
+	fixture_hold_readers(&fx);
+	first = fixture_read(&fx, fixture_in(tx, ask("SELECT 3")));
+	fixture_cancel(&fx, first, ERR_CANCELLED);
+	ck_assert_ptr_nonnull(strstr(
+	    fixture_take(&fx, first), "ERROR tx_state=2 name=CANCELLED"));
+	fixture_release_readers(&fx);
+	run_write("INSERT INTO t(v) VALUES(3)");
+	ck_assert_str_eq(run_in(tx, "SELECT count(*) FROM t"),
+	    "DONE columns=['count(*)'] rows=[[2]] tx_state=2");
+	ck_assert_str_eq(run_end(tx, true), "OK");
+	tx_unref(tx);
+	fixture_close(&fx);
+}
+END_TEST
+
 /* --- Bounds ---------------------------------------------------------------- */
 
 START_TEST(reader_connections_are_bounded_and_the_line_is_first_come_first_run)
@@ -537,6 +578,23 @@ START_TEST(reader_ends_a_transaction_that_is_too_old)
 }
 END_TEST
 
+START_TEST(reader_ends_a_transaction_that_grows_old_in_a_statement)
+{
+	struct tx *tx;
+
+	fixture_open(&fx, "tx_max_age=50ms", schema);
+	tx = fixture_begin(&fx, TX_MODE_READ);
+	ck_assert(begins_with(
+	    run_in(tx, "SELECT * FROM t, (" ENDLESS ") WHERE x < 0"),
+	    "ERROR tx_state=4 name=TX_EXPIRED message='the transaction was "
+	    "rolled back: it was open for 0."));
+	ck_assert_int_eq(tx->expired, ERR_TX_EXPIRED);
+	ck_assert_str_eq(run_read("SELECT 1"), "DONE columns=['1'] rows=[[1]]");
+	tx_unref(tx);
+	fixture_close(&fx);
+}
+END_TEST
+
 START_TEST(reader_ends_a_transaction_that_grows_old_in_a_result)
 {
 	struct request *r;
@@ -566,6 +624,49 @@ START_TEST(reader_in_a_read_only_transaction_refuses_to_write)
 	ck_assert_str_eq(run_in(tx, "SELECT count(*) FROM t"),
 	    "DONE columns=['count(*)'] rows=[[2]] tx_state=2");
 	run_end(tx, true);
+	tx_unref(tx);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* clang-format off */
+static const struct fixture_step reads[] = {
+	{ .sql = "SELECT count(*) AS n FROM t" },
+	{ .sql = "SELECT v FROM t WHERE id = ?", .params = "[2]" }, { 0 },
+};
+static const struct fixture_step writes[] = {
+	{ .sql = "SELECT count(*) AS n FROM t" },
+	{ .sql = "DELETE FROM t" }, { 0 },
+};
+/* clang-format on */
+
+START_TEST(reader_runs_a_batch_that_only_reads)
+{
+	static const char want[] = "steps=[columns=['n'] rows=[[2]]; "
+				   "columns=['v'] rows=[['two']]]";
+	struct request *r;
+	struct tx *tx;
+
+	fixture_open(&fx, NULL, schema);
+	ck_assert_str_eq(
+	    fixture_take(&fx, fixture_read(&fx, fixture_batch(&fx, reads))),
+	    fixture_format(&fx, "DONE %s", want));
+	tx = fixture_begin(&fx, TX_MODE_DEFERRED);
+	ck_assert_str_eq(
+	    fixture_take(&fx,
+		fixture_read(&fx, fixture_in(tx, fixture_batch(&fx, reads)))),
+	    fixture_format(&fx, "DONE tx_state=2 %s", want));
+	/* one that writes goes elsewhere, with its transaction or without */
+	r = fixture_read(&fx, fixture_in(tx, fixture_batch(&fx, writes)));
+	fixture_wait(&fx, r);
+	ck_assert_int_eq(r->reroute, REROUTE_WRITER);
+	request_free(r);
+	run_end(tx, false);
+	r = fixture_read(&fx, fixture_batch(&fx, writes));
+	fixture_wait(&fx, r);
+	ck_assert_int_eq(r->reroute, REROUTE_AGAIN);
+	ck_assert(r->unknown);
+	request_free(r);
 	tx_unref(tx);
 	fixture_close(&fx);
 }
@@ -675,6 +776,8 @@ add_stops_and_bounds(Suite *s)
 	tcase_add_test(tc, reader_is_stopped_while_it_runs);
 	tcase_add_test(tc, reader_is_stopped_while_it_stands_still);
 	tcase_add_test(tc, reader_answers_what_is_stopped_in_its_line);
+	tcase_add_test(
+	    tc, reader_answers_what_is_stopped_before_a_thread_came_to_it);
 	tcase_add_test(tc,
 	    reader_connections_are_bounded_and_the_line_is_first_come_first_run);
 	tcase_add_test(tc, reader_line_that_is_full_is_an_answer);
@@ -694,8 +797,11 @@ add_transactions(Suite *s)
 	    tc, reader_lets_an_idle_transaction_live_while_nobody_waits);
 	tcase_add_test(tc, reader_ends_a_transaction_that_is_too_old);
 	tcase_add_test(
+	    tc, reader_ends_a_transaction_that_grows_old_in_a_statement);
+	tcase_add_test(
 	    tc, reader_ends_a_transaction_that_grows_old_in_a_result);
 	tcase_add_test(tc, reader_in_a_read_only_transaction_refuses_to_write);
+	tcase_add_test(tc, reader_runs_a_batch_that_only_reads);
 	tcase_add_test(tc, reader_sends_a_write_home_for_another_road);
 	tcase_add_test(
 	    tc, reader_lets_the_writer_have_a_transaction_that_writes);

@@ -483,6 +483,29 @@ START_TEST(stmt_is_described_as_it_is_now)
 }
 END_TEST
 
+START_TEST(stmt_whose_description_does_not_fit_says_so)
+{
+	char name[70001];
+	struct request *r;
+	struct buf b;
+
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	r = fixture_ask(&fx,
+	    json_pack("{s:{s:s, s:i}, s:{s:s}}", "head", "type", "DESCRIBE",
+		"id", 1, "body", "sql",
+		fixture_format(&fx, "SELECT 1 AS %s", name)));
+	r->max_frame_bytes = 65536;
+	buf_init(&b);
+	exec_describe(fx.hot, r, &b);
+	ck_assert_str_eq(fixture_say(&fx, b.p, b.n),
+	    "ERROR name=RESULT_TOO_LARGE "
+	    "message='the description does not fit in a frame'");
+	buf_fini(&b);
+	request_free(r);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -508,6 +531,7 @@ main(void)
 	tcase_add_test(tc, stmt_shows_the_columns_of_now);
 	tcase_add_test(tc, stmt_survives_its_table);
 	tcase_add_test(tc, stmt_is_described_as_it_is_now);
+	tcase_add_test(tc, stmt_whose_description_does_not_fit_says_so);
 	suite_add_tcase(s, tc);
 	return fixture_run(s);
 }

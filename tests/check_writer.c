@@ -7,6 +7,7 @@
 #include "daemon/stats.h"
 #include "daemon/writer_impl.h"
 #include "proto/error.h"
+#include "proto/frame.h"
 #include "tests/lib/faults.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -210,6 +211,67 @@ START_TEST(writer_groups_are_bounded_in_time)
 }
 END_TEST
 
+/* A write that takes too long is undone; its neighbours are not. */
+START_TEST(writer_bounds_the_time_of_one_write)
+{
+	struct request *first, *slow, *last;
+
+	fixture_open(&fx, "tx_max_age=50ms", schema);
+	fixture_hold(&fx);
+	first = insert();
+	slow = fixture_write(&fx,
+	    ask("INSERT INTO t(v) SELECT x FROM (WITH RECURSIVE c(x) AS"
+		"  (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c)"));
+	last = insert();
+	fixture_release(&fx);
+	take_done(&first, 1);
+	ck_assert_ptr_nonnull(
+	    strstr(fixture_take(&fx, slow), "of tx_max_age and was undone"));
+	take_done(&last, 1);
+	ck_assert_str_eq(fixture_query(&fx, "SELECT count(*) FROM t"), "2\n");
+	fixture_close(&fx);
+}
+END_TEST
+
+/* Whatever just fits and just does not fit into a frame: a write that is
+ * answered with an error was not applied. */
+START_TEST(writer_applies_no_write_whose_answer_does_not_fit)
+{
+	size_t most = FRAME_LEAST_MAX_BYTES;
+	unsigned done_n = 0, failed_n = 0;
+
+	fixture_open(&fx, NULL, schema);
+	for (size_t n = most - 200; n < most + 5; n += 5) {
+		struct request *r = ask(fixture_format(&fx,
+		    "INSERT INTO t VALUES(%zu, '%zu') RETURNING id,"
+		    "  substr(printf('%%.*c', %zu, 'x'), 1)",
+		    n, n, n));
+		const char *text;
+		bool there;
+
+		r->max_frame_bytes = most;
+		text = fixture_take(&fx, fixture_write(&fx, r));
+		there = strcmp(fixture_query(&fx,
+				   fixture_format(&fx,
+				       "SELECT count(*) FROM t WHERE id = %zu",
+				       n)),
+			    "1\n") == 0;
+		if (strstr(text, "DONE")) {
+			ck_assert(there);
+			done_n++;
+		} else {
+			ck_assert_ptr_nonnull(strstr(text, "ERROR name="));
+			ck_assert_ptr_null(strstr(text, "outcome="));
+			ck_assert(!there);
+			failed_n++;
+		}
+	}
+	ck_assert_uint_gt(done_n, 0);
+	ck_assert_uint_gt(failed_n, 0);
+	fixture_close(&fx);
+}
+END_TEST
+
 /* --- By itself ------------------------------------------------------------- */
 
 START_TEST(writer_runs_ddl_by_itself_and_in_its_turn)
@@ -367,6 +429,8 @@ main(void)
 	tcase_add_test(tc, writer_groups_are_bounded_in_number);
 	tcase_add_test(tc, writer_groups_are_bounded_in_bytes);
 	tcase_add_test(tc, writer_groups_are_bounded_in_time);
+	tcase_add_test(tc, writer_bounds_the_time_of_one_write);
+	tcase_add_test(tc, writer_applies_no_write_whose_answer_does_not_fit);
 	tcase_add_test(tc, writer_runs_ddl_by_itself_and_in_its_turn);
 	tcase_add_loop_test(tc, writer_finds_out_what_an_unknown_statement_is,
 	    0, (int)COUNT(unknowns));

@@ -650,6 +650,18 @@ fixture_release(struct fixture *fx)
 }
 
 void
+fixture_hold_readers(struct fixture *fx)
+{
+	enter(&fx->gates[1]);
+}
+
+void
+fixture_release_readers(struct fixture *fx)
+{
+	sem_post(&fx->gates[1].leave);
+}
+
+void
 fixture_settle(struct fixture *fx)
 {
 	/* a queue that ran may have kicked itself, or one of the other crew */

@@ -128,6 +128,10 @@ const char *fixture_say(struct fixture *fx, const uint8_t *p, size_t n);
 void fixture_hold(struct fixture *fx);
 void fixture_release(struct fixture *fx);
 
+/* The same with the readers' one thread. */
+void fixture_hold_readers(struct fixture *fx);
+void fixture_release_readers(struct fixture *fx);
+
 /* Wait until both crews, of one thread each, have done what they were given. */
 void fixture_settle(struct fixture *fx);
 
