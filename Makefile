@@ -40,8 +40,11 @@ say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)';)
 DEPS = gcc make libc6-dev pkg-config libsqlite3-dev libevent-dev libmsgpack-dev \
 	check libconfuse-dev uthash-dev libreadline-dev sqlite3 unicode-data \
 	procps python3 python3-msgpack libjansson-dev
-DEPS_LINT = clang-format clang-tidy cppcheck mandoc shellcheck
+DEPS_LINT = clang-format clang-tidy cppcheck mandoc shellcheck libhiredis-dev \
+	libpq-dev
 DEPS_FUZZ = clang libclang-rt-14-dev
+DEPS_BENCH = libhiredis-dev libpq-dev redis-server redis-tools postgresql-15 \
+	pgbouncer python3-aiosqlite gnuplot-nox
 
 # msgpack-c's own name is msgpack-c since 6.0; Debian 12 has 4.0.
 MSGPACK := $(shell $(PKG_CONFIG) --exists msgpack-c 2>/dev/null && \
@@ -51,6 +54,7 @@ DAEMON_PKGS = sqlite3 libevent_core libevent_extra libevent_pthreads \
 	libconfuse $(MSGPACK)
 pkg_cflags := $(shell $(PKG_CONFIG) --cflags $(DAEMON_PKGS) check jansson \
 	readline 2>/dev/null)
+pq_cflags = -I/usr/include/postgresql
 pkg_libs = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null)
 daemon_libs := $(call pkg_libs,$(DAEMON_PKGS))
 client_libs := $(call pkg_libs,$(MSGPACK))
@@ -76,7 +80,7 @@ FORTIFY = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 # Includes are written from the top: "proto/frame.h". The public header is the
 # exception: programs say <sqlpool.h>, as they would when it is installed.
 cppflags = -I. -Iclient -D_GNU_SOURCE -DSQLPOOLD_VERSION='"$(VERSION)"' \
-	$(pkg_cflags)
+	$(pkg_cflags) $(pq_cflags)
 
 opt_release  = -O2 -g $(HARDEN) $(FORTIFY)
 opt_asan     = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
@@ -118,6 +122,8 @@ conf_src     := $(wildcard conf/*.c)
 daemon_src   := $(wildcard daemon/*.c)
 client_src   := $(wildcard client/*.c)
 cli_src      := $(wildcard client/cli/*.c)
+bench_src    := $(wildcard client/bench/*.c)
+peer_src     := $(wildcard tests/bench/*.c)
 example_src  := $(wildcard client/examples/*.c)
 testlib_src  := $(wildcard tests/lib/*.c)
 test_src     := $(wildcard tests/check_*.c)
@@ -125,15 +131,16 @@ proctest_src := $(wildcard tests/proc/check_*.c)
 fuzz_src     := $(wildcard tests/fuzz/fuzz_*.c)
 start_src    := $(wildcard tests/quickstart/*.c)
 
-product_src := $(proto_src) $(conf_src) $(daemon_src) $(client_src) $(cli_src)
+product_src := $(proto_src) $(conf_src) $(daemon_src) $(client_src) $(cli_src) \
+	$(bench_src)
 all_src := $(product_src) $(example_src) $(testlib_src) $(test_src) \
-	$(proctest_src) $(fuzz_src) $(start_src) $(wildcard tests/bench/*.c)
-all_hdr := $(wildcard proto/*.h conf/*.h daemon/*.h client/*.h client/cli/*.h \
+	$(proctest_src) $(fuzz_src) $(start_src) $(peer_src)
+all_hdr := $(wildcard proto/*.h conf/*.h daemon/*.h client/*.h client/cli/*.h client/bench/*.h \
 	client/adapters/*.h tests/*.h tests/lib/*.h tests/proc/*.h \
 	tests/fuzz/*.h tests/bench/*.h)
 all_def := $(wildcard proto/*.def conf/*.def daemon/*.def)
 scripts := $(wildcard .ci/run tests/*.sh tests/*/*.sh)
-man_src := $(wildcard daemon/*.8 conf/*.5 client/*.3 client/cli/*.1)
+man_src := $(wildcard daemon/*.8 conf/*.5 client/*.3 client/cli/*.1 client/bench/*.1)
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
@@ -142,6 +149,8 @@ pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
 
 sqlpoold   = $(if $(wildcard daemon/main.c),$(B)/sqlpoold)
 sqlpoolcli = $(if $(cli_src),$(B)/sqlpool-cli)
+sqlpoolbench = $(if $(wildcard client/bench/main.c),$(B)/sqlpool-bench)
+peers      = $(patsubst %.c,$(B)/%,$(peer_src))
 client_a   = $(if $(client_src),$(B)/libsqlpool-client.a)
 client_so  = $(if $(client_src),$(B)/libsqlpool-client.so)
 examples   = $(patsubst %.c,$(B)/%,$(example_src))
@@ -151,7 +160,7 @@ test_scripts = $(wildcard tests/check_*.sh tests/check_*.py)
 proctest_scripts = $(wildcard tests/proc/check_*.sh tests/proc/check_*.py)
 
 .PHONY: build build-tests
-build: $(sqlpoold) $(sqlpoolcli) $(client_a) $(client_so) $(examples)
+build: $(sqlpoold) $(sqlpoolcli) $(sqlpoolbench) $(client_a) $(client_so) $(examples)
 	@:
 build-tests: build $(tests) $(proctests)
 
@@ -206,6 +215,19 @@ $(B)/libsqlpool-client.so: $(B)/libsqlpool-client.so.$(SOVERSION)
 
 $(B)/sqlpool-cli: $(call obj,$(cli_src)) $(client_a)
 	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(cli_libs)
+
+# The load generator's parts are a library for the benchmark's peers, which are
+# the same program with another driver.
+$(B)/libbench.a: $(call obj,$(filter-out client/bench/main.c,$(bench_src)))
+	$(ar)
+
+$(B)/sqlpool-bench: $(call obj,client/bench/main.c) $(B)/libbench.a $(client_a)
+	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(client_libs) -lm
+
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libbench.a $(daemon_a) \
+		$(conf_a) $(proto_a) $(client_a)
+	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(daemon_libs) \
+		-lhiredis -lpq -lm
 
 $(B)/client/examples/%: $(B)/client/examples/%.o $(client_a)
 	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(client_libs)
@@ -325,7 +347,8 @@ lint-layers:
 # One sub-make, as parallel as the caller's or as the machine.
 submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(NPROC))
 
-.PHONY: all check asan tsan fuzz cover format format-check lint quickstart \
+.PHONY: all check asan tsan fuzz cover format format-check lint quickstart bench \
+	bench-scaling \
 	install uninstall help clean
 
 all: ## build the daemon, the library, the shell and the examples
@@ -367,6 +390,19 @@ quickstart: deps ## a daemon, real data, 16 clients, the figures
 	+$(Q)$(submake) build-quickstart
 	$(Q)$(test_env) tests/quickstart.sh
 
+# No peer is started by its package: the benchmark runs its own, on sockets in a
+# directory of its own.
+.PHONY: build-bench
+build-bench: build $(peers)
+
+bench: deps deps-bench ## measure, beside other ways to do it; about 5 minutes
+	+$(Q)$(submake) build-bench
+	$(Q)$(test_env) tests/bench/bench.py
+
+bench-scaling: deps deps-bench ## how figures grow; writes the plots
+	+$(Q)$(submake) build-bench
+	$(Q)$(test_env) tests/bench/scaling.py
+
 clean: ## remove build/
 	$(Q)rm -rf build
 
@@ -391,7 +427,7 @@ doc_examples := $(filter-out %.5,$(doc_examples))
 man_target = $(MANDIR)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
 
 # The paths, once, for install and uninstall.
-installed = $(SBINDIR)/sqlpoold $(BINDIR)/sqlpool-cli \
+installed = $(SBINDIR)/sqlpoold $(BINDIR)/sqlpool-cli $(BINDIR)/sqlpool-bench \
 	$(LIBDIR)/libsqlpool-client.a $(LIBDIR)/libsqlpool-client.so \
 	$(LIBDIR)/libsqlpool-client.so.$(SOVERSION) \
 	$(INCLUDEDIR)/sqlpool.h $(LIBDIR)/pkgconfig/sqlpool-client.pc \
@@ -404,6 +440,7 @@ put = install -D -m $(1) $(2) '$(DESTDIR)$(3)'
 install: all ## install under $(DESTDIR)$(PREFIX)
 	$(Q)$(call put,755,$(B)/sqlpoold,$(SBINDIR)/sqlpoold)
 	$(Q)$(call put,755,$(B)/sqlpool-cli,$(BINDIR)/sqlpool-cli)
+	$(Q)$(call put,755,$(B)/sqlpool-bench,$(BINDIR)/sqlpool-bench)
 	$(Q)$(call put,644,$(client_a),$(LIBDIR)/libsqlpool-client.a)
 	$(Q)$(call put,644,$(client_so).$(SOVERSION),$(strip \
 		$(LIBDIR))/libsqlpool-client.so.$(SOVERSION))
@@ -431,10 +468,12 @@ uninstall: ## remove what install put there
 
 # --- Packages a machine lacks -----------------------------------------------
 
-.PHONY: deps deps-lint deps-fuzz
+.PHONY: deps deps-lint deps-fuzz deps-bench
 deps: ## install the Debian packages that build and check need
 	$(Q)tests/lint/deps.sh $(DEPS)
 deps-lint: ## install the packages that lint needs
 	$(Q)tests/lint/deps.sh $(DEPS_LINT)
+deps-bench: ## install the packages that bench needs: the peers
+	$(Q)tests/lint/deps.sh $(DEPS_BENCH)
 deps-fuzz: ## install the packages that fuzz needs
 	$(Q)tests/lint/deps.sh $(DEPS_FUZZ)

@@ -32,6 +32,7 @@ DIRS = {
     "daemon": ["proto", "conf"],
     "client": ["proto"],
     "client/cli": [],
+    "client/bench": [],
     "client/adapters": [],
     "client/examples": [],
 }
