@@ -16,6 +16,7 @@
 
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
+#include <utlist.h>
 
 /* Stop reading from a client, and running its reads, when so much of its output
  * waits; go on below half of it. */
@@ -65,6 +66,7 @@ static void
 free_client(struct client *cl)
 {
 	struct prepared *p, *tmp;
+	struct place *place, *next_place;
 
 	if (cl->readable)
 		event_free(cl->readable);
@@ -74,12 +76,31 @@ free_client(struct client *cl)
 		HASH_DEL(cl->prepared, p);
 		free(p);
 	}
+	LL_FOREACH_SAFE2(cl->places, place, next_place, sibling)
+		free(place);
 	buf_fini(&cl->partial);
 	out_fini(&cl->out);
 	vars_unref(cl->vars);
 	if (cl->fd >= 0)
 		close(cl->fd);
 	free(cl);
+}
+
+struct place *
+client_get_place(struct client *cl, const struct db *db)
+{
+	struct place *place;
+
+	for (place = cl->places; place; place = place->sibling)
+		if (place->db == db)
+			return place;
+	place = calloc(1, sizeof(*place));
+	if (place) {
+		place->db = db;
+		place->sibling = cl->places;
+		cl->places = place;
+	}
+	return place;
 }
 
 struct client *

@@ -16,6 +16,7 @@
 #include "daemon/mailbox.h"
 #include "daemon/out.h"
 #include "daemon/session.h"
+#include "daemon/turns.h"
 
 struct event;
 struct event_base;
@@ -89,8 +90,9 @@ struct client {
 	struct prepared *prepared; /* uthash by number */
 	size_t prepared_bytes;
 	struct vars *vars;
-	int64_t since_us; /* when it connected, or was hung up on */
-	bool drained;     /* it cannot send any more: client_stop_reading */
+	struct place *places; /* before the writers of databases */
+	int64_t since_us;     /* when it connected, or was hung up on */
+	bool drained;         /* it cannot send any more: client_stop_reading */
 	bool closed;
 	bool abandoned; /* what it had under way was told to stop */
 	bool hangs_up;  /* close it once its output is written */
@@ -143,6 +145,10 @@ int client_set_timer(struct client *cl, struct request *r, int64_t after_us);
 /* Find another request than not, by id, that is under way; or NULL. */
 struct request *client_find_request(
     struct client *cl, uint64_t id, const struct request * not );
+
+/* Give the place where its requests to a database's writer wait.  NULL: out of
+ * memory; not when it has sent one there before. */
+struct place *client_get_place(struct client *cl, const struct db *db);
 
 /* Note that more of what it sent can be looked at in the next turn. */
 void client_mark_more(struct client *cl);

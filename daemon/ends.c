@@ -27,6 +27,7 @@ abandon_session(struct client *cl, struct session *s)
 	r->type = TYPE_TX_END;
 	r->db = s->db;
 	r->session = s;
+	r->place = client_get_place(cl, s->db);
 	r->tx = tx_ref(s->tx);
 	r->arrived_us = clock_now_us();
 	r->away = true;

@@ -173,6 +173,15 @@ line_push(struct line *line, struct request *r)
 	line->tail = r;
 }
 
+void
+line_push_front(struct line *line, struct request *r)
+{
+	r->next = line->head;
+	line->head = r;
+	if (!line->tail)
+		line->tail = r;
+}
+
 struct request *
 line_pop(struct line *line)
 {

@@ -31,6 +31,7 @@ struct client;
 struct db;
 struct mailbox;
 struct session;
+struct place;
 struct squeue;
 
 enum request_state {
@@ -108,8 +109,9 @@ struct request {
 	enum msg_type type;
 	uint64_t id, stream;
 	struct db *db;
-	struct tx *tx;     /* referenced; NULL in autocommit */
-	struct vars *vars; /* referenced; its session's */
+	struct tx *tx;       /* referenced; NULL in autocommit */
+	struct vars *vars;   /* referenced; its session's */
+	struct place *place; /* where it waits for the writer */
 	struct span sql;
 	struct span params; /* n 0: none */
 	struct step *steps; /* owned */
@@ -181,9 +183,10 @@ void request_reset_result(struct request *r);
  * ran.  The holder. */
 void request_fail_stopped(struct request *r, const char *where);
 
-/* Append; take the first (NULL: none); take one out of the middle; take out the
- * ones that were asked to stop, in their order. */
+/* Append; prepend; take the first (NULL: none); take one out of the middle; take
+ * out the ones that were asked to stop, in their order. */
 void line_push(struct line *line, struct request *r);
+void line_push_front(struct line *line, struct request *r);
 struct request *line_pop(struct line *line);
 void line_remove(struct line *line, const struct request *r);
 struct line line_take_stopped(struct line *line);

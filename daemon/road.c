@@ -169,11 +169,21 @@ road_waiting(struct loop *loop)
 	}
 }
 
+static int
+submit_write(struct client *cl, struct request *r)
+{
+	r->place = client_get_place(cl, r->db);
+	if (!r->place)
+		return failure_set(
+		    &r->failure, ERR_NO_MEMORY, "out of memory for a request");
+	return writer_submit(r->db->writer, r);
+}
+
 static void
 hand_to_writer(struct client *cl, struct request *r)
 {
 	r->is_write = r->tx == NULL;
-	if (send_away(cl, r) < 0 || writer_submit(r->db->writer, r) < 0)
+	if (send_away(cl, r) < 0 || submit_write(cl, r) < 0)
 		local_fail(cl, r);
 }
 
@@ -373,9 +383,8 @@ run_in_session(struct client *cl, struct session *s, struct request *r)
 			r->tx = tx_ref(s->tx);
 		s->running = r;
 		if (send_away(cl, r) < 0 ||
-		    (road == ROAD_READERS
-			    ? readers_submit(r->db->readers, r)
-			    : writer_submit(r->db->writer, r)) < 0) {
+		    (road == ROAD_READERS ? readers_submit(r->db->readers, r)
+					  : submit_write(cl, r)) < 0) {
 			s->running = NULL;
 			local_fail(cl, r);
 		}

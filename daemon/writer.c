@@ -105,8 +105,8 @@ is_full(const struct writer *w, const struct request *r)
 	size_t most = (size_t)w->db_conf->max_queue_bytes;
 
 	/* one request always fits: it was bounded when it was read */
-	return w->line_n >= w->db_conf->max_queue ||
-	    (w->line_n > 0 && w->line_bytes + r->bytes_n > most);
+	return w->turns.n >= w->db_conf->max_queue ||
+	    (w->turns.n > 0 && w->turns.bytes + r->bytes_n > most);
 }
 
 int
@@ -118,13 +118,11 @@ writer_submit(struct writer *w, struct request *r)
 	request_move(r, REQUEST_QUEUED);
 	atomic_store(&r->runner, &w->q);
 	pthread_mutex_lock(&w->lock);
-	n = w->line_n;
+	n = w->turns.n;
 	if (r->tx && atomic_load(&r->tx->leased)) {
 		line_push(&w->inbox, r);
 	} else if (!is_full(w, r)) {
-		line_push(&w->line, r);
-		w->line_n++;
-		w->line_bytes += r->bytes_n;
+		turns_push(&w->turns, r);
 	} else {
 		full = true;
 	}
@@ -157,18 +155,14 @@ writer_note_holder(struct writer *w)
 	pthread_mutex_unlock(&w->lock);
 }
 
-/* Take the stopped ones out of the line, keeping the order of the others. */
+/* Take the stopped ones out of the line. */
 static struct line
 take_stopped(struct writer *w, struct holder *ret_holder)
 {
 	struct line stopped;
 
 	pthread_mutex_lock(&w->lock);
-	stopped = line_take_stopped(&w->line);
-	for (struct request *r = stopped.head; r; r = r->next) {
-		w->line_n--;
-		w->line_bytes -= r->bytes_n;
-	}
+	stopped = turns_take_stopped(&w->turns);
 	*ret_holder = w->holder;
 	pthread_mutex_unlock(&w->lock);
 	return stopped;
@@ -223,7 +217,7 @@ writer_get_queue_n(struct writer *w)
 	size_t n;
 
 	pthread_mutex_lock(&w->lock);
-	n = w->line_n;
+	n = w->turns.n;
 	pthread_mutex_unlock(&w->lock);
 	return n;
 }
@@ -249,16 +243,8 @@ void
 writer_return(struct writer *w, size_t from, size_t n)
 {
 	pthread_mutex_lock(&w->lock);
-	for (size_t i = n; i > from; i--) {
-		struct request *r = w->members[i - 1].r;
-
-		r->next = w->line.head;
-		w->line.head = r;
-		if (!w->line.tail)
-			w->line.tail = r;
-		w->line_n++;
-		w->line_bytes += r->bytes_n;
-	}
+	for (size_t i = n; i > from; i--)
+		turns_return(&w->turns, w->members[i - 1].r);
 	pthread_mutex_unlock(&w->lock);
 	if (from < n)
 		writer_reap(w); /* some may have been told to stop meanwhile */
@@ -284,23 +270,20 @@ can_share(const struct request *r)
 	    (r->type == TYPE_BATCH || r->kind == KIND_WRITE);
 }
 
-/* Fill w->members from the head of the line: as many as can share one commit,
+/* Fill w->members with those whose turn it is: as many as can share one commit,
  * or the one that cannot.  Bounded in count and bytes. */
 static size_t
 take_members(struct writer *w)
 {
 	size_t n = 0, bytes = 0;
+	struct request *r;
 
 	pthread_mutex_lock(&w->lock);
-	while (w->line.head && n < w->db_conf->group_max) {
-		struct request *r = w->line.head;
-
+	while ((r = turns_peek(&w->turns)) && n < w->db_conf->group_max) {
 		if (n > 0 &&
 		    (!can_share(r) || bytes > (size_t)w->db_conf->group_bytes))
 			break;
-		line_pop(&w->line);
-		w->line_n--;
-		w->line_bytes -= r->bytes_n;
+		turns_pop(&w->turns);
 		bytes += r->bytes_n;
 		w->members[n++] = (struct member){ .r = r };
 		if (!can_share(r))

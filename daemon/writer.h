@@ -1,6 +1,6 @@
 /* writer.h - the one writer of a database.
  *
- * Requests wait in one line, in arrival order.  Whatever queued up while the
+ * Requests wait in one line, in which clients take turns (turns.h).  Whatever queued up while the
  * last commit was being synced runs in one transaction and is committed once;
  * only then is each of them answered (group commit).  A request that cannot
  * share runs by itself.  An interactive transaction gets a lease: the writer
@@ -40,7 +40,7 @@ const _Atomic uint64_t *writer_get_seq(const struct writer *w);
 /* Tell it about the readers that transactions are taken over from. */
 void writer_set_readers(struct writer *w, struct readers *readers);
 
-/* Put a request in the line; one of a transaction that holds the lease goes
+/* Put a request, whose place is set, in the line; one of a transaction that holds the lease goes
  * ahead of it.  The request is the writer's on 0.
  * Errors: -ERR_QUEUE_FULL, with r->failure set and the depth in it. */
 int writer_submit(struct writer *w, struct request *r);

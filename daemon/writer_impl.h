@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "daemon/turns.h"
 #include "daemon/writer.h"
 
 /* One request of a group. */
@@ -36,8 +37,7 @@ struct writer {
 	_Atomic bool has_lease; /* for the tick and the reaper */
 
 	pthread_mutex_t lock; /* for what follows */
-	struct line line;
-	size_t line_n, line_bytes;
+	struct turns turns;
 	struct line inbox; /* of the lease's transaction */
 	struct holder holder;
 

@@ -155,7 +155,7 @@ static const char *const innocents[] = {
 	"INSERT INTO log(x) SELECT 'two' FROM t LIMIT 2",
 };
 
-static const struct place {
+static const struct spot {
 	size_t n, at;
 } places[] = {
 	{ 1, 0 }, { 2, 0 }, { 2, 1 }, { 3, 0 }, { 3, 1 }, { 3, 2 },
@@ -164,14 +164,14 @@ static const struct place {
 /* clang-format on */
 
 static const char *
-get_sql(const char *guilty, const struct place *p, size_t i)
+get_sql(const char *guilty, const struct spot *p, size_t i)
 {
 	return i == p->at ? guilty : innocents[i % COUNT(innocents)];
 }
 
 /* Whose request it is: the guilty one's client sends nothing else. */
 static size_t
-get_client(const struct place *p, size_t i)
+get_client(const struct spot *p, size_t i)
 {
 	return i == p->at ? 0 : 1 + i % 2;
 }
@@ -212,7 +212,7 @@ set_client(struct side *s, struct request *r, size_t client)
 typedef struct request *make_guilty(struct side *s, const void *arg);
 
 static struct request *
-submit(struct side *s, const struct place *p, size_t i, make_guilty *make,
+submit(struct side *s, const struct spot *p, size_t i, make_guilty *make,
     const void *arg)
 {
 	struct request *r = i == p->at
@@ -227,7 +227,7 @@ submit(struct side *s, const struct place *p, size_t i, make_guilty *make,
 }
 
 static void
-run_grouped(struct side *s, const struct place *p, make_guilty *make,
+run_grouped(struct side *s, const struct spot *p, make_guilty *make,
     const void *arg, const char **texts)
 {
 	struct request *r[GROUP_MAX] = { NULL };
@@ -242,7 +242,7 @@ run_grouped(struct side *s, const struct place *p, make_guilty *make,
 }
 
 static void
-run_alone(struct side *s, const struct place *p, make_guilty *make,
+run_alone(struct side *s, const struct spot *p, make_guilty *make,
     const void *arg, const char **texts)
 {
 	for (size_t i = 0; i < p->n; i++)
@@ -251,7 +251,7 @@ run_alone(struct side *s, const struct place *p, make_guilty *make,
 
 static void
 assert_same_texts(
-    const struct place *p, const char *const *got, const char *const *want)
+    const struct spot *p, const char *const *got, const char *const *want)
 {
 	for (size_t i = 0; i < p->n; i++)
 		ck_assert_msg(got[i] && want[i] && strcmp(got[i], want[i]) == 0,
@@ -260,7 +260,7 @@ assert_same_texts(
 }
 
 static void
-assert_same_state(struct side *a, struct side *b, const struct place *p)
+assert_same_state(struct side *a, struct side *b, const struct spot *p)
 {
 	const char *got = fixture_query(&a->fx, dump);
 	const char *want = fixture_query(&b->fx, dump);
@@ -315,7 +315,7 @@ make_statement(struct side *s, const void *arg)
 
 static void
 assert_like_oracle(struct side *s, struct oracle *o, struct fixture *plain,
-    const struct place *p)
+    const struct spot *p)
 {
 	ck_assert_str_eq(
 	    fixture_query(&s->fx, dump), fixture_query(plain, dump));
@@ -345,7 +345,7 @@ START_TEST(group_gives_each_statement_what_sqlite_gives_it_alone)
 	fixture_init(&plain, "access=shared", schema);
 	oracle_open(&o, &plain);
 	for (size_t k = 0; k < COUNT(places); k++) {
-		const struct place *p = &places[k];
+		const struct spot *p = &places[k];
 
 		run_grouped(&s, p, make_statement, &statements[_i], got);
 		for (size_t i = 0; i < p->n; i++)
@@ -532,7 +532,7 @@ START_TEST(group_is_the_same_as_alone_for_any_mixture)
 	side_open(&group, "foreign_keys=on");
 	side_open(&alone, "foreign_keys=on group_max=1");
 	for (int round = 0; round < 10; round++) {
-		struct place p = { .at = 0 };
+		struct spot p = { .at = 0 };
 
 		fixture_hold(&group.fx);
 		p.n = submit_mixture(&group, &seed, r);

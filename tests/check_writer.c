@@ -113,6 +113,31 @@ START_TEST(writer_answers_what_is_stopped_in_its_line)
 }
 END_TEST
 
+/* One client sends a lot at once, and another a single write after it. */
+START_TEST(writer_lets_clients_take_turns)
+{
+	struct request *many[20], *one;
+	struct place other = { 0 };
+
+	fixture_open(&fx, "group_max=4", schema);
+	fixture_hold(&fx);
+	for (size_t i = 0; i < COUNT(many); i++)
+		many[i] = insert();
+	one = ask("INSERT INTO t(v) VALUES('one')");
+	one->place = &other;
+	fixture_write(&fx, one);
+	fixture_release(&fx);
+	fixture_wait(&fx, one);
+	ck_assert_uint_eq(one->seq, 1); /* it shared the first commit */
+	take_done(&one, 1);
+	take_done(many, COUNT(many));
+	/* and nobody's own order changed */
+	ck_assert_str_eq(
+	    fixture_query(&fx, "SELECT rowid FROM t WHERE v = 'one'"), "2\n");
+	fixture_close(&fx);
+}
+END_TEST
+
 /* --- Groups ---------------------------------------------------------------- */
 
 START_TEST(writer_commits_once_for_all_that_queued_up)
@@ -423,6 +448,7 @@ main(void)
 	tcase_add_test(
 	    tc, writer_line_is_bounded_in_bytes_but_takes_any_one_request);
 	tcase_add_test(tc, writer_answers_what_is_stopped_in_its_line);
+	tcase_add_test(tc, writer_lets_clients_take_turns);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("groups");
 	tcase_add_test(tc, writer_commits_once_for_all_that_queued_up);

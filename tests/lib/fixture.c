@@ -288,6 +288,7 @@ fill_in(struct fixture *fx, struct request *r, const struct msg_head *head)
 	r->max_frame_bytes = FRAME_DEFAULT_MAX_BYTES;
 	r->arrived_us = clock_now_us();
 	r->vars = vars_ref(fx->vars);
+	r->place = &fx->place;
 	atomic_store(&r->sent, SENT_ALL);
 }
 

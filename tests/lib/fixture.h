@@ -21,6 +21,7 @@
 
 #include "daemon/db.h"
 #include "daemon/mailbox.h"
+#include "daemon/turns.h"
 
 struct Suite;
 
@@ -37,7 +38,8 @@ struct fixture {
 	struct db *db;      /* the one database, "app"; NULL: not started */
 	struct dbconn *hot; /* a worker's connection */
 	struct mailbox mailbox;
-	struct vars *vars; /* of all requests, unless a test says otherwise */
+	struct vars *vars;  /* of all requests, unless a test says otherwise */
+	struct place place; /* likewise */
 	struct owner owner;
 	struct fixture_gate
 	    gates[2]; /* of the writers', of the readers' crew */

@@ -1,0 +1,81 @@
+/* turns.c - the ring of clients that wait. */
+#include "daemon/turns.h"
+
+#include <utlist.h>
+
+static void
+count(struct turns *t, const struct request *r)
+{
+	t->n++;
+	t->bytes += r->bytes_n;
+}
+
+static void
+discount(struct turns *t, const struct request *r)
+{
+	t->n--;
+	t->bytes -= r->bytes_n;
+}
+
+void
+turns_push(struct turns *t, struct request *r)
+{
+	if (!r->place->line.head)
+		DL_APPEND(t->ring, r->place);
+	line_push(&r->place->line, r);
+	count(t, r);
+}
+
+struct request *
+turns_peek(const struct turns *t)
+{
+	return t->ring ? t->ring->line.head : NULL;
+}
+
+struct request *
+turns_pop(struct turns *t)
+{
+	struct place *place = t->ring;
+	struct request *r;
+
+	if (!place)
+		return NULL;
+	r = line_pop(&place->line);
+	discount(t, r);
+	DL_DELETE(t->ring, place);
+	if (place->line.head)
+		DL_APPEND(t->ring, place);
+	return r;
+}
+
+void
+turns_return(struct turns *t, struct request *r)
+{
+	struct place *place = r->place;
+
+	if (place->line.head)
+		DL_DELETE(t->ring, place);
+	line_push_front(&place->line, r);
+	DL_PREPEND(t->ring, place);
+	count(t, r);
+}
+
+struct line
+turns_take_stopped(struct turns *t)
+{
+	struct line all = { 0 };
+	struct place *place, *next;
+
+	DL_FOREACH_SAFE(t->ring, place, next) {
+		struct line stopped = line_take_stopped(&place->line);
+		struct request *r;
+
+		if (!place->line.head)
+			DL_DELETE(t->ring, place);
+		while ((r = line_pop(&stopped))) {
+			discount(t, r);
+			line_push(&all, r);
+		}
+	}
+	return all;
+}
