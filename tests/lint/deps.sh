@@ -48,8 +48,7 @@ take_back() {
 	for f in $made; do
 		sudo rm -f "$f"
 		# the package's own, which it did not put over ours
-		[ "$f" != "$cluster" ] || [ ! -r "/usr/share${f#/etc}" ] ||
-			sudo install -m 644 "/usr/share${f#/etc}" "$f"
+		[ ! -e "$f.ucf-dist" ] || sudo mv "$f.ucf-dist" "$f"
 	done
 	made=
 }

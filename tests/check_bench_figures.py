@@ -1,0 +1,237 @@
+#!/usr/bin/python3
+"""The benchmark's own arithmetic: from runs to figures, and how they are
+printed. What it measures is not tested here."""
+
+import json
+import math
+import os
+import re
+import sys
+import unittest
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(TOP, "tests", "bench"))
+
+import figures  # noqa: E402  the path comes first
+import machine  # noqa: E402
+import run  # noqa: E402
+import table  # noqa: E402
+
+
+def made(**fields):
+    """What a run gives, as far as figures ask for it."""
+    return {"per_s": 1.0, "latency_us": {}, **fields}
+
+
+def find(figure_id):
+    return figures.choose(figure_id)[0]
+
+
+class Arithmetic(unittest.TestCase):
+    def test_ratio_of_nothing(self):
+        self.assertEqual(figures.ratio(6, 3), 2)
+        self.assertEqual(figures.ratio(0, 3), 0)
+        self.assertEqual(figures.ratio(6, 0), math.inf)
+        self.assertTrue(math.isnan(figures.ratio(0, 0)))
+
+    def test_target_is_kept_at_its_bound(self):
+        self.assertTrue(figures.reaches("≥", 5, 5))
+        self.assertFalse(figures.reaches("≥", 5, 4.999))
+        self.assertTrue(figures.reaches("≤", 5, 5))
+        self.assertFalse(figures.reaches("≤", 5, 5.001))
+        for op in "≥≤":
+            self.assertFalse(figures.reaches(op, 5, math.nan))
+
+    def test_summary_is_median_and_ends(self):
+        self.assertEqual(figures.summarize([3, 9, 1]), (3, (1, 9)))
+        self.assertEqual(figures.summarize([4, 2]), (3, (2, 4)))
+        self.assertEqual(figures.summarize([7]), (7, (7, 7)))
+
+
+class Formulas(unittest.TestCase):
+    def check(self, figure_id, cells, value):
+        figure = find(figure_id)
+        self.assertEqual(sorted(cells), sorted(set(figure.cells)))
+        self.assertAlmostEqual(figure.formula(cells), value)
+
+    def test_rate_ratio_is_ours_over_theirs(self):
+        self.check("W1", {"write/sqlpoold/32x1": made(per_s=30),
+                          "write/direct/32x1": made(per_s=5)}, 6)
+
+    def test_latencies(self):
+        ours = made(latency_us={"max": 10, "p99.9": 6, "p50": 300})
+        theirs = made(latency_us={"max": 2000, "p99.9": 300, "p50": 250})
+        both = {"write/sqlpoold/32x1": ours, "write/direct/32x1": theirs}
+        self.check("W4", both, 0.005)
+        self.check("W5", both, 0.02)
+        self.check("W8", {"write/sqlpoold/1x1": ours,
+                          "write/direct/1x1": theirs}, 50)
+
+    def test_most_unequal_is_the_larger(self):
+        self.check("W6", {"write/sqlpoold/32x1": made(busiest_to_least=1.1),
+                          "write/sqlpoold/256x1": made(busiest_to_least=1.5)},
+                   1.5)
+
+    def test_lone_read_is_over_the_sum(self):
+        self.check("R5", {
+            "read/sqlpoold/1x1": made(latency_us={"p50": 20}),
+            "read/echo-block/1x1": made(latency_us={"p50": 30}),
+            "read/inproc/1x1": made(latency_us={"mean": 10})}, 0.5)
+
+    def test_units(self):
+        self.check("R9", {"large/sqlpoold/1x1": made(growth_bytes=3 << 20)}, 3)
+        self.check("R10", {"idle/sqlpoold/10000": {"client_bytes": 5120}}, 5)
+
+    def test_every_formula_takes_what_its_cells_give(self):
+        everything = made(
+            latency_us={"p50": 2, "p99": 3, "p99.9": 4, "max": 5, "mean": 2},
+            busiest_to_least=1, growth_bytes=1, client_bytes=1, cpu_percent=1,
+            to_limit=1, to_msgpack=1)
+        for f in figures.FIGURES:
+            if f.why:
+                self.assertEqual((f.cells, f.formula), ((), None), f.id)
+            else:
+                value = f.formula({c: everything for c in f.cells})
+                self.assertTrue(math.isfinite(value), f.id)
+
+    def test_ids_are_those_of_the_issue(self):
+        self.assertEqual(
+            " ".join(f.id for f in figures.FIGURES),
+            "W1 W2 W3 W4 W5 W6 W7 W8 R1 R2 R3 R4 R5 R6 R7 R8 R9 R10 R11 "
+            "K1 K2 L1 L2 A1")
+
+
+class Judging(unittest.TestCase):
+    keys = ["id", "ok", "spread", "target", "value", "what"]
+
+    def judge(self, pairs, failed=None):
+        rounds = [{"write/sqlpoold/32x1": made(per_s=a),
+                   "write/direct/32x1": made(per_s=b)} for a, b in pairs]
+        return figures.judge(find("W1"), rounds, failed or {})
+
+    def test_ratios_are_formed_in_each_round(self):
+        line = self.judge([(10, 1), (40, 8), (60, 2)])
+        self.assertEqual(line["value"], 10)  # not 40/2
+        self.assertEqual(line["spread"], [5, 30])
+        self.assertIs(line["ok"], True)
+        self.assertEqual(sorted(line), self.keys)
+        self.assertEqual(line["target"], "≥ 5")
+
+    def test_median_decides(self):
+        self.assertIs(self.judge([(4, 1), (4, 1), (99, 1)])["ok"], False)
+
+    def check_none(self, line, why):
+        self.assertEqual((line["value"], line["spread"], line["ok"]),
+                         (None, None, False))
+        self.assertEqual(sorted(line), sorted([*self.keys, "why"]))
+        self.assertIn(why, line["why"])
+
+    def test_no_figure_from_a_run_with_errors(self):
+        # also when other rounds went well
+        line = self.judge([(10, 1), (10, 1)],
+                          {"write/direct/32x1": "database is locked"})
+        self.check_none(line, "write/direct/32x1: database is locked")
+
+    def test_no_figure_without_rounds(self):
+        self.check_none(self.judge([]), "not measured")
+
+    def test_round_without_one_of_the_cells_does_not_count(self):
+        line = figures.judge(find("W1"), [
+            {"write/sqlpoold/32x1": made(per_s=1)}], {})
+        self.check_none(line, "not measured")
+
+    def test_no_figure_over_nothing(self):
+        self.check_none(self.judge([(10, 0), (10, 1)]), "not a number")
+
+    def test_what_cannot_be_measured_says_why(self):
+        line = figures.judge(find("K1"), [{}], {})
+        self.check_none(line, "keeper")
+
+    def test_lines_are_json(self):
+        lines = [figures.judge(f, [], {}) for f in figures.FIGURES]
+        self.assertEqual(json.loads(json.dumps(lines, allow_nan=False)), lines)
+
+
+class Choosing(unittest.TestCase):
+    def test_all_or_some_in_the_order_asked(self):
+        self.assertEqual(len(figures.choose(None)), 24)
+        self.assertEqual([f.id for f in figures.choose("r3, W1")],
+                         ["R3", "W1"])
+
+    def test_unknown_is_refused(self):
+        with self.assertRaisesRegex(ValueError, "no figure W9; there are W1"):
+            figures.choose("W1,W9")
+
+
+class Printing(unittest.TestCase):
+    def test_three_digits(self):
+        for value, text in ((0, "0.00"), (0.01234, "0.0123"), (1.234, "1.23"),
+                            (12.34, "12.3"), (123.4, "123"), (-55.5, "-55.5"),
+                            (1234567, "1,234,567"), (None, "-"),
+                            (math.inf, "inf"), (0.000001, "0.00000")):
+            self.assertEqual(table.number(value), text)
+
+    def test_times_have_units(self):
+        for value, text in ((7.1, "7.10 µs"), (999.4, "999 µs"),
+                            (999.6, "1.00 ms"), (54321, "54.3 ms"),
+                            (2.5e6, "2.50 s"), (1e9, "1,000 s"), (None, "-")):
+            self.assertEqual(table.micros(value), text)
+
+    def test_columns_line_up(self):
+        self.assertEqual(table.align([["a", "bb"], ["ccc", "d"]]),
+                         "a    bb\nccc   d")
+
+    def test_table_has_a_line_for_each_and_says_why(self):
+        text = table.figures([figures.judge(f, [], {})
+                              for f in figures.FIGURES])
+        self.assertEqual(len(re.findall(r"^\w+ +.* NO$", text, re.M)), 24)
+        self.assertIn("K1 has no figure: there is no keeper yet", text)
+
+
+class Runs(unittest.TestCase):
+    def test_result_is_its_json(self):
+        self.assertEqual(run.load(["/bin/echo", '{"ops": 3}']), {"ops": 3})
+
+    def test_failure_has_the_programs_words(self):
+        for argv, words in (
+                (["/bin/sh", "-c", "echo '{}'; echo why >&2; exit 1"],
+                 "sh: why"),
+                (["/bin/sh", "-c", "exit 3"], "sh: ended with status 3"),
+                (["/bin/echo", "text"], "echo printed no JSON"),
+                (["/bin/echo", '{"ops": 0}'], "nothing ended"),
+                (["/nowhere/x"], "/nowhere/x: No such file")):
+            with self.assertRaisesRegex(run.RunError, words):
+                run.load(argv)
+
+    def test_late_program_is_ended(self):
+        with self.assertRaisesRegex(run.RunError, "not done after 0.1 s"):
+            run.load(["/bin/sleep", "60"], timeout_s=0.1)
+        self.assertEqual(run.find_children(), [])
+
+    def test_orphans_are_ended(self):
+        run.adopt_orphans()
+        # its children outlive it and ignore what is polite
+        run.output(["/bin/sh", "-c", "trap '' TERM; "
+                    "(sleep 60; sleep 60) >/dev/null 2>&1 & "
+                    "sleep 61 >/dev/null 2>&1 &"])
+        self.assertEqual(len(run.find_children()), 2)
+        run.end_all()
+        self.assertEqual(run.find_children(), [])
+
+
+class Machine(unittest.TestCase):
+    def test_filesystem_is_the_innermost(self):
+        self.assertIn("proc at /proc (", machine.find_filesystem("/proc/self"))
+
+    def test_missing_program_is_named(self):
+        self.assertEqual(machine.first_line(["/nowhere/x"]), "not installed")
+        self.assertEqual(machine.short_version("Redis server v=7.0.15 sha=0"),
+                         "7.0.15")
+
+
+if __name__ == "__main__":
+    done = unittest.main(exit=False).result
+    print("100%%: Checks: %d, Failures: %d, Errors: %d" % (
+        done.testsRun, len(done.failures), len(done.errors)))
+    sys.exit(not done.wasSuccessful())
