@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "daemon/stats.h"
 #include "proto/error.h"
@@ -15,6 +17,7 @@ struct crew {
 	struct squeue *head, *tail; /* READY ones, first come first run */
 	bool stopping;
 	unsigned n;
+	int nice;
 	char name[12];
 	pthread_t threads[];
 };
@@ -49,6 +52,10 @@ crew_main(void *arg)
 	struct crew *c = arg;
 
 	pthread_setname_np(pthread_self(), c->name);
+	/* Linux: of the thread, setpriority(2) "C library/kernel
+	 * differences"; it never fails for less of a priority */
+	if (c->nice > 0)
+		setpriority(PRIO_PROCESS, (id_t)gettid(), c->nice);
 	stats_attach();
 	pthread_mutex_lock(&c->lock);
 	for (;;) {
@@ -72,7 +79,7 @@ crew_main(void *arg)
 }
 
 int
-crew_start(const char *name, unsigned n, struct crew **ret_crew)
+crew_start(const char *name, unsigned n, int nice, struct crew **ret_crew)
 {
 	struct crew *c = calloc(1, sizeof(*c) + n * sizeof(c->threads[0]));
 
@@ -81,6 +88,7 @@ crew_start(const char *name, unsigned n, struct crew **ret_crew)
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->work, NULL);
 	snprintf(c->name, sizeof(c->name), "%s", name);
+	c->nice = nice;
 	for (c->n = 0; c->n < n; c->n++) {
 		if (pthread_create(&c->threads[c->n], NULL, crew_main, c)) {
 			crew_stop(c);

@@ -27,9 +27,10 @@ struct squeue {
 					* on anything but its own I/O */
 };
 
-/* Start a crew of n threads, named for ps.  On 0 the caller owns *ret_crew.
+/* Start a crew of n threads, named for ps, with a nice value from 0 (as the
+ * others) to 19.  On 0 the caller owns *ret_crew.
  * Errors: -ERR_NO_MEMORY (memory or threads). */
-int crew_start(const char *name, unsigned n, struct crew **ret_crew);
+int crew_start(const char *name, unsigned n, int nice, struct crew **ret_crew);
 
 /* Let the threads run what is ready, end them and free the crew.  Nobody may
  * kick any more.  NULL is fine. */

@@ -205,9 +205,10 @@ dbs_open(const struct conf *conf, struct dbs *dbs, struct failure *f)
 	dbs->list = calloc(conf->db_n + 1, sizeof(*dbs->list));
 	if (!dbs->list)
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");
-	rc = crew_start("writers", conf->writer_threads, &dbs->writers);
+	rc = crew_start("writers", conf->writer_threads, 0, &dbs->writers);
 	if (rc == 0)
-		rc = crew_start("readers", count_readers(conf), &dbs->readers);
+		rc = crew_start("readers", count_readers(conf),
+		    (int)conf->reader_nice, &dbs->readers);
 	if (rc < 0)
 		failure_set(f, ERR_NO_MEMORY, "cannot start threads");
 	while (rc == 0 && dbs->n < conf->db_n) {

@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "daemon/crew.h"
 #include "tests/lib/fixture.h"
@@ -45,12 +47,35 @@ run_counter(struct squeue *q)
 static void
 start(unsigned threads_n)
 {
-	ck_assert_int_eq(crew_start("test", threads_n, &crew), 0);
+	ck_assert_int_eq(crew_start("test", threads_n, 0, &crew), 0);
 	for (size_t i = 0; i < QUEUES_N; i++) {
 		counters[i] = (struct counter){ .given = 0 };
 		squeue_init(&counters[i].q, crew, run_counter);
 	}
 }
+
+static _Atomic int seen_nice;
+
+static void
+look_at_nice(struct squeue *q)
+{
+	(void)q;
+	atomic_store(&seen_nice, getpriority(PRIO_PROCESS, (id_t)gettid()));
+}
+
+START_TEST(crew_runs_at_its_own_nice_value)
+{
+	int own = getpriority(PRIO_PROCESS, (id_t)gettid());
+	struct squeue q;
+
+	ck_assert_int_eq(crew_start("test", 1, 7, &crew), 0);
+	squeue_init(&q, crew, look_at_nice);
+	squeue_kick(&q);
+	crew_stop(crew);
+	ck_assert_int_eq(atomic_load(&seen_nice), 7);
+	ck_assert_int_eq(getpriority(PRIO_PROCESS, (id_t)gettid()), own);
+}
+END_TEST
 
 static void *
 kick(void *arg)
@@ -215,6 +240,7 @@ main(void)
 	tcase_add_test(tc, crew_runs_a_queue_again_that_kicks_itself);
 	tcase_add_test(tc, crew_does_what_is_ready_before_it_stops);
 	tcase_add_test(tc, crew_takes_queues_in_turn);
+	tcase_add_test(tc, crew_runs_at_its_own_nice_value);
 	tcase_add_test(tc, crew_uses_its_other_threads_while_one_is_busy);
 	tcase_add_test(tc, crew_that_was_never_started_can_be_stopped);
 	suite_add_tcase(s, tc);
