@@ -124,6 +124,7 @@ client_src   := $(wildcard client/*.c)
 cli_src      := $(wildcard client/cli/*.c)
 bench_src    := $(wildcard client/bench/*.c)
 peer_src     := $(wildcard tests/bench/*.c)
+peerlib_src  := $(wildcard tests/bench/lib/*.c)
 example_src  := $(wildcard client/examples/*.c)
 testlib_src  := $(wildcard tests/lib/*.c)
 test_src     := $(wildcard tests/check_*.c)
@@ -134,10 +135,10 @@ start_src    := $(wildcard tests/quickstart/*.c)
 product_src := $(proto_src) $(conf_src) $(daemon_src) $(client_src) $(cli_src) \
 	$(bench_src)
 all_src := $(product_src) $(example_src) $(testlib_src) $(test_src) \
-	$(proctest_src) $(fuzz_src) $(start_src) $(peer_src)
+	$(proctest_src) $(fuzz_src) $(start_src) $(peer_src) $(peerlib_src)
 all_hdr := $(wildcard proto/*.h conf/*.h daemon/*.h client/*.h client/cli/*.h client/bench/*.h \
 	client/adapters/*.h tests/*.h tests/lib/*.h tests/proc/*.h \
-	tests/fuzz/*.h tests/bench/*.h)
+	tests/fuzz/*.h tests/bench/*.h tests/bench/lib/*.h)
 all_def := $(wildcard proto/*.def conf/*.def daemon/*.def)
 scripts := $(wildcard .ci/run tests/*.sh tests/*/*.sh)
 man_src := $(wildcard daemon/*.8 conf/*.5 client/*.3 client/cli/*.1 client/bench/*.1)
@@ -221,10 +222,13 @@ $(B)/sqlpool-cli: $(call obj,$(cli_src)) $(client_a)
 $(B)/libbench.a: $(call obj,$(filter-out client/bench/main.c,$(bench_src)))
 	$(ar)
 
+$(B)/libpeer.a: $(call obj,$(peerlib_src))
+	$(ar)
+
 $(B)/sqlpool-bench: $(call obj,client/bench/main.c) $(B)/libbench.a $(client_a)
 	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(client_libs) -lm
 
-$(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libbench.a $(daemon_a) \
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libpeer.a $(B)/libbench.a $(daemon_a) \
 		$(conf_a) $(proto_a) $(client_a)
 	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(daemon_libs) \
 		-lhiredis -lpq -lm
