@@ -4,29 +4,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Send a statement. */
-static int
-start_statement(struct sqlpool_conn *conn, const struct statement *s,
-    struct sqlpool_result **ret_result)
-{
-	struct sqlpool_result *result = NULL;
-	struct msg_out m;
-	const char *why;
-	int rc = request_begin(conn, TYPE_EXEC, 0, &m, &result);
-
-	if (rc < 0)
-		return rc;
-	rc = request_put_statement(&m, s, &why);
-	if (rc < 0) {
-		flight_forget_result(result);
-		return conn_fail(conn, -rc, OUTCOME_NOT_APPLIED, "%s", why);
-	}
-	rc = request_submit(result, &m);
-	if (rc == 0)
-		*ret_result = result;
-	return rc;
-}
-
 /* Send a request without fields of its own, or with one, and wait for it. */
 static int
 run_plain(
@@ -58,7 +35,7 @@ sqlpool_exec(struct sqlpool_conn *conn, const char *sql,
 		.sql = sql, .values = values, .values_n = values_n
 	};
 	struct sqlpool_result *result = NULL;
-	int rc = start_statement(conn, &s, &result);
+	int rc = request_start_statement(conn, &s, &result);
 
 	return rc < 0 ? rc : result_finish(result);
 }
@@ -72,7 +49,8 @@ sqlpool_query(struct sqlpool_conn *conn, const char *sql,
 		.sql = sql, .values = values, .values_n = values_n
 	};
 	struct sqlpool_result *result = NULL;
-	int rc = ret_result ? start_statement(conn, &s, &result) : -ERR_MISUSE;
+	int rc = ret_result ? request_start_statement(conn, &s, &result)
+			    : -ERR_MISUSE;
 
 	return rc < 0 ? rc : result_begin(result, ret_result);
 }
@@ -235,7 +213,8 @@ sqlpool_stmt_exec(struct sqlpool_stmt *stmt, const struct sqlpool_value *values,
 		.stmt = stmt, .values = values, .values_n = values_n
 	};
 	struct sqlpool_result *result = NULL;
-	int rc = stmt ? start_statement(stmt->conn, &s, &result) : -ERR_MISUSE;
+	int rc = stmt ? request_start_statement(stmt->conn, &s, &result)
+		      : -ERR_MISUSE;
 
 	return rc < 0 ? rc : result_finish(result);
 }
@@ -249,8 +228,9 @@ sqlpool_stmt_query(struct sqlpool_stmt *stmt,
 		.stmt = stmt, .values = values, .values_n = values_n
 	};
 	struct sqlpool_result *result = NULL;
-	int rc = stmt && ret_result ? start_statement(stmt->conn, &s, &result)
-				    : -ERR_MISUSE;
+	int rc = stmt && ret_result
+	    ? request_start_statement(stmt->conn, &s, &result)
+	    : -ERR_MISUSE;
 
 	return rc < 0 ? rc : result_begin(result, ret_result);
 }

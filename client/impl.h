@@ -265,6 +265,10 @@ int request_put_statement(
  * freed.  Errors: -ERR_NO_MEMORY, -ERR_FRAME_TOO_LONG. */
 int request_submit(struct sqlpool_result *result, struct msg_out *m);
 
+/* Put one statement on its way.  Errors: those of the three above. */
+int request_start_statement(struct sqlpool_conn *conn,
+    const struct statement *s, struct sqlpool_result **ret_result);
+
 /* ---- result.c ---- */
 
 struct sqlpool_result *result_new(struct sqlpool_conn *conn);

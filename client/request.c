@@ -455,6 +455,43 @@ send_request(struct sqlpool_conn *conn, const struct sqlpool_request *request,
 }
 
 int
+request_start_statement(struct sqlpool_conn *conn, const struct statement *s,
+    struct sqlpool_result **ret_result)
+{
+	struct sqlpool_result *result = NULL;
+	struct msg_out m;
+	const char *why;
+	int rc = request_begin(conn, TYPE_EXEC, 0, &m, &result);
+
+	if (rc < 0)
+		return rc;
+	rc = request_put_statement(&m, s, &why);
+	if (rc < 0) {
+		flight_forget_result(result);
+		return conn_fail(conn, -rc, OUTCOME_NOT_APPLIED, "%s", why);
+	}
+	rc = request_submit(result, &m);
+	if (rc == 0)
+		*ret_result = result;
+	return rc;
+}
+
+int
+sqlpool_stmt_send(struct sqlpool_stmt *stmt, const struct sqlpool_value *values,
+    size_t values_n, struct sqlpool_result **ret_result)
+{
+	struct statement s = {
+		.stmt = stmt, .values = values, .values_n = values_n
+	};
+	int rc = stmt && ret_result ? conn_check(stmt->conn) : -ERR_MISUSE;
+
+	if (rc == 0)
+		rc = wait_for_room(stmt->conn);
+	return rc < 0 ? rc
+		      : request_start_statement(stmt->conn, &s, ret_result);
+}
+
+int
 sqlpool_send(struct sqlpool_conn *conn, const struct sqlpool_request *request,
     struct sqlpool_result **ret_result)
 {

@@ -524,6 +524,13 @@ SQLPOOL_API SQLPOOL_MUST_CHECK int
 sqlpool_send_atomic(struct sqlpool_conn *conn,
     const struct sqlpool_request *request, struct sqlpool_result **ret_result);
 
+/* Send a prepared statement with its values without waiting for its result.
+ *
+ * Errors: as sqlpool_send. */
+SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_stmt_send(struct sqlpool_stmt *stmt,
+    const struct sqlpool_value *values, size_t values_n,
+    struct sqlpool_result **ret_result);
+
 /* Write what waits to be written and take what has arrived, without blocking.
  *
  * Errors: those of the connection. */

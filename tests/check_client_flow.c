@@ -341,6 +341,8 @@ START_TEST(nothing_is_done_to_null)
 	ck_assert_int_eq(
 	    sqlpool_send(NULL, NULL, &result), -SQLPOOL_ERR_MISUSE);
 	ck_assert_int_eq(
+	    sqlpool_stmt_send(NULL, NULL, 0, &result), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(
 	    sqlpool_request_add(NULL, "x", NULL, 0), -SQLPOOL_ERR_MISUSE);
 	ck_assert_int_eq(
 	    sqlpool_get_pollinfo(NULL, &fd, &events), -SQLPOOL_ERR_MISUSE);

@@ -219,7 +219,7 @@ play_stmt(struct fakeserver *f)
 	msg_put_uint(&f->m, TELL_params_n, 1);
 	fake_end(f);
 	fake_send(f);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 4; i++) {
 		if (!fake_take(f, &r))
 			return; /* closed early: the second test */
 		ck_assert_uint_eq(r.head.type, TYPE_EXEC);
@@ -238,7 +238,7 @@ play_stmt(struct fakeserver *f)
 START_TEST(a_prepared_statement_goes_by_number)
 {
 	struct sqlpool_conn *conn = clientscript_open(play_stmt, 5000);
-	struct sqlpool_result *result;
+	struct sqlpool_result *result, *sent[2];
 	struct sqlpool_stmt *stmt;
 
 	ck_assert_int_eq(sqlpool_prepare(conn, "SELECT ?1", &stmt), 0);
@@ -252,6 +252,17 @@ START_TEST(a_prepared_statement_goes_by_number)
 	ck_assert_int_eq(sqlpool_next(result), SQLPOOL_ROW);
 	ck_assert_int_eq(sqlpool_column_int64(result, 0), 2);
 	sqlpool_result_free(result);
+	for (size_t i = 0; i < 2; i++)
+		ck_assert_int_eq(
+		    sqlpool_stmt_send(stmt,
+			SQLPOOL_VALUES(SQLPOOL_INT((int64_t)i + 3)), &sent[i]),
+		    0);
+	for (size_t i = 2; i-- > 0;) {
+		ck_assert_int_eq(sqlpool_next(sent[i]), SQLPOOL_ROW);
+		ck_assert_int_eq(
+		    sqlpool_column_int64(sent[i], 0), (int64_t)i + 3);
+		sqlpool_result_free(sent[i]);
+	}
 	sqlpool_stmt_free(stmt);
 	ck_assert_int_eq(sqlpool_ping(conn), 0);
 	clientscript_close(conn);
@@ -262,11 +273,14 @@ START_TEST(a_statement_outlives_its_connection_but_does_not_run)
 {
 	struct sqlpool_conn *conn = clientscript_open(play_stmt, 5000);
 	struct sqlpool_request *request = sqlpool_request_new();
+	struct sqlpool_result *result;
 	struct sqlpool_stmt *stmt;
 
 	ck_assert_int_eq(sqlpool_prepare(conn, "SELECT ?1", &stmt), 0);
 	sqlpool_close(conn);
 	ck_assert_int_eq(sqlpool_stmt_exec(stmt, NULL, 0), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(
+	    sqlpool_stmt_send(stmt, NULL, 0, &result), -SQLPOOL_ERR_MISUSE);
 	ck_assert_int_eq(sqlpool_request_add_stmt(request, stmt, NULL, 0),
 	    -SQLPOOL_ERR_MISUSE);
 	sqlpool_stmt_free(stmt);
