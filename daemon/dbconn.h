@@ -156,8 +156,9 @@ int stmt_bind(
 int stmt_step(struct dbconn *c, struct stmt *st, struct failure *f);
 
 /* Append the current row as an array.  -ERR_NO_MEMORY: a value could not be
- * read. */
-int stmt_put_row(struct stmt *st, struct buf *b);
+ * read; -ERR_ROW_TOO_LARGE: its values have more than most bytes, and those that
+ * are too much were not asked for (SQLite makes a zeroblob only then). */
+int stmt_put_row(struct stmt *st, size_t most, struct buf *b);
 
 /* Append arrays: column names, declared types (nil without), the names of the
  * parameters (nil without). */

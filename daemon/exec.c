@@ -64,6 +64,15 @@ open_frame(struct exec *ex)
 }
 
 static int
+fail_row_size(struct exec *ex)
+{
+	return failure_set(&ex->r->failure, ERR_ROW_TOO_LARGE,
+	    "a row does not fit in a frame of %zu bytes; select less of it "
+	    "(substr), or raise max_frame",
+	    ex->r->max_frame_bytes);
+}
+
+static int
 flush(struct exec *ex)
 {
 	size_t bytes = answer_get_bytes(&ex->answer);
@@ -73,12 +82,11 @@ flush(struct exec *ex)
 		return EXEC_OVER;
 	rc = answer_flush(&ex->answer);
 
+	if (rc == -ERR_NO_MEMORY)
+		return failure_set(&ex->r->failure, ERR_NO_MEMORY,
+		    "out of memory for a result");
 	if (rc < 0)
-		return failure_set(&ex->r->failure,
-		    rc == -ERR_NO_MEMORY ? ERR_NO_MEMORY : ERR_ROW_TOO_LARGE,
-		    "a row does not fit in a frame of %zu bytes; select less of "
-		    "it (substr), or raise max_frame",
-		    ex->r->max_frame_bytes);
+		return fail_row_size(ex);
 	ex->flushed_bytes += bytes;
 	if (ex->streams)
 		mailbox_post(ex->r, false);
@@ -92,6 +100,22 @@ is_window_full(const struct exec *ex)
 	    ex->flushed_bytes >= atomic_load(&ex->r->sent) + ex->ahead_bytes;
 }
 
+/* Append the current row's values, if they can fit at all. */
+static int
+put_values(struct exec *ex)
+{
+	bool may_move = ex->most_bytes && ex->most_code == 0;
+	size_t most = may_move ? ex->most_bytes : ex->r->max_frame_bytes;
+	int rc = stmt_put_row(ex->stmt, most, ex->answer.out);
+
+	if (rc == -ERR_ROW_TOO_LARGE)
+		return may_move ? EXEC_OVER : fail_row_size(ex);
+	if (rc < 0)
+		return failure_set(
+		    &ex->r->failure, ERR_NO_MEMORY, "out of memory for a row");
+	return 0;
+}
+
 /* Append the current row.  When it makes the frame longer than the client
  * takes, it moves to a frame of its own. */
 static int
@@ -99,23 +123,21 @@ put_row(struct exec *ex)
 {
 	struct answer *a = &ex->answer;
 	size_t before = a->out->n;
+	int rc = put_values(ex);
 
-	if (stmt_put_row(ex->stmt, a->out) < 0)
-		return failure_set(
-		    &ex->r->failure, ERR_NO_MEMORY, "out of memory for a row");
+	if (rc != 0)
+		return rc;
 	a->rows_n++;
 	if (answer_get_bytes(a) > ex->r->max_frame_bytes && a->rows_n > 1) {
-		int rc;
-
 		buf_cut(a->out, before);
 		a->rows_n--;
 		rc = flush(ex);
 		if (rc != 0)
 			return rc;
 		open_frame(ex);
-		if (stmt_put_row(ex->stmt, a->out) < 0)
-			return failure_set(&ex->r->failure, ERR_NO_MEMORY,
-			    "out of memory for a row");
+		rc = put_values(ex);
+		if (rc != 0)
+			return rc;
 		a->rows_n++;
 	}
 	ex->rows_n++;
@@ -323,10 +345,11 @@ run_step_rows(struct exec *ex)
 		first = false;
 		if (rc == 0)
 			return 0;
-		if (stmt_put_row(ex->stmt, a->out) < 0)
+		rc = stmt_put_row(ex->stmt, r->max_frame_bytes, a->out);
+		if (rc == -ERR_NO_MEMORY)
 			return failure_set(&r->failure, ERR_NO_MEMORY,
 			    "out of memory for a row");
-		if (++a->rows_n == ROWS_MAX ||
+		if (rc < 0 || ++a->rows_n == ROWS_MAX ||
 		    answer_get_bytes(a) > r->max_frame_bytes)
 			return fail_batch_size(r);
 	}

@@ -501,15 +501,31 @@ put_value(sqlite3_stmt *s, int i, struct buf *b)
 	}
 }
 
+/* sqlite3_column_bytes leaves a zeroblob as it is. */
+static bool
+is_longer(sqlite3_stmt *s, int i, size_t most)
+{
+	int type = sqlite3_column_type(s, i);
+
+	return (type == SQLITE_TEXT || type == SQLITE_BLOB) &&
+	    (size_t)sqlite3_column_bytes(s, i) > most;
+}
+
 int
-stmt_put_row(struct stmt *st, struct buf *b)
+stmt_put_row(struct stmt *st, size_t most, struct buf *b)
 {
 	int n = sqlite3_data_count(st->s);
+	size_t start = b->n;
 
 	value_put_array(b, (uint32_t)n);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
+		if (is_longer(st->s, i, most - (b->n - start)))
+			return -ERR_ROW_TOO_LARGE;
 		if (put_value(st->s, i, b) < 0)
 			return -ERR_NO_MEMORY;
+		if (b->n - start > most)
+			return -ERR_ROW_TOO_LARGE;
+	}
 	return buf_failed(b) ? -ERR_NO_MEMORY : 0;
 }
 
