@@ -45,6 +45,7 @@ DEPS_LINT = clang-format clang-tidy cppcheck mandoc shellcheck libhiredis-dev \
 DEPS_FUZZ = clang libclang-rt-14-dev
 DEPS_BENCH = libhiredis-dev libpq-dev redis-server redis-tools postgresql-15 \
 	pgbouncer python3-aiosqlite gnuplot-nox
+DEPS_GUARD = valgrind
 
 # msgpack-c's own name is msgpack-c since 6.0; Debian 12 has 4.0.
 MSGPACK := $(shell $(PKG_CONFIG) --exists msgpack-c 2>/dev/null && \
@@ -139,6 +140,9 @@ all_src := $(product_src) $(example_src) $(testlib_src) $(test_src) \
 all_hdr := $(wildcard proto/*.h conf/*.h daemon/*.h client/*.h client/cli/*.h client/bench/*.h \
 	client/adapters/*.h tests/*.h tests/lib/*.h tests/proc/*.h \
 	tests/fuzz/*.h tests/bench/*.h tests/bench/lib/*.h)
+guard_src := $(wildcard tests/guard/*.c)
+all_src += $(guard_src)
+all_hdr += $(wildcard tests/guard/*.h)
 all_def := $(wildcard proto/*.def conf/*.def daemon/*.def)
 scripts := $(wildcard .ci/run tests/*.sh tests/*/*.sh)
 man_src := $(wildcard daemon/*.8 conf/*.5 client/*.3 client/cli/*.1 client/bench/*.1)
@@ -232,6 +236,10 @@ $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libpeer.a $(B)/libbench.a $(daemon
 		$(conf_a) $(proto_a) $(client_a)
 	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(daemon_libs) \
 		-lhiredis -lpq -lm
+
+$(B)/tests/guard/paths: $(call obj,$(guard_src)) $(daemon_a) $(conf_a) \
+		$(proto_a) $(client_a)
+	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(daemon_libs)
 
 $(B)/client/examples/%: $(B)/client/examples/%.o $(client_a)
 	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(client_libs)
@@ -352,8 +360,7 @@ lint-layers:
 submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(NPROC))
 
 .PHONY: all check asan tsan fuzz cover format format-check lint quickstart bench \
-	bench-scaling \
-	install uninstall help clean
+	bench-scaling guard guard-keep install uninstall help clean
 
 all: ## build the daemon, the library, the shell and the examples
 	+$(Q)$(PKG_CONFIG) --exists $(DAEMON_PKGS) check readline || { \
@@ -383,7 +390,7 @@ format: deps-lint ## rewrite the sources in the house's format
 format-check: deps-lint ## say which sources are not in it
 	+$(Q)$(submake) lint-format
 
-lint: deps deps-lint ## every static check; a warning is an error
+lint: deps deps-lint deps-guard ## every static check; a warning is an error
 	+$(Q)$(submake) -k -Otarget lint-format lint-shell lint-man \
 		lint-layers lint-cppcheck lint-analyzer lint-tidy
 
@@ -406,6 +413,17 @@ bench: deps deps-bench ## measure, beside other ways to do it; about 5 minutes
 bench-scaling: deps deps-bench ## how figures grow; writes the plots
 	+$(Q)$(submake) build-bench
 	$(Q)$(test_env) tests/bench/scaling.py
+
+.PHONY: build-guard
+build-guard: $(B)/tests/guard/paths
+
+guard: deps deps-guard ## count the hot paths' instructions; fails when they grew
+	+$(Q)$(submake) build-guard
+	$(Q)tests/guard/guard.py $(B)/tests/guard/paths
+
+guard-keep: deps deps-guard ## keep what they are now
+	+$(Q)$(submake) build-guard
+	$(Q)tests/guard/guard.py --keep $(B)/tests/guard/paths
 
 clean: ## remove build/
 	$(Q)rm -rf build
@@ -472,12 +490,14 @@ uninstall: ## remove what install put there
 
 # --- Packages a machine lacks -----------------------------------------------
 
-.PHONY: deps deps-lint deps-fuzz deps-bench
+.PHONY: deps deps-lint deps-fuzz deps-bench deps-guard
 deps: ## install the Debian packages that build and check need
 	$(Q)tests/lint/deps.sh $(DEPS)
 deps-lint: ## install the packages that lint needs
 	$(Q)tests/lint/deps.sh $(DEPS_LINT)
 deps-bench: ## install the packages that bench needs: the peers
 	$(Q)tests/lint/deps.sh $(DEPS_BENCH)
+deps-guard: ## install the package that guard needs
+	$(Q)tests/lint/deps.sh $(DEPS_GUARD)
 deps-fuzz: ## install the packages that fuzz needs
 	$(Q)tests/lint/deps.sh $(DEPS_FUZZ)
