@@ -469,12 +469,14 @@ stmt_step(struct dbconn *c, struct stmt *st, struct failure *f)
 	return dbconn_fail(c, rc, f);
 }
 
-/* 0 with a NULL pointer where bytes were due means that SQLite had no memory:
- * sqlite.org/c3ref/column_blob.html. */
+/* The bytes of a value that has more than most of them are not asked for: SQLite
+ * makes a zeroblob only then.  A NULL pointer where bytes were due means that it
+ * had no memory: sqlite.org/c3ref/column_blob.html. */
 static int
-put_value(sqlite3_stmt *s, int i, struct buf *b)
+put_value(sqlite3_stmt *s, int i, size_t most, struct buf *b)
 {
 	const void *p;
+	size_t n;
 
 	switch (sqlite3_column_type(s, i)) {
 	case SQLITE_INTEGER:
@@ -485,30 +487,26 @@ put_value(sqlite3_stmt *s, int i, struct buf *b)
 		return 0;
 	case SQLITE_TEXT:
 		p = sqlite3_column_text(s, i);
+		n = (size_t)sqlite3_column_bytes(s, i);
 		if (!p)
 			return -ERR_NO_MEMORY;
-		value_put_text(b, p, (size_t)sqlite3_column_bytes(s, i));
+		if (n > most)
+			return -ERR_ROW_TOO_LARGE;
+		value_put_text(b, p, n);
 		return 0;
 	case SQLITE_BLOB:
+		n = (size_t)sqlite3_column_bytes(s, i);
+		if (n > most)
+			return -ERR_ROW_TOO_LARGE;
 		p = sqlite3_column_blob(s, i);
-		if (!p && sqlite3_column_bytes(s, i) > 0)
+		if (!p && n > 0)
 			return -ERR_NO_MEMORY;
-		value_put_blob(b, p, (size_t)sqlite3_column_bytes(s, i));
+		value_put_blob(b, p, n);
 		return 0;
 	default:
 		value_put_nil(b);
 		return 0;
 	}
-}
-
-/* sqlite3_column_bytes leaves a zeroblob as it is. */
-static bool
-is_longer(sqlite3_stmt *s, int i, size_t most)
-{
-	int type = sqlite3_column_type(s, i);
-
-	return (type == SQLITE_TEXT || type == SQLITE_BLOB) &&
-	    (size_t)sqlite3_column_bytes(s, i) > most;
 }
 
 int
@@ -519,12 +517,12 @@ stmt_put_row(struct stmt *st, size_t most, struct buf *b)
 
 	value_put_array(b, (uint32_t)n);
 	for (int i = 0; i < n; i++) {
-		if (is_longer(st->s, i, most - (b->n - start)))
-			return -ERR_ROW_TOO_LARGE;
-		if (put_value(st->s, i, b) < 0)
-			return -ERR_NO_MEMORY;
-		if (b->n - start > most)
-			return -ERR_ROW_TOO_LARGE;
+		size_t used = b->n - start;
+		int rc = used > most ? -ERR_ROW_TOO_LARGE
+				     : put_value(st->s, i, most - used, b);
+
+		if (rc < 0)
+			return rc;
 	}
 	return buf_failed(b) ? -ERR_NO_MEMORY : 0;
 }
