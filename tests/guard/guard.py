@@ -112,6 +112,18 @@ def encode(p: Profile) -> int:
                        "sqlite3_column") - p.sqlite("sqlite3_data_count")
 
 
+def run(p: Profile) -> int:
+    return p.under("hot_run", "hot_end_batch") - p.sqlite() - encode(p)
+
+
+def writer(p: Profile) -> int:
+    return p.under("run_writer") - p.sqlite()
+
+
+def worker(p: Profile) -> int:
+    return p.under("run_turn")
+
+
 def system_calls(p: Profile) -> int:
     return p.count(SYSTEM_CALLS)
 
@@ -120,45 +132,53 @@ def clock_looks(p: Profile) -> int:
     return p.count({"clock_gettime"})
 
 
-# path of paths.c, its requests, what is counted of it
-ROWS: list[tuple[str, int, str, Callable[[Profile], int]]] = [
-    ("ping", 256, "PING: the worker's turn", Profile.total),
-    ("ping", 256, "PING: system calls", system_calls),
-    ("read", 256, "read, alone: the worker's turn", Profile.total),
-    ("read", 256, "read, alone: system calls", system_calls),
-    ("reads", 1024, "read, one of 64 in a turn: the worker's turn", Profile.total),
-    ("reads", 1024, "read, one of 64 in a turn: decode",
-     lambda p: p.under("collect_read")),
-    ("reads", 1024, "read, one of 64 in a turn: route",
-     lambda p: p.under("router_choose")),
-    ("reads", 1024, "read, one of 64 in a turn: run, but for SQLite and encode",
-     lambda p: p.under("hot_run", "hot_end_batch") - p.sqlite() - encode(p)),
-    ("reads", 1024, "read, one of 64 in a turn: SQLite", Profile.sqlite),
-    ("reads", 1024, "read, one of 64 in a turn: encode", encode),
-    ("reads", 1024, "read, one of 64 in a turn: send",
-     lambda p: p.under("client_flush_dirty")),
-    ("reads", 1024, "read, one of 64 in a turn: system calls", system_calls),
-    ("reads", 1024, "read, one of 64 in a turn: looks at the clock", clock_looks),
-    ("pipeline", 512, "read, one of 16 from one client: the worker's turn",
-     Profile.total),
-    ("write", 64, "write, alone: the worker's turns",
-     lambda p: p.under("run_turn")),
-    ("write", 64, "write, alone: the writer, but for SQLite",
-     lambda p: p.under("run_writer") - p.sqlite()),
-    ("write", 64, "write, alone: SQLite", Profile.sqlite),
-    ("writes", 1024, "write, one of a group of 64: the worker's turns",
-     lambda p: p.under("run_turn")),
-    ("writes", 1024, "write, one of a group of 64: the writer, but for SQLite",
-     lambda p: p.under("run_writer") - p.sqlite()),
-    ("writes", 1024, "write, one of a group of 64: SQLite", Profile.sqlite),
-    ("writes", 1024, "write, one of a group of 64: system calls", system_calls),
-    ("writes", 1024, "write, one of a group of 64: looks at the clock",
-     clock_looks),
-    ("query", 256, "client: sqlpool_query and its row", Profile.total),
-    ("query", 256, "client: sqlpool_query and its row: system calls",
-     system_calls),
-    ("send", 512, "client: sqlpool_send and its row, one of 16", Profile.total),
-]
+Count = Callable[[Profile], int]
+READ_PARTS: dict[str, Count] = {
+    "decode": lambda p: p.under("collect_read"),
+    "route": lambda p: p.under("router_choose"),
+    "run, but for SQLite and encode": run,
+    "SQLite": Profile.sqlite,
+    "encode": encode,
+    "send": lambda p: p.under("client_flush_dirty"),
+}
+
+
+def rest(p: Profile) -> int:
+    return p.total() - sum(part(p) for part in READ_PARTS.values())
+
+
+# path of paths.c: how many requests, what they are called, what is counted
+ROWS: dict[str, tuple[int, str, dict[str, Count]]] = {
+    "ping": (256, "PING", {
+        "the worker's turn": Profile.total,
+        "system calls": system_calls}),
+    "read": (256, "read, alone", {
+        "the worker's turn": Profile.total,
+        "system calls": system_calls}),
+    "reads": (1024, "read, one of 64 in a turn", {
+        "the worker's turn": Profile.total,
+        **READ_PARTS,
+        "the rest of the turn": rest,
+        "system calls": system_calls,
+        "looks at the clock": clock_looks}),
+    "pipeline": (512, "read, one of 16 from one client", {
+        "the worker's turn": Profile.total}),
+    "write": (64, "write, alone", {
+        "the worker's turns": worker,
+        "the writer, but for SQLite": writer,
+        "SQLite": Profile.sqlite}),
+    "writes": (1024, "write, one of a group of 64", {
+        "the worker's turns": worker,
+        "the writer, but for SQLite": writer,
+        "SQLite": Profile.sqlite,
+        "system calls": system_calls,
+        "looks at the clock": clock_looks}),
+    "query": (256, "client, sqlpool_query and its row", {
+        "the library": Profile.total,
+        "system calls": system_calls}),
+    "send": (512, "client, sqlpool_send and its row, one of 16", {
+        "the library": Profile.total}),
+}
 
 
 def walk(program: str) -> dict[str, Profile]:
@@ -255,7 +275,9 @@ def main() -> int:
     if args.dump:
         dump(profiles[args.dump])
         return 0
-    now = {label: count(profiles[path]) / n for path, n, label, count in ROWS}
+    now = {f"{name}: {what}": count(profiles[path]) / n
+           for path, (n, name, rows) in ROWS.items()
+           for what, count in rows.items()}
     if args.keep:
         keep(now)
         return 0
