@@ -26,6 +26,7 @@ PACKAGES = ["gcc", "libc6", "libevent-core-2.1-7", "libsqlite3-0", "valgrind"]
 # takes depends on the processor.
 TUNABLES = ("glibc.cpu.hwcaps=-AVX2,-AVX,-AVX_Fast_Unaligned_Load,-ERMS,-BMI2,"
             "-MOVBE,-SSE4_2,-SSSE3,-SSE4_1")
+PROGRAM = "paths"
 SQLITE = "libsqlite3.so"
 # (poll is stage.c's own, which calls ppoll.)
 SYSTEM_CALLS = set("""epoll_wait epoll_ctl ppoll read write recv send
@@ -94,9 +95,9 @@ class Profile:
         return sum(costs.values())
 
     def sqlite(self, prefix: str = "") -> int:
-        """What calls from outside into SQLite cost."""
+        """What calls from the program into SQLite cost."""
         return sum(cost for ((ob, _), (to, name)), cost in self.inside.items()
-                   if to.startswith(SQLITE) and not ob.startswith(SQLITE)
+                   if ob == PROGRAM and to.startswith(SQLITE)
                    and name.startswith(prefix))
 
     def count(self, functions: set[str]) -> int:
