@@ -131,7 +131,7 @@ struct bench_driver {
 	int (*open)(struct bench_client *client);
 	/* Begin an operation.  May keep the bytes until flush. */
 	int (*send)(struct bench_client *client, struct bench_op *op);
-	int (*flush)(struct bench_client *client);
+	int (*flush)(struct bench_client *client); /* may take, as receive */
 	/* Take what has arrived, without blocking, and call bench_op_end for
 	 * each operation that has ended and whose answer is right. */
 	int (*receive)(struct bench_client *client);

@@ -41,6 +41,7 @@ struct turn_client {
 	uint64_t quota;     /* that may still be begun and counted */
 	uint64_t counted_n; /* ended */
 	bool polls_write;
+	bool again; /* something ended while it was flushed */
 };
 
 struct turn {
@@ -54,6 +55,7 @@ struct turn {
 	bool over;      /* nothing is begun any more */
 	bool unflushed; /* alone: something was sent since */
 	unsigned in_flight_n;
+	unsigned again_n;      /* clients to be filled again before sleeping */
 	unsigned unfinished_n; /* clients with a quota left */
 	unsigned due_client;   /* open loop: whose turn is next, */
 	uint64_t due_round;    /* and which of its operations */
@@ -330,14 +332,21 @@ begin_op(struct bench_client *client, int64_t due_ns, int64_t now_ns)
 	return op;
 }
 
+/* A driver that takes answers while it flushes may end operations: then the
+ * client has its turn again, after the others. */
 static int
 flush(struct turn *turn, struct bench_client *client)
 {
-	const struct turn_client *own = client->turn;
+	struct turn_client *own = client->turn;
+	unsigned free_n = own->free_n;
 
 	turn->unflushed = false;
 	if (turn->share.driver->flush(client) < 0)
 		return -1;
+	if (own->free_n > free_n && !own->again) {
+		own->again = true;
+		turn->again_n++;
+	}
 	return client->want_write == own->polls_write
 	    ? 0
 	    : set_polled(turn, client, EPOLL_CTL_MOD);
@@ -406,7 +415,7 @@ fill_all(struct turn *turn)
 	return rc;
 }
 
-/* What was due by the end and is not sent: its time so far. */
+/* Open loop: what was due by the end and is not sent; its time so far. */
 static void
 count_unsent(struct turn *turn)
 {
@@ -440,12 +449,30 @@ take(struct turn *turn, struct bench_client *client)
 	return fill(turn, client);
 }
 
+static int
+fill_again(struct turn *turn)
+{
+	int rc = 0;
+
+	for (unsigned i = 0;
+	     i < turn->share.clients_n && turn->again_n > 0 && rc == 0; i++) {
+		if (!turn->own[i].again)
+			continue;
+		turn->own[i].again = false;
+		turn->again_n--;
+		rc = fill(turn, &turn->clients[i]);
+	}
+	return rc;
+}
+
 /* When the loop has something to do that no descriptor tells. */
 static int64_t
 get_wakeup(const struct turn *turn, int64_t now_ns)
 {
 	int64_t at = now_ns + SILENCE_NS;
 
+	if (turn->again_n > 0)
+		return now_ns;
 	if (turn->over)
 		return at;
 	if (turn->times.end_ns < at)
@@ -464,13 +491,14 @@ get_wakeup(const struct turn *turn, int64_t now_ns)
 static int
 poll_clients(struct turn *turn, int64_t now_ns)
 {
-	int64_t left_ns = get_wakeup(turn, now_ns) - now_ns;
 	struct epoll_event events[EVENTS_N];
 	struct timespec timeout;
+	int64_t left_ns;
 	int n, rc = 0;
 
 	if (turn->unflushed && flush(turn, &turn->clients[0]) < 0)
 		return -1;
+	left_ns = get_wakeup(turn, now_ns) - now_ns;
 	if (left_ns < 0)
 		left_ns = 0;
 	timeout.tv_sec = left_ns / 1000000000;
@@ -482,7 +510,7 @@ poll_clients(struct turn *turn, int64_t now_ns)
 		return bench_fail(&turn->clients[0], "no answer within 60 s");
 	for (int i = 0; i < n && rc == 0; i++)
 		rc = take(turn, events[i].data.ptr);
-	return rc;
+	return rc < 0 ? rc : fill_again(turn);
 }
 
 /* A client with a thread of its own that has nothing to do but wait can do it
@@ -528,7 +556,8 @@ loop(struct turn *turn)
 		if (turn->share.plan->rate > 0 && !turn->over)
 			rc = fill_due(turn, now_ns);
 		if (rc == 0 && !turn->over && has_ended(turn, now_ns)) {
-			count_unsent(turn);
+			if (turn->share.plan->rate > 0)
+				count_unsent(turn);
 			end_counting(turn, true);
 			turn->over = true;
 		} else if (rc == 0 && can_wait_alone(turn, now_ns)) {
