@@ -31,9 +31,15 @@
  *
  *	bench_bulk(id INTEGER PRIMARY KEY, n INTEGER NOT NULL, c TEXT NOT NULL)
  *
- * with rows 1 to rows_n in bench, n 0 at first, and in c bench_text(id); none in
- * bench_bulk; and those of TPC-B.  Every reader checks what it got
- * (bench_text_is). */
+ * with rows 1 to rows_n in bench, n 0 at first, and in c bench_text(id), and none
+ * in bench_bulk.  Every reader checks what it got (bench_text_is).  Those of
+ * TPC-B are pgbench's, under other names, with scale_n branches, 10 tellers and
+ * 100,000 accounts of each, all balances 0, and an empty history:
+ *
+ *	bench_branches(bid INTEGER PRIMARY KEY, balance INTEGER NOT NULL, filler)
+ *	bench_tellers(tid INTEGER PRIMARY KEY, bid, balance, filler)
+ *	bench_accounts(aid INTEGER PRIMARY KEY, bid, balance, filler)
+ *	bench_history(tid, bid, aid, delta, mtime, filler) */
 enum bench_kind {
 	BENCH_READ,  /* SELECT n, c FROM bench WHERE id = ?1 */
 	BENCH_RANGE, /* range_n rows from a key on, in order; all are there */
@@ -180,6 +186,18 @@ const char *bench_get_opt(
 
 /* Say whether the mix has a kind. */
 bool bench_has(const struct bench_plan *plan, enum bench_kind kind);
+
+/* What a transaction like TPC-B's does: add delta (-5000 to 5000) to an account
+ * (then read its balance), a teller and a branch, and note it in the history. */
+struct bench_tpcb {
+	int64_t account, teller, branch, delta; /* numbers from 1 */
+};
+#define BENCH_TPCB_ACCOUNTS 100000 /* of a branch */
+#define BENCH_TPCB_TELLERS  10
+
+/* Choose by the operation's random bits. */
+struct bench_tpcb
+bench_choose_tpcb(const struct bench_plan *plan, const struct bench_op *op);
 
 /* Write the text of row id, text_n bytes, the last a letter, and a NUL: the id
  * in ten digits, then a filler that depends on it. */

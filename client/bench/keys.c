@@ -135,3 +135,21 @@ keys_next(struct keys *keys)
 	}
 	return at + 1;
 }
+
+struct bench_tpcb
+bench_choose_tpcb(const struct bench_plan *plan, const struct bench_op *op)
+{
+	struct keys keys = { .state = op->random };
+	uint64_t scale = plan->scale_n;
+	struct bench_tpcb t;
+
+	t.account = (int64_t)keys_below(
+			keys_random(&keys), BENCH_TPCB_ACCOUNTS * scale) +
+	    1;
+	t.teller = (int64_t)keys_below(
+		       keys_random(&keys), BENCH_TPCB_TELLERS * scale) +
+	    1;
+	t.branch = (int64_t)keys_below(keys_random(&keys), scale) + 1;
+	t.delta = (int64_t)keys_below(keys_random(&keys), 10001) - 5000;
+	return t;
+}

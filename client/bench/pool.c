@@ -9,24 +9,6 @@
 
 #include "client/bench/mix.h"
 
-/* clang-format off */
-static const char *const texts[BENCH_KINDS_N] = {
-	[BENCH_READ] = "SELECT n, c FROM bench WHERE id = ?1",
-	[BENCH_RANGE] =
-	    "SELECT id, n, c FROM bench WHERE id >= ?1 ORDER BY id LIMIT ?2",
-	[BENCH_WRITE] = "UPDATE bench SET n = n + 1 WHERE id = ?1",
-	[BENCH_LARGE] = "SELECT id, n, c, length(c), id * 0.5 FROM bench"
-	    " WHERE id <= ?1 ORDER BY id",
-	[BENCH_BULK] = "INSERT INTO bench_bulk(n, c) VALUES (?1, ?2)",
-};
-/* clang-format on */
-
-const char *
-pool_get_sql(const struct bench_plan *plan, enum bench_kind kind)
-{
-	return kind == BENCH_SQL ? plan->sql : texts[kind];
-}
-
 int
 pool_fail(struct bench_client *client, const struct sqlpool_error *error,
     enum bench_kind kind)
@@ -35,8 +17,8 @@ pool_fail(struct bench_client *client, const struct sqlpool_error *error,
 	    mix_get_name(kind), client->number, error->message, error->name);
 }
 
-static int
-fail_conn(struct bench_client *client, enum bench_kind kind)
+int
+pool_fail_conn(struct bench_client *client, enum bench_kind kind)
 {
 	const struct pool_client *pool = client->data;
 
@@ -46,22 +28,77 @@ fail_conn(struct bench_client *client, enum bench_kind kind)
 /* ---- connecting ---- */
 
 static int
-prepare_statements(struct bench_client *client)
+prepare(struct bench_client *client, const char *sql, enum bench_kind kind,
+    struct sqlpool_stmt **ret_stmt)
 {
-	struct pool_client *pool = client->data;
+	const struct pool_client *pool = client->data;
+
+	if (!bench_has(client->plan, kind) || !sql)
+		return 0;
+	return sqlpool_prepare(pool->conn, sql, ret_stmt) < 0
+	    ? pool_fail_conn(client, kind)
+	    : 0;
+}
+
+static int
+prepare_all(struct bench_client *client)
+{
 	const struct bench_plan *plan = client->plan;
+	struct pool_client *pool = client->data;
+	int rc = 0;
 
 	if (strcmp(bench_get_opt(plan, "prepare", "yes"), "no") == 0)
 		return 0;
-	for (unsigned i = 0; i < BENCH_KINDS_N; i++) {
+	for (int i = 0; i < BENCH_KINDS_N && rc == 0; i++) {
 		enum bench_kind kind = (enum bench_kind)i;
-		const char *sql = pool_get_sql(plan, kind);
 
-		if (bench_has(plan, kind) && sql &&
-		    sqlpool_prepare(pool->conn, sql, &pool->stmt[i]) < 0)
-			return fail_conn(client, kind);
+		rc = prepare(client, statement_get_sql(plan, kind), kind,
+		    &pool->stmt[i]);
 	}
-	return 0;
+	for (int i = 0; i < POOL_STEPS_N && rc == 0; i++) {
+		enum pool_step step = (enum pool_step)i;
+
+		rc = prepare(client, statement_get_step_sql(step),
+		    statement_get_step_kind(step), &pool->step[i]);
+	}
+	return rc;
+}
+
+static int
+add_step(struct sqlpool_request *request, const struct sqlpool_stmt *stmt,
+    const char *sql, const struct sqlpool_value *values, size_t values_n)
+{
+	return stmt ? sqlpool_request_add_stmt(request, stmt, values, values_n)
+		    : sqlpool_request_add(request, sql, values, values_n);
+}
+
+/* A bulk is a request with a step for each row, made once. */
+static int
+make_bulk(struct bench_client *client)
+{
+	const struct bench_plan *plan = client->plan;
+	struct pool_client *pool = client->data;
+	char *text;
+	int rc = 0;
+
+	if (!bench_has(plan, BENCH_BULK))
+		return 0;
+	pool->bulk = sqlpool_request_new();
+	text = malloc(plan->text_n + 1);
+	for (uint32_t i = 1; i <= plan->bulk_n && rc >= 0; i++) {
+		struct sqlpool_value values[2] = { SQLPOOL_INT((int64_t)i) };
+
+		if (!pool->bulk || !text)
+			break;
+		bench_text(plan, i, text);
+		values[1] = SQLPOOL_TEXT_N(text, plan->text_n);
+		rc = add_step(pool->bulk, pool->stmt[BENCH_BULK],
+		    statement_get_sql(plan, BENCH_BULK), values, 2);
+	}
+	if (!pool->bulk || !text || rc < 0)
+		rc = bench_fail(client, "out of memory");
+	free(text);
+	return rc < 0 ? -1 : 0;
 }
 
 static void
@@ -99,9 +136,14 @@ connect_client(struct bench_client *client)
 	    sqlpool_get_pollinfo(pool->conn, &client->fd, &events) < 0)
 		return bench_fail(client, "client %u: %s", client->number,
 		    sqlpool_get_error(pool->conn)->message);
-	if (prepare_statements(client) < 0)
+	if (client->plan->sql) {
+		pool->key = statement_has_parameter(client->plan->sql, ":key");
+		pool->random = statement_has_parameter(
+		    client->plan->sql, ":random");
+	}
+	if (prepare_all(client) < 0)
 		return -1;
-	return 0;
+	return make_bulk(client);
 }
 
 static int
@@ -130,26 +172,59 @@ pool_open(struct bench_client *client)
 /* ---- sending ---- */
 
 static int
-send_values(struct bench_client *client, struct bench_op *op,
-    const struct sqlpool_value *values, size_t values_n)
+send_statement(struct bench_client *client, const struct bench_op *op,
+    struct sqlpool_result **ret_result)
 {
 	struct pool_client *pool = client->data;
-	struct flight *flight = &pool->flights[op->slot];
 	struct sqlpool_request *request = sqlpool_request_new();
+	struct sqlpool_value values[POOL_VALUES_MAX];
 	int rc;
 
 	if (!request)
 		return bench_fail(client, "out of memory");
-	if (pool->stmt[op->kind])
-		rc = sqlpool_request_add_stmt(
-		    request, pool->stmt[op->kind], values, values_n);
-	else
-		rc = sqlpool_request_add(request,
-		    pool_get_sql(client->plan, op->kind), values, values_n);
-	if (rc >= 0)
-		rc = sqlpool_send(pool->conn, request, &flight->result);
+	rc = add_step(request, pool->stmt[op->kind],
+	    statement_get_sql(client->plan, op->kind), values,
+	    statement_make_values(client, op, values));
+	if (rc < 0)
+		rc = bench_fail(client, "cannot make a request: %s",
+		    sqlpool_get_code_name(rc));
+	else if (sqlpool_send(pool->conn, request, ret_result) < 0)
+		rc = pool_fail_conn(client, op->kind);
 	sqlpool_request_free(request);
-	return rc < 0 ? fail_conn(client, op->kind) : 0;
+	return rc < 0 ? -1 : 0;
+}
+
+/* A transaction like TPC-B's in one request. */
+static int
+send_tpcb(struct bench_client *client, const struct bench_op *op,
+    struct sqlpool_result **ret_result)
+{
+	struct pool_client *pool = client->data;
+	struct sqlpool_request *request = sqlpool_request_new();
+	struct bench_tpcb t = bench_choose_tpcb(client->plan, op);
+	struct sqlpool_value values[POOL_VALUES_MAX];
+	int rc = request ? 0 : -1;
+
+	for (int i = POOL_TPCB_ACCOUNT; i <= POOL_TPCB_HISTORY && rc >= 0; i++)
+		rc = add_step(request, pool->step[i],
+		    statement_get_step_sql((enum pool_step)i), values,
+		    statement_make_tpcb_values((enum pool_step)i, &t, values));
+	if (rc < 0)
+		rc = bench_fail(client, "out of memory");
+	else if (sqlpool_send_atomic(pool->conn, request, ret_result) < 0)
+		rc = pool_fail_conn(client, op->kind);
+	sqlpool_request_free(request);
+	return rc < 0 ? -1 : 0;
+}
+
+static int
+send_bulk(struct bench_client *client, struct sqlpool_result **ret_result)
+{
+	const struct pool_client *pool = client->data;
+
+	return sqlpool_send_atomic(pool->conn, pool->bulk, ret_result) < 0
+	    ? pool_fail_conn(client, BENCH_BULK)
+	    : 0;
 }
 
 static int
@@ -157,9 +232,15 @@ pool_send(struct bench_client *client, struct bench_op *op)
 {
 	struct pool_client *pool = client->data;
 	struct flight *flight = &pool->flights[op->slot];
-	struct sqlpool_value value = SQLPOOL_INT((int64_t)op->key);
+	int rc;
 
-	if (send_values(client, op, &value, 1) < 0)
+	if (op->kind == BENCH_TPCB)
+		rc = send_tpcb(client, op, &flight->result);
+	else if (op->kind == BENCH_BULK)
+		rc = send_bulk(client, &flight->result);
+	else
+		rc = send_statement(client, op, &flight->result);
+	if (rc < 0)
 		return -1;
 	flight->op = op;
 	flight->rows_n = 0;
@@ -172,54 +253,78 @@ pool_send(struct bench_client *client, struct bench_op *op)
 
 /* ---- taking ---- */
 
-static int
-check_read(struct bench_client *client, struct flight *flight)
+/* Is it the row that --init wrote?  That of a read has no id but the one that was
+ * asked for. */
+static bool
+is_right(const struct bench_client *client, const struct flight *flight)
 {
-	struct sqlpool_result *result = flight->result;
 	const struct bench_op *op = flight->op;
+	struct sqlpool_result *result = flight->result;
+	bool point = op->kind == BENCH_READ;
+	uint64_t id = flight->rows_n + (op->kind == BENCH_LARGE ? 1 : op->key);
 	const void *text;
 	size_t n;
 
-	text = sqlpool_column_blob(result, 1, &n);
-	if (!bench_text_is(client->plan, op->key, text, n))
-		return bench_fail(client,
-		    "read by client %u: row %" PRIu64 " is not what it was",
-		    client->number, op->key);
-	return 0;
+	if (!point && (uint64_t)sqlpool_column_int64(result, 0) != id)
+		return false;
+	text = sqlpool_column_blob(result, point ? 1 : 2, &n);
+	if (!bench_text_is(client->plan, id, text, n))
+		return false;
+	return op->kind != BENCH_LARGE ||
+	    (sqlpool_column_int64(result, 3) == client->plan->text_n &&
+		sqlpool_column_double(result, 4) == (double)id * 0.5);
 }
 
 static int
-check_row(struct bench_client *client, struct flight *flight)
-{
-	if (flight->op->kind == BENCH_READ)
-		return check_read(client, flight);
-	return 0;
-}
-
-/* All rows have come: are they as many as they should be? */
-static int
-check_end(struct bench_client *client, const struct flight *flight)
+check_row(struct bench_client *client, const struct flight *flight)
 {
 	const struct bench_op *op = flight->op;
-	uint64_t n = flight->rows_n;
 
-	if (op->kind == BENCH_WRITE)
-		n = (uint64_t)sqlpool_result_summary(flight->result)->changes;
-	if (n != op->got_n)
-		return bench_fail(client,
-		    "%s by client %u: %" PRIu64 " rows, not %" PRIu64,
-		    mix_get_name(op->kind), client->number, n, op->got_n);
-	return 0;
+	if (op->kind == BENCH_SQL || is_right(client, flight))
+		return 0;
+	return bench_fail(client,
+	    "%s by client %u: row %" PRIu64 " of what came for key %" PRIu64
+	    " is not what --init wrote",
+	    mix_get_name(op->kind), client->number, flight->rows_n + 1,
+	    op->key);
 }
 
-/* Take what is there of an operation. */
+/* All has come: is it as much as it should be? */
 static int
-take_rows(struct bench_client *client, struct flight *flight)
+check_amount(struct bench_client *client, struct flight *flight)
+{
+	struct bench_op *op = flight->op;
+	uint64_t n = flight->rows_n;
+
+	if (n == 0)
+		n = (uint64_t)sqlpool_result_summary(flight->result)->changes;
+	if (op->kind == BENCH_SQL)
+		op->got_n = n;
+	if (n == op->got_n)
+		return 0;
+	return bench_fail(client,
+	    "%s by client %u: %" PRIu64 " rows for key %" PRIu64
+	    ", not %" PRIu64,
+	    mix_get_name(op->kind), client->number, n, op->key, op->got_n);
+}
+
+static void
+end_flight(struct bench_client *client, struct flight *flight)
+{
+	flight->prev->next = flight->next;
+	flight->next->prev = flight->prev;
+	sqlpool_result_free(flight->result);
+	bench_op_end(client, flight->op);
+}
+
+/* Take what is there of a statement's rows, or with `wait` all of them. */
+static int
+take_rows(struct bench_client *client, struct flight *flight, bool wait)
 {
 	struct sqlpool_result *result = flight->result;
 	int rc = SQLPOOL_ROW;
 
-	while (rc == SQLPOOL_ROW && sqlpool_result_is_ready(result)) {
+	while (rc == SQLPOOL_ROW && (wait || sqlpool_result_is_ready(result))) {
 		rc = sqlpool_next(result);
 		if (rc < 0)
 			return pool_fail(client, sqlpool_result_error(result),
@@ -230,13 +335,55 @@ take_rows(struct bench_client *client, struct flight *flight)
 	}
 	if (rc == SQLPOOL_ROW)
 		return 0;
-	if (check_end(client, flight) < 0)
+	if (check_amount(client, flight) < 0)
 		return -1;
-	flight->prev->next = flight->next;
-	flight->next->prev = flight->prev;
-	sqlpool_result_free(result);
-	bench_op_end(client, flight->op);
+	end_flight(client, flight);
 	return 0;
+}
+
+/* Take an atomic request's answer, which is one frame: each of its steps has
+ * changed a row or, TPC-B's balance, given one. */
+static int
+take_steps(struct bench_client *client, struct flight *flight)
+{
+	struct sqlpool_result *result = flight->result;
+	enum bench_kind kind = flight->op->kind;
+	uint64_t wanted_n = kind == BENCH_BULK
+	    ? client->plan->bulk_n
+	    : POOL_TPCB_HISTORY - POOL_TPCB_ACCOUNT + 1;
+	uint64_t steps_n = 0;
+	int rc = sqlpool_wait(result);
+
+	if (rc == 0)
+		rc = SQLPOOL_ROW;
+	while (rc == SQLPOOL_ROW) {
+		bool row = sqlpool_next(result) == SQLPOOL_ROW;
+
+		if (row || sqlpool_result_summary(result)->changes == 1)
+			steps_n++;
+		rc = sqlpool_next_result(result);
+	}
+	if (rc < 0)
+		return pool_fail(client, sqlpool_result_error(result), kind);
+	if (steps_n != wanted_n)
+		return bench_fail(client,
+		    "%s by client %u: %" PRIu64 " statements had an effect, "
+		    "not %" PRIu64,
+		    mix_get_name(kind), client->number, steps_n, wanted_n);
+	end_flight(client, flight);
+	return 0;
+}
+
+static int
+take(struct bench_client *client, struct flight *flight, bool wait)
+{
+	enum bench_kind kind = flight->op->kind;
+
+	if (!wait && !sqlpool_result_is_ready(flight->result))
+		return 0;
+	return kind == BENCH_BULK || kind == BENCH_TPCB
+	    ? take_steps(client, flight)
+	    : take_rows(client, flight, wait);
 }
 
 static int
@@ -249,8 +396,7 @@ take_all(struct bench_client *client)
 	while (rc == 0 && flight != &pool->order) {
 		struct flight *next = flight->next;
 
-		if (sqlpool_result_is_ready(flight->result))
-			rc = take_rows(client, flight);
+		rc = take(client, flight, false);
 		flight = next;
 	}
 	return rc;
@@ -278,15 +424,11 @@ pool_wait(struct bench_client *client)
 	struct pool_client *pool = client->data;
 	struct pollfd p = { .fd = client->fd, .events = POLLIN };
 
-	if (pool->in_order) {
-		struct flight *first = pool->order.next;
-
-		if (sqlpool_wait(first->result) < 0)
-			return pool_fail(client,
-			    sqlpool_result_error(first->result),
-			    first->op->kind);
-		return take_all(client);
-	}
+	/* the library's own way to wait takes the fewest system calls */
+	if (pool->in_order)
+		return take(client, pool->order.next, true) < 0
+		    ? -1
+		    : take_all(client);
 	if (pool_receive(client) < 0)
 		return -1;
 	if (pool->order.next == &pool->order)
@@ -298,18 +440,15 @@ pool_wait(struct bench_client *client)
 	return pool_receive(client);
 }
 
-int
-run_op(struct bench_client *client, struct bench_op *op)
-{
-	struct pool_client *pool = client->data;
-
-	return sqlpool_ping(pool->conn) < 0 ? fail_conn(client, op->kind) : 0;
-}
+#define ASYNC_KINDS                                              \
+	(1 << BENCH_READ | 1 << BENCH_RANGE | 1 << BENCH_WRITE | \
+	    1 << BENCH_LARGE | 1 << BENCH_BULK | 1 << BENCH_SQL)
 
 const struct bench_driver pool_driver = {
 	.name = "sqlpool",
-	.kinds = 1 << BENCH_READ | 1 << BENCH_WRITE | 1 << BENCH_PING,
-	.async_kinds = 1 << BENCH_READ | 1 << BENCH_WRITE,
+	.kinds = ASYNC_KINDS | 1 << BENCH_RMW | 1 << BENCH_TPCB |
+	    1 << BENCH_PING,
+	.async_kinds = ASYNC_KINDS, /* and -o tpcb=batch */
 	.open = pool_open,
 	.send = pool_send,
 	.flush = pool_receive,
@@ -317,4 +456,8 @@ const struct bench_driver pool_driver = {
 	.wait = pool_wait,
 	.run = run_op,
 	.close = pool_close,
+	.init = schema_init,
+	.check = schema_check,
+	.begin_verify = schema_begin_verify,
+	.verify = schema_verify,
 };
