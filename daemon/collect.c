@@ -74,15 +74,13 @@ read_head(struct request *r, struct span map, struct msg_head *ret_head,
 	return 0;
 }
 
-/* When it is due.  Nothing may take longer than a day. */
+/* Nothing may take longer than a day. */
 static int64_t
-get_deadline(const struct conf *conf, int64_t now, uint64_t timeout_ms)
+get_timeout_us(uint64_t timeout_ms)
 {
 	if (timeout_ms > TIMEOUT_MAX_MS)
 		timeout_ms = TIMEOUT_MAX_MS;
-	if (timeout_ms)
-		return now + (int64_t)timeout_ms * 1000;
-	return conf->request_timeout_us ? now + conf->request_timeout_us : 0;
+	return (int64_t)timeout_ms * 1000;
 }
 
 /* Take from the body what execution needs. */
@@ -104,8 +102,7 @@ fill_in(struct client *cl, struct request *r, const struct msg_head *head)
 	r->home = &loop->mailbox;
 	/* a type out of range is as unknown as 0 */
 	r->type = (enum msg_type)(head->type < MSG_KEY_END ? head->type : 0);
-	r->deadline_us = get_deadline(
-	    loop->conf, r->arrived_us, head->timeout_ms);
+	r->timeout_us = get_timeout_us(head->timeout_ms);
 	r->database = head->database;
 	take_body(r);
 }

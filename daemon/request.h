@@ -128,7 +128,7 @@ struct request {
 	size_t bytes_n; /* what it counts against the bounds of queues */
 	size_t max_frame_bytes;
 	int64_t arrived_us;
-	int64_t deadline_us; /* 0: none */
+	int64_t timeout_us; /* from its arrival; 0: as its database has it */
 
 	/* any thread */
 	_Atomic int stop;      /* ERR_ code once it is to stop, else 0 */

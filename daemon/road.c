@@ -85,14 +85,17 @@ road_deadline(struct request *r)
 	road_stop(r->client, r, ERR_DEADLINE);
 }
 
+/* Its own deadline, or that of its database, which is known by now. */
 static int
 set_deadline(struct client *cl, struct request *r)
 {
+	int64_t timeout_us = r->timeout_us ? r->timeout_us
+					   : r->db->conf->request_timeout_us;
 	int64_t left;
 
-	if (r->timer || r->deadline_us == 0)
+	if (r->timer || timeout_us == 0)
 		return 0;
-	left = r->deadline_us - clock_now_us();
+	left = r->arrived_us + timeout_us - clock_now_us();
 	return client_set_timer(cl, r, left > 0 ? left : 0);
 }
 

@@ -59,7 +59,7 @@ START_TEST(conf_has_the_defaults_of_the_table)
 	ck_assert_uint_eq(conf->max_clients, 10000);
 	ck_assert_int_eq(conf->max_frame_bytes, 16 << 20);
 	ck_assert_int_eq(conf->poll_time_us, 50);
-	ck_assert_int_eq(conf->request_timeout_us, 30000000);
+	ck_assert_int_eq(conf->db_default.request_timeout_us, 30000000);
 	ck_assert_uint_eq(conf->db_default.access, CONF_ACCESS_EXCLUSIVE);
 	ck_assert_uint_eq(conf->db_default.synchronous, CONF_SYNC_FULL);
 	ck_assert(!conf->db_default.foreign_keys);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "proto/frame.h"
 #include "tests/lib/live.h"
 #include "tests/lib/rawconn.h"
 
@@ -306,6 +307,70 @@ START_TEST(the_daemons_own_deadline_holds_without_one)
 }
 END_TEST
 
+/* Two databases; the first one has a deadline of its own. */
+static void
+start_two(void)
+{
+	char path[2 * LIVE_PATH_MAX];
+	FILE *f;
+
+	live_init(&live);
+	snprintf(path, sizeof(path), "%s/conf", live.dir);
+	f = fopen(path, "we");
+	ck_assert_ptr_nonnull(f);
+	fprintf(f,
+	    "database hasty { path = \"%s/hasty.db\"\n"
+	    "\trequest_timeout = 100ms }\n"
+	    "database app { path = \"%s\" }\n"
+	    "request_timeout = 60s\n",
+	    live.dir, live.db_path);
+	ck_assert_int_eq(fclose(f), 0);
+	live_launch(&live,
+	    (const char *const[]){ "-s", live.socket_path, "-c", path, NULL });
+	live_wait_ready(&live);
+	raw_open(&a, live.socket_path);
+	raw_open(&b, live.socket_path);
+}
+
+static uint64_t
+put_exec_on(struct rawconn *c, const char *database, const char *sql)
+{
+	struct msg_out m;
+
+	msg_begin(&m, &c->out, TYPE_EXEC, ++c->last_id, 0);
+	if (c->timeout_ms)
+		msg_put_uint(&m, HEAD_timeout_ms, c->timeout_ms);
+	msg_put_str(&m, HEAD_database, database);
+	msg_open_body(&m);
+	msg_put_str(&m, ASK_sql, sql);
+	ck_assert_int_eq(msg_end(&m, FRAME_DEFAULT_MAX_BYTES), 0);
+	return c->last_id;
+}
+
+START_TEST(a_database_has_its_own_deadline)
+{
+	static const char endless[] = ENDLESS "SELECT max(x) FROM c";
+	uint64_t hasty, app;
+
+	start_two();
+	app = put_exec_on(&a, "app", endless);
+	hasty = put_exec_on(&a, "hasty", endless);
+	raw_expect(&a, hasty, ERR_DEADLINE);
+	raw_put_cancel(&a, app);
+	raw_expect(&a, app, ERR_CANCELLED);
+	/* the client's own goes before both */
+	b.timeout_ms = 200;
+	raw_expect(&b, put_exec_on(&b, "app", endless), ERR_DEADLINE);
+	b.timeout_ms = 60000;
+	raw_expect(&b,
+	    put_exec_on(&b, "hasty",
+		"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM "
+		"c LIMIT 3000000) SELECT count(*) FROM c"),
+	    0);
+	stop();
+}
+END_TEST
+
 static Suite *
 make_suite(void)
 {
@@ -325,6 +390,7 @@ make_suite(void)
 	tcase_add_loop_test(tc, a_deadline_stops_a_request_wherever_it_is, 0,
 	    (int)COUNT(requests));
 	tcase_add_test(tc, the_daemons_own_deadline_holds_without_one);
+	tcase_add_test(tc, a_database_has_its_own_deadline);
 	suite_add_tcase(suite, tc);
 	return suite;
 }
