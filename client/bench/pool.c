@@ -171,8 +171,9 @@ pool_open(struct bench_client *client)
 
 /* ---- sending ---- */
 
+/* Send the text, as somebody does who does not prepare. */
 static int
-send_statement(struct bench_client *client, const struct bench_op *op,
+send_text(struct bench_client *client, const struct bench_op *op,
     struct sqlpool_result **ret_result)
 {
 	struct pool_client *pool = client->data;
@@ -182,7 +183,7 @@ send_statement(struct bench_client *client, const struct bench_op *op,
 
 	if (!request)
 		return bench_fail(client, "out of memory");
-	rc = add_step(request, pool->stmt[op->kind],
+	rc = sqlpool_request_add(request,
 	    statement_get_sql(client->plan, op->kind), values,
 	    statement_make_values(client, op, values));
 	if (rc < 0)
@@ -192,6 +193,23 @@ send_statement(struct bench_client *client, const struct bench_op *op,
 		rc = pool_fail_conn(client, op->kind);
 	sqlpool_request_free(request);
 	return rc < 0 ? -1 : 0;
+}
+
+static int
+send_statement(struct bench_client *client, const struct bench_op *op,
+    struct sqlpool_result **ret_result)
+{
+	struct pool_client *pool = client->data;
+	struct sqlpool_stmt *stmt = pool->stmt[op->kind];
+	struct sqlpool_value values[POOL_VALUES_MAX];
+	size_t n;
+
+	if (!stmt)
+		return send_text(client, op, ret_result);
+	n = statement_make_values(client, op, values);
+	return sqlpool_stmt_send(stmt, values, n, ret_result) < 0
+	    ? pool_fail_conn(client, op->kind)
+	    : 0;
 }
 
 /* A transaction like TPC-B's in one request. */
