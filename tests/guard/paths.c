@@ -1,5 +1,5 @@
-/* paths.c - walk the daemon's hot paths, and the client library's, for callgrind
- * to count (guard.py).
+/* paths.c - walk the daemon's hot paths, and the client library's, for
+ * callgrind to count (guard.py).
  *
  *	paths DIRECTORY    makes its database there
  *

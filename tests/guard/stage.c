@@ -1,5 +1,5 @@
-/* stage.c - the daemon's modules on one thread, and a clock that does not run by
- * itself. */
+/* stage.c - the daemon's modules on one thread, and a clock that does not run
+ * by itself. */
 #include "tests/guard/stage.h"
 
 #include <dlfcn.h>
