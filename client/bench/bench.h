@@ -7,13 +7,15 @@
  * process, for the comparisons in tests/bench, which are the same program with
  * another driver.
  *
- *	options.c  argv into a plan        mix.c     the kinds, and a mix of them
- *	keys.c     which row comes next    hist.c    times into percentiles
- *	load.c     processes, start, stop  turn.c    one thread: pace, send, take
- *	report.c   text                    json.c    JSON
- *	pool.c     the driver of the daemon          run.c    its blocking kinds
- *	schema.c   the daemon's tables     text.c    what stands in a row
- *	bench.c    bench_main              main.c    sqlpool-bench
+ *	options.c  argv into a plan        mix.c    the kinds, and a mix of them
+ *	keys.c     which row comes next    text.c   what stands in a row
+ *	load.c     processes, start, stop  turn.c   a thread: pace, send, take
+ *	clients.c  a thread's connections  hist.c   times into percentiles
+ *	report.c   text                    json.c   JSON
+ *	bench.c    bench_main              main.c   sqlpool-bench
+ *
+ *	pool.c     the daemon's driver     run.c    its kinds of several calls
+ *	schema.c   its tables              statement.c  its SQL
  *
  * Thread: a plan is constant once the run has begun; a client and its driver's
  * data belong to one thread of one process.

@@ -13,56 +13,17 @@
  *
  * The loop allocates nothing, and makes no system calls but the driver's, a
  * wait, and those that change what is polled for. */
-#include "client/bench/turn.h"
+#include "client/bench/turn_impl.h"
 
 #include <errno.h>
-#include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "client/bench/keys.h"
 #include "client/bench/mix.h"
 
 #define EVENTS_N 64
 /* Nothing at all has come for so long: it never will. */
 #define SILENCE_NS INT64_C(60000000000)
-
-struct turn_client {
-	struct turn *turn;
-	struct keys keys;
-	unsigned *free; /* slots */
-	unsigned free_n;
-	uint64_t begun_n;   /* warm-up included */
-	uint64_t quota;     /* that may still be begun and counted */
-	uint64_t counted_n; /* ended */
-	bool polls_write;
-	bool again; /* something ended while it was flushed */
-};
-
-struct turn {
-	struct turn_share share;
-	struct turn_times times;
-	struct bench_client *clients;
-	struct turn_client *own; /* beside each of clients */
-	unsigned opened_n;
-	unsigned async_kinds;
-	bool alone;     /* one client */
-	bool over;      /* nothing is begun any more */
-	bool unflushed; /* alone: something was sent since */
-	unsigned in_flight_n;
-	unsigned again_n;      /* clients to be filled again before sleeping */
-	unsigned unfinished_n; /* clients with a quota left */
-	unsigned due_client;   /* open loop: whose turn is next, */
-	uint64_t due_round;    /* and which of its operations */
-	int64_t cpu_began_ns;  /* -1: not yet */
-	int epoll;
-	const char *why;
-};
 
 static int64_t
 read_clock(clockid_t clock)
@@ -77,139 +38,6 @@ int64_t
 turn_now_ns(void)
 {
 	return read_clock(CLOCK_MONOTONIC);
-}
-
-/* ---- birth and death ---- */
-
-static int
-init_client(struct turn *turn, unsigned i)
-{
-	const struct bench_plan *plan = turn->share.plan;
-	struct bench_client *client = &turn->clients[i];
-	struct turn_client *own = &turn->own[i];
-
-	client->plan = plan;
-	client->number = turn->share.first + i;
-	client->fd = -1;
-	client->turn = own;
-	client->ops = calloc(plan->depth, sizeof(*client->ops));
-	own->turn = turn;
-	own->quota = plan->count_n;
-	own->free = calloc(plan->depth, sizeof(*own->free));
-	if (!client->ops || !own->free)
-		return -1;
-	keys_init(&own->keys, plan, client->number);
-	for (unsigned k = 0; k < plan->depth; k++) {
-		client->ops[k].slot = k;
-		own->free[own->free_n++] = plan->depth - 1 - k;
-	}
-	return 0;
-}
-
-struct turn *
-turn_new(const struct turn_share *share)
-{
-	struct turn *turn = calloc(1, sizeof(*turn));
-	unsigned n = share->clients_n;
-
-	if (!turn)
-		return NULL;
-	turn->share = *share;
-	turn->epoll = -1;
-	turn->alone = n == 1;
-	turn->async_kinds = share->plan->async_kinds;
-	turn->unfinished_n = n;
-	turn->cpu_began_ns = -1;
-	turn->clients = calloc(n, sizeof(*turn->clients));
-	turn->own = calloc(n, sizeof(*turn->own));
-	for (unsigned i = 0; i < n; i++) {
-		if (turn->clients && turn->own && init_client(turn, i) == 0)
-			continue;
-		turn_free(turn);
-		return NULL;
-	}
-	return turn;
-}
-
-void
-turn_free(struct turn *turn)
-{
-	if (!turn)
-		return;
-	for (unsigned i = 0; i < turn->opened_n; i++)
-		turn->share.driver->close(&turn->clients[i]);
-	for (unsigned i = 0; i < turn->share.clients_n; i++) {
-		if (turn->clients)
-			free(turn->clients[i].ops);
-		if (turn->own)
-			free(turn->own[i].free);
-	}
-	if (turn->epoll >= 0)
-		close(turn->epoll);
-	free(turn->clients);
-	free(turn->own);
-	free(turn);
-}
-
-const char *
-turn_get_why(const struct turn *turn)
-{
-	return turn->why;
-}
-
-int
-bench_fail(struct bench_client *client, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(client->why, sizeof(client->why), format, args);
-	va_end(args);
-	return -1;
-}
-
-static int
-fail_errno(struct bench_client *client, const char *what)
-{
-	return bench_fail(client, "%s: %s", what, strerror(errno));
-}
-
-/* Poll for what the driver wants now. */
-static int
-set_polled(struct turn *turn, struct bench_client *client, int operation)
-{
-	struct epoll_event event = {
-		.events = client->want_write ? EPOLLIN | EPOLLOUT : EPOLLIN,
-		.data.ptr = client,
-	};
-	struct turn_client *own = client->turn;
-
-	own->polls_write = client->want_write;
-	if (client->fd < 0)
-		return 0;
-	if (epoll_ctl(turn->epoll, operation, client->fd, &event) < 0)
-		return fail_errno(client, "epoll_ctl");
-	return 0;
-}
-
-int
-turn_open(struct turn *turn)
-{
-	turn->epoll = epoll_create1(EPOLL_CLOEXEC);
-	for (unsigned i = 0; i < turn->share.clients_n; i++) {
-		struct bench_client *client = &turn->clients[i];
-		int rc;
-
-		turn->why = client->why;
-		rc = turn->epoll < 0 ? fail_errno(client, "epoll_create1")
-				     : turn->share.driver->open(client);
-		if (rc < 0)
-			return -1;
-		turn->opened_n++;
-		if (set_polled(turn, client, EPOLL_CTL_ADD) < 0)
-			return -1;
-	}
-	return 0;
 }
 
 /* ---- counting ---- */
@@ -349,7 +177,7 @@ flush(struct turn *turn, struct bench_client *client)
 	}
 	return client->want_write == own->polls_write
 	    ? 0
-	    : set_polled(turn, client, EPOLL_CTL_MOD);
+	    : turn_poll_for(turn, client, EPOLL_CTL_MOD);
 }
 
 /* Begin what the client may begin.  Waiting alone flushes, too. */
@@ -477,7 +305,10 @@ get_wakeup(const struct turn *turn, int64_t now_ns)
 		return at;
 	if (turn->times.end_ns < at)
 		at = turn->times.end_ns;
-	if (turn->share.plan->rate > 0) {
+	/* when all are full, what is due has to wait anyway */
+	if (turn->share.plan->rate > 0 &&
+	    turn->in_flight_n <
+		turn->share.plan->depth * turn->share.clients_n) {
 		int64_t due_ns = get_due(turn,
 		    turn->share.first + turn->due_client, turn->due_round);
 
@@ -505,7 +336,7 @@ poll_clients(struct turn *turn, int64_t now_ns)
 	timeout.tv_nsec = left_ns % 1000000000;
 	n = epoll_pwait2(turn->epoll, events, EVENTS_N, &timeout, NULL);
 	if (n < 0 && errno != EINTR)
-		return fail_errno(&turn->clients[0], "epoll_pwait2");
+		return turn_fail_errno(&turn->clients[0], "epoll_pwait2");
 	if (n == 0 && left_ns == SILENCE_NS && turn->in_flight_n > 0)
 		return bench_fail(&turn->clients[0], "no answer within 60 s");
 	for (int i = 0; i < n && rc == 0; i++)
