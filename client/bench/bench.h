@@ -178,6 +178,12 @@ int bench_main(int argc, char **argv, const struct bench_driver *driver);
 /* For drivers: an operation of this client that send() began has ended well. */
 void bench_op_end(struct bench_client *client, struct bench_op *op);
 
+/* For drivers: an operation has ended without effect, in a way that is part of
+ * what is measured ("database is locked" from a peer).  It is counted as an
+ * error and nowhere else: it has no time, and did not end for verify().  The
+ * function that found it returns 0. */
+void bench_op_error(struct bench_client *client, struct bench_op *op);
+
 /* For drivers: say what failed; returns -1. */
 int bench_fail(struct bench_client *client, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

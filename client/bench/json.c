@@ -65,8 +65,9 @@ put_kinds(const struct bench_plan *plan, const struct load_result *result)
 	for (int i = 0; i < BENCH_KINDS_N; i++) {
 		if (!plan->weight[i])
 			continue;
-		printf("%s\"%s\":{\"ops\":%" PRIu64 ",", before,
-		    mix_get_name((enum bench_kind)i), result->total->ops[i]);
+		printf("%s\"%s\":{\"ops\":%" PRIu64 ",\"errors\":%" PRIu64 ",",
+		    before, mix_get_name((enum bench_kind)i),
+		    result->total->ops[i], result->total->errors[i]);
 		put_latency(&result->total->hist[i]);
 		putchar('}');
 		before = ",";
@@ -98,11 +99,11 @@ report_print_json(const struct options *options,
 
 	put_plan(&options->plan, driver);
 	printf(",\"warmup_s\":%g,\"seconds\":%.6f,\"ops\":%" PRIu64
-	       ",\"per_s\":%.1f,\"rows\":%" PRIu64 ",\"unsent\":%" PRIu64
-	       ",\"cpu_us_per_op\":%.3f,",
+	       ",\"errors\":%" PRIu64 ",\"per_s\":%.1f,\"rows\":%" PRIu64
+	       ",\"unsent\":%" PRIu64 ",\"cpu_us_per_op\":%.3f,",
 	    options->plan.warmup_s, result->seconds, result->ops_n,
-	    (double)result->ops_n / result->seconds, total->rows_n,
-	    total->unsent_n, report_get_cpu_us(result));
+	    result->errors_n, (double)result->ops_n / result->seconds,
+	    total->rows_n, total->unsent_n, report_get_cpu_us(result));
 	put_latency(result->all);
 	put_kinds(&options->plan, result);
 	put_clients(&options->plan, result);

@@ -386,6 +386,7 @@ add_tally(struct tally *total, const struct tally *t)
 	for (int i = 0; i < BENCH_KINDS_N; i++) {
 		total->ended[i] += t->ended[i];
 		total->ops[i] += t->ops[i];
+		total->errors[i] += t->errors[i];
 		hist_merge(&total->hist[i], &t->hist[i]);
 	}
 	total->rows_n += t->rows_n;
@@ -415,6 +416,7 @@ sum_up(const struct load *load, struct load_result *ret)
 	for (int i = 0; i < BENCH_KINDS_N; i++) {
 		hist_merge(r.all, &r.total->hist[i]);
 		r.ops_n += r.total->ops[i];
+		r.errors_n += r.total->errors[i];
 	}
 	memcpy(
 	    r.per_client, load->per_client, clients_n * sizeof(*r.per_client));

@@ -10,6 +10,7 @@ struct load_result {
 	struct hist *all;    /* of all kinds */
 	uint64_t *per_client;
 	uint64_t ops_n;
+	uint64_t errors_n;
 	double seconds; /* that were counted */
 };
 

@@ -214,6 +214,12 @@ report_print(const struct options *options, const struct bench_driver *driver,
 	printf("cost       %.2f us of CPU in this program for each operation\n",
 	    report_get_cpu_us(result));
 	print_spread(options, result);
+	if (result->errors_n > 0)
+		printf("errors     %" PRIu64
+		       " operations failed, in a way that "
+		       "is a result here; they\n"
+		       "           are in no other figure\n",
+		    result->errors_n);
 	if (total->unsent_n > 0)
 		printf("behind     %" PRIu64
 		       " operations were due and not even "

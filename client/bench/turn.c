@@ -42,12 +42,6 @@ turn_now_ns(void)
 
 /* ---- counting ---- */
 
-static void
-begin_counting(struct turn *turn)
-{
-	turn->cpu_began_ns = read_clock(CLOCK_THREAD_CPUTIME_ID);
-}
-
 /* Timed: at the end of the time; else with the last operation. */
 static void
 end_counting(struct turn *turn, bool timed)
@@ -58,21 +52,30 @@ end_counting(struct turn *turn, bool timed)
 		    read_clock(CLOCK_THREAD_CPUTIME_ID) - turn->cpu_began_ns;
 }
 
-static void
-count(struct turn_client *own, const struct bench_op *op, int64_t now_ns)
+/* Say whether the counted time has what ends now; notes when that begins. */
+static bool
+is_counting(struct turn *turn, int64_t now_ns)
 {
-	struct turn *turn = own->turn;
-	struct tally *tally = turn->share.tally;
-	bool timed = turn->share.plan->count_n == 0;
+	if (now_ns < turn->times.count_ns)
+		return false;
+	if (turn->cpu_began_ns < 0)
+		turn->cpu_began_ns = read_clock(CLOCK_THREAD_CPUTIME_ID);
+	return now_ns < turn->times.end_ns;
+}
 
-	if (timed || op->counted)
-		hist_add(&tally->hist[op->kind], now_ns - op->due_ns);
-	if (timed ? now_ns >= turn->times.end_ns : !op->counted)
-		return;
-	tally->ops[op->kind]++;
-	tally->rows_n += op->got_n;
-	tally->last_end_ns = now_ns;
-	own->counted_n++;
+/* The slot is free again. */
+static void
+free_slot(struct turn_client *own, struct bench_op *op)
+{
+	struct tally *tally = own->turn->share.tally;
+
+	op->in_flight = false;
+	own->free[own->free_n++] = op->slot;
+	own->turn->in_flight_n--;
+	/* only this thread writes it */
+	atomic_store_explicit(&tally->progress_n,
+	    atomic_load_explicit(&tally->progress_n, memory_order_relaxed) + 1,
+	    memory_order_relaxed);
 }
 
 void
@@ -82,20 +85,32 @@ bench_op_end(struct bench_client *client, struct bench_op *op)
 	struct turn *turn = own->turn;
 	struct tally *tally = turn->share.tally;
 	int64_t now_ns = turn_now_ns();
+	bool counted = is_counting(turn, now_ns);
+	bool timed = turn->share.plan->count_n == 0;
 
-	op->in_flight = false;
-	own->free[own->free_n++] = op->slot;
-	turn->in_flight_n--;
+	free_slot(own, op);
 	tally->ended[op->kind]++;
-	/* only this thread writes it */
-	atomic_store_explicit(&tally->progress_n,
-	    atomic_load_explicit(&tally->progress_n, memory_order_relaxed) + 1,
-	    memory_order_relaxed);
-	if (now_ns < turn->times.count_ns)
+	if (timed ? now_ns >= turn->times.count_ns : op->counted)
+		hist_add(&tally->hist[op->kind], now_ns - op->due_ns);
+	if (timed ? !counted : !op->counted)
 		return;
-	if (turn->cpu_began_ns < 0)
-		begin_counting(turn);
-	count(own, op, now_ns);
+	tally->ops[op->kind]++;
+	tally->rows_n += op->got_n;
+	tally->last_end_ns = now_ns;
+	own->counted_n++;
+}
+
+void
+bench_op_error(struct bench_client *client, struct bench_op *op)
+{
+	struct turn_client *own = client->turn;
+	struct turn *turn = own->turn;
+	struct tally *tally = turn->share.tally;
+	bool counted = is_counting(turn, turn_now_ns());
+
+	free_slot(own, op);
+	if (turn->share.plan->count_n == 0 ? counted : op->counted)
+		tally->errors[op->kind]++;
 }
 
 /* ---- beginning ---- */

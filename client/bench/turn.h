@@ -12,10 +12,11 @@
 
 /* What a thread counts; in memory that the parent reads. */
 struct tally {
-	_Atomic uint64_t progress_n;   /* operations ended; read meanwhile */
-	uint64_t ended[BENCH_KINDS_N]; /* warm-up and after the end included */
-	uint64_t ops[BENCH_KINDS_N];   /* ended in the counted time */
-	uint64_t rows_n;               /* of these */
+	_Atomic uint64_t progress_n;    /* operations ended; read meanwhile */
+	uint64_t ended[BENCH_KINDS_N];  /* warm-up and after the end included */
+	uint64_t ops[BENCH_KINDS_N];    /* ended in the counted time */
+	uint64_t errors[BENCH_KINDS_N]; /* instead (bench_op_error) */
+	uint64_t rows_n;                /* of these */
 	uint64_t unsent_n;   /* due in an open loop, but not sent at the end */
 	int64_t cpu_ns;      /* of this thread, in the counted time */
 	int64_t last_end_ns; /* of a counted operation */
