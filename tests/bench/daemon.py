@@ -19,14 +19,16 @@ CLI = str(servers.BUILD / "sqlpool-cli")
 class Daemon(servers.Sqlpoold):
     """databases: how many; they are called bench, bench1, bench2, ..."""
 
-    def __init__(self, place: servers.Workplace, databases: int = 1,
-                 **options: str) -> None:
-        super().__init__(place, options=options)
-        self.more = ["bench%d=%s" % (i, self.dir / ("bench%d.db" % i))
-                     for i in range(1, databases)]
+    def __init__(self, place: servers.Workplace, path: str | None = None,
+                 databases: int = 1, **options: str) -> None:
+        super().__init__(place, path, options)
+        self.databases = ["bench"] + ["bench%d" % i
+                                      for i in range(1, databases)]
 
     def command(self) -> list[str]:
-        return super().command() + self.more
+        more = ["%s=%s" % (name, self.dir / (name + ".db"))
+                for name in self.databases[1:]]
+        return super().command() + more
 
     def is_ready(self) -> bool:
         # sleep here and not between two questions

@@ -73,7 +73,9 @@ def latency_gap(which: str, a: str, b: str):
 
 
 def most_unequal(*cells: str):
-    return cells, lambda r: max(r[c]["busiest_to_least"] for c in cells)
+    """null: the least busy one had nothing at all."""
+    return cells, lambda r: max(r[c]["busiest_to_least"] or math.inf
+                                for c in cells)
 
 
 def measured(cell: str, key: str, unit: float = 1):

@@ -107,12 +107,21 @@ class Program:
         except subprocess.TimeoutExpired:
             raise RunError("%s: not done after %g s" % (
                 self.name, timeout_s)) from None
-        said = err.decode(errors="replace").strip().splitlines()
         status = self.process.returncode
         if status != 0:
-            raise RunError("%s: %s" % (self.name, said[-1] if said else
-                                       "ended with status %d" % status))
+            raise RunError("%s: %s" % (
+                self.name, find_error(err.decode(errors="replace"))
+                or "ended with status %d" % status))
         return out.decode(errors="replace")
+
+
+def find_error(text: str) -> str:
+    """The line of what a program said that says what is wrong."""
+    lines = text.strip().splitlines()
+    for line in lines:
+        if "error:" in line.lower():
+            return line[line.lower().index("error:") + 6:].strip()
+    return lines[-1] if lines else ""
 
 
 def output(argv: list[str], timeout_s: float = 60) -> str:
