@@ -46,6 +46,8 @@ struct load {
 	const struct bench_driver *driver;
 	const struct bench_plan *plan;
 	load_progress *progress;
+	struct load_state state; /* as it was told last, */
+	int64_t told_ns;         /* and when */
 	struct shared *shared;
 	struct tally *tallies; /* shared; of each thread */
 	uint64_t *per_client;  /* shared */
@@ -301,23 +303,34 @@ reap(struct load *load)
 }
 
 static void
-tell_progress(const struct load *load, const char *phase)
+tell_progress(struct load *load)
 {
-	int64_t start_ns = load->shared->times.start_ns;
+	const struct turn_times *times = &load->shared->times;
+	struct load_state *state = &load->state;
+	int64_t now_ns = turn_now_ns(), phase_ns = now_ns;
 	uint64_t ops_n = 0;
-	double seconds = 0;
 
 	for (unsigned i = 0; i < load->threads_n; i++)
 		ops_n += atomic_load_explicit(
 		    &load->tallies[i].progress_n, memory_order_relaxed);
-	if (start_ns)
-		seconds = (double)(turn_now_ns() - start_ns) / 1e9;
-	load->progress(phase, seconds < 0 ? 0 : seconds, ops_n);
+	state->phase = "connecting";
+	if (times->start_ns) {
+		bool counting = now_ns >= times->count_ns;
+
+		state->phase = counting ? "running" : "warming up";
+		phase_ns = counting ? times->count_ns : times->start_ns;
+	}
+	state->seconds = (double)(now_ns - phase_ns) / 1e9;
+	state->per_s = (double)(ops_n - state->ops_n) * 1e9 /
+	    (double)(now_ns - load->told_ns);
+	state->ops_n = ops_n;
+	load->told_ns = now_ns;
+	load->progress(state);
 }
 
 /* Sleep until a child has something to say, or the progress is to be told. */
 static void
-sleep_a_while(struct load *load, const char *phase)
+sleep_a_while(struct load *load)
 {
 	struct pollfd fds[2] = {
 		{ .fd = load->signals, .events = POLLIN },
@@ -325,17 +338,18 @@ sleep_a_while(struct load *load, const char *phase)
 	};
 	char bytes[64];
 	ssize_t n = 0;
+	int happened;
 
 	/* every writer of ready has ended when the children have */
-	(void)poll(fds, load->ready_n < load->plan->processes_n ? 2 : 1,
+	happened = poll(fds, load->ready_n < load->plan->processes_n ? 2 : 1,
 	    load->progress ? PROGRESS_MS : -1);
 	if (fds[1].revents & POLLIN)
 		n = read(load->ready[0], bytes, sizeof(bytes));
 	if (n > 0)
 		load->ready_n += (unsigned)n;
 	reap(load);
-	if (load->progress)
-		tell_progress(load, phase);
+	if (happened == 0)
+		tell_progress(load);
 }
 
 static void
@@ -358,13 +372,11 @@ static void
 run_parent(struct load *load)
 {
 	while (!has_failed(load) && load->ready_n < load->plan->processes_n)
-		sleep_a_while(load, "connecting");
+		sleep_a_while(load);
 	if (!has_failed(load))
 		open_gate(load);
 	while (!has_failed(load) && load->left_n > 0)
-		sleep_a_while(load,
-		    turn_now_ns() < load->shared->times.count_ns ? "warming up"
-								 : "running");
+		sleep_a_while(load);
 }
 
 static void
@@ -458,6 +470,7 @@ load_run(const struct bench_driver *driver, const struct bench_plan *plan,
 		.ready = { -1, -1 },
 		.gate = { -1, -1 },
 		.signals = -1,
+		.told_ns = turn_now_ns(),
 	};
 	int status;
 

@@ -14,9 +14,14 @@ struct load_result {
 	double seconds; /* that were counted */
 };
 
-/* Told now and then how the run goes: phase is "connecting", "warming up" or
- * "running", ops_n what has ended so far. */
-typedef void load_progress(const char *phase, double seconds, uint64_t ops_n);
+/* How a run goes, told now and then. */
+struct load_state {
+	const char *phase; /* "connecting", "warming up", "running" */
+	double seconds;    /* of this phase */
+	double per_s;      /* since it was told before */
+	uint64_t ops_n;    /* ended since the start */
+};
+typedef void load_progress(const struct load_state *state);
 
 /* Run a plan.  progress may be NULL.  Returns 0 and a result to be freed, or the
  * exit status (1, 2) with why set; then all processes are gone. */

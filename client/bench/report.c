@@ -231,19 +231,12 @@ report_print(const struct options *options, const struct bench_driver *driver,
 /* ---- progress ---- */
 
 void
-report_show_progress(const char *phase, double seconds, uint64_t ops_n)
+report_show_progress(const struct load_state *state)
 {
-	static uint64_t last_n;
-	static double last_s;
-	double rate = seconds > last_s
-	    ? (double)(ops_n - last_n) / (seconds - last_s)
-	    : 0;
-
-	fprintf(stderr, "\r%s  %.1f s  %.0f per second  %" PRIu64 " \033[K",
-	    phase, seconds, rate, ops_n);
+	fprintf(stderr,
+	    "\r%s  %.1f s  %.0f per second  %" PRIu64 " in all\033[K",
+	    state->phase, state->seconds, state->per_s, state->ops_n);
 	fflush(stderr);
-	last_n = ops_n;
-	last_s = seconds;
 }
 
 void

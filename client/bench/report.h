@@ -30,7 +30,7 @@ double report_get_cpu_us(const struct load_result *result);
 
 /* Show a line on the terminal that standard error is (load_progress), and wipe
  * it away. */
-void report_show_progress(const char *phase, double seconds, uint64_t ops_n);
+void report_show_progress(const struct load_state *state);
 void report_wipe_progress(void);
 
 #endif

@@ -230,15 +230,15 @@ check_options(struct schema *schema, struct bench_plan *plan)
 	return 0;
 }
 
-/* What is missing, and how to make it. */
+/* What is missing, and how to make it; options: of --init, "" or " --x y". */
 static int
-tell_remedy(
-    struct schema *schema, const struct bench_plan *plan, const char *what)
+tell_remedy(struct schema *schema, const struct bench_plan *plan,
+    const char *what, const char *options)
 {
 	snprintf(schema->why, schema->why_n,
-	    "%s: make the tables with: %s%s%s --init %s", what,
+	    "%s make the tables with: %s%s%s --init%s %s", what,
 	    program_invocation_short_name, plan->socket_path ? " -s " : "",
-	    plan->socket_path ? plan->socket_path : "",
+	    plan->socket_path ? plan->socket_path : "", options,
 	    sqlpool_get_server(schema->conn)->database);
 	return -1;
 }
@@ -254,8 +254,8 @@ ask_table(struct schema *schema, const struct bench_plan *plan, const char *sql,
 		return 0;
 	if (!strstr(schema->why, "no such "))
 		return -1;
-	snprintf(what, sizeof(what), "%s", schema->why);
-	return tell_remedy(schema, plan, what);
+	snprintf(what, sizeof(what), "%s:", schema->why);
+	return tell_remedy(schema, plan, what, "");
 }
 
 /* Does what was given agree with what is there?  If not given: it is that. */
@@ -263,14 +263,16 @@ static int
 settle(struct schema *schema, const struct bench_plan *plan, const char *name,
     uint64_t given, int64_t there)
 {
-	char what[100];
+	char what[100], options[50];
 
 	if (given == 0 || given == (uint64_t)there)
 		return 0;
 	snprintf(what, sizeof(what),
-	    "%s is %" PRIu64 ", but %" PRId64 " in the tables", name, given,
-	    there);
-	return tell_remedy(schema, plan, what);
+	    "%s is %" PRIu64 ", but the tables have %" PRId64
+	    ": leave it out, or",
+	    name, given, there);
+	snprintf(options, sizeof(options), " %s %" PRIu64, name, given);
+	return tell_remedy(schema, plan, what, options);
 }
 
 static int
@@ -286,7 +288,7 @@ check_rows(struct schema *schema, struct bench_plan *plan)
 		return -1;
 	rows_n = (uint64_t)there[0];
 	if (rows_n == 0 || there[1] == 0)
-		return tell_remedy(schema, plan, "table bench is empty");
+		return tell_remedy(schema, plan, "table bench is empty:", "");
 	if (plan->rows_n > rows_n)
 		return settle(schema, plan, "--rows", plan->rows_n, there[0]);
 	if (settle(schema, plan, "--text-bytes", plan->text_n, there[1]) < 0)
@@ -312,7 +314,7 @@ check_tpcb(struct schema *schema, struct bench_plan *plan)
 	if (there[0] == 0 || there[1] != there[0] * BENCH_TPCB_TELLERS ||
 	    there[2] != there[0] * BENCH_TPCB_ACCOUNTS)
 		return tell_remedy(
-		    schema, plan, "the tables of tpcb are not complete");
+		    schema, plan, "the tables of tpcb are not complete:", "");
 	if (settle(schema, plan, "--scale", plan->scale_n, there[0]) < 0)
 		return -1;
 	plan->scale_n = (uint32_t)there[0];
