@@ -13,9 +13,14 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(TOP, "tests", "bench"))
 
-import figures  # noqa: E402  the path comes first
+import cells  # noqa: E402  the path comes first
+import figures  # noqa: E402
 import machine  # noqa: E402
+import place  # noqa: E402
 import run  # noqa: E402
+import scaling  # noqa: E402
+import side  # noqa: E402
+import special  # noqa: E402
 import table  # noqa: E402
 
 
@@ -189,6 +194,151 @@ class Printing(unittest.TestCase):
         self.assertIn("K1 has no figure: there is no keeper yet", text)
 
 
+class Cells(unittest.TestCase):
+    def test_each_is_in_one_group(self):
+        names = cells.all_cells()
+        self.assertEqual(len(names), len(set(names)))
+
+    def test_figures_are_formed_from_cells_of_one_group(self):
+        for f in figures.FIGURES:
+            groups = cells.choose(f.cells)
+            self.assertEqual(len(groups), 0 if f.why else 1, f.id)
+            found = [c for g in groups for c in g.cells]
+            self.assertEqual(sorted(found), sorted(set(f.cells)), f.id)
+
+    def test_each_can_be_measured(self):
+        for cell in cells.all_cells():
+            kind = cell.split("/")[0]
+            if cell in special.CELLS or kind == "large":
+                continue
+            _, who, clients, depth = place.parse_name(cell)
+            peer = place.WHO[who]
+            self.assertIn("read" if kind == "tool" else kind, peer.server)
+            self.assertLessEqual(clients * depth, 512)
+
+    def test_each_is_shown_or_used(self):
+        used = {c for f in figures.FIGURES for c in f.cells}
+        used |= {c for case in side.CASES for c in (case.ours, case.theirs)}
+        used |= {c for pair in side.TOOLS for c in pair}
+        for cell in set(cells.all_cells()) - used:
+            kind, who, _, _ = place.parse_name(cell)
+            self.assertIn(kind, side.KINDS)
+            self.assertIn(who, side.NAMES)
+
+    def test_cases_and_tools_are_measured(self):
+        names = cells.all_cells()
+        for case in side.CASES:
+            self.assertIn(case.ours, names)
+            self.assertIn(case.theirs, names)
+        for pair in side.TOOLS:
+            self.assertTrue(set(pair) <= set(names))
+
+    def test_generators_are_told_the_same(self):
+        pool = place.tell(place.WHO["sqlpoold"], "read", 32, 16)
+        self.assertEqual(pool, "--json -q -m read -c 32 -j 2 -d 16".split())
+        for who in ("echo", "redis", "postgres", "bare"):
+            self.assertEqual(place.tell(place.WHO[who], "read", 32, 16), pool)
+        self.assertEqual(
+            place.tell(place.WHO["direct-each"], "normal", 32, 1),
+            "--json -q -m write -c 32 -o connect=each"
+            " -o synchronous=normal".split())
+        self.assertEqual(
+            place.tell(place.WHO["sqlpoold"], "write", 256, 1),
+            "--json -q -m write -c 256 -j 32".split())
+
+    def test_failed_cell_is_not_tried_again(self):
+        tried = []
+
+        def measure(_place, cell, _span):
+            tried.append(cell)
+            if cell == "b":
+                raise run.RunError("no")
+            return {"per_s": 1}
+
+        group = cells.Group("x", 3, place.Span(1, 0), ("a", "b"))
+        failed = {}
+        real, cells.measure = cells.measure, measure
+        try:
+            rounds = cells.run_group(None, group, failed)
+        finally:
+            cells.measure = real
+        self.assertEqual(tried, ["a", "b", "a", "a"])
+        self.assertEqual((rounds, failed), ([{"a": {"per_s": 1}}] * 3,
+                                            {"b": "no"}))
+
+
+class Side(unittest.TestCase):
+    def rounds(self, cell, *runs):
+        return [{cell: r} for r in runs]
+
+    def run_of(self, per_s, p50, worst, **more):
+        return {"per_s": per_s, "busiest_to_least": 1.5,
+                "latency_us": {"mean": p50, "p50": p50, "p99": p50,
+                               "p99.9": p50, "max": worst}, **more}
+
+    def test_summary_is_medians_the_worst_and_all_errors(self):
+        got = side.summarize(self.rounds(
+            "c", self.run_of(10, 5, 70, errors=2), self.run_of(30, 4, 90),
+            self.run_of(20, 9, 80, errors=1)), "c")
+        self.assertEqual((got["per_s"], got["p50"], got["max"],
+                          got["errors"], got["unequal"]),
+                         (20, 5, 90, 3, 1.5))
+        self.assertIsNone(side.summarize([{}], "c"))
+
+    def test_locked_and_starved_are_said(self):
+        got = side.tables(self.rounds(
+            "write/direct/32x1",
+            self.run_of(10, 5, 70, errors=2, busiest_to_least=None)))
+        self.assertIn('(2 times "database is locked")', got)
+        self.assertIn("some had none", got)
+
+    def test_losses_are_factors_above_one_worst_first(self):
+        rounds = [{
+            "read/sqlpoold/1x1": self.run_of(1, 40, 1),
+            "read/inproc/1x1": self.run_of(1, 4, 1),
+            "large/sqlpoold/1x1": {"per_s": 2},
+            "large/inproc/1x1": {"per_s": 40},
+            "write/sqlpoold/1x1": self.run_of(1, 40, 1),
+            "write/direct/1x1": self.run_of(1, 80, 1)}]
+        text = side.losses(rounds)
+        self.assertEqual(re.findall(r"^(\S+) times slower: (.*) \(", text, re.M),
+                         [("20.0", "a result of 1,000,000 rows, rate"),
+                          ("10.0", "a lone client's point read, p50")])
+
+    def test_tools_agree_or_it_is_said(self):
+        ours, theirs = side.TOOLS[0]
+        for rate, words in ((100, "they agree"), (79, "DO NOT AGREE"),
+                            (121, "DO NOT AGREE")):
+            lines = side.agreement([{ours: {"per_s": rate},
+                                     theirs: {"per_s": 100}}])
+            self.assertEqual(len(lines), 1)
+            self.assertIn(words, lines[0])
+
+
+class Scaling(unittest.TestCase):
+    def test_growth_is_called_by_its_name(self):
+        for far, word in ((100, "flat"), (125, "flat"), (126, "grows"),
+                          (81, "flat"), (79, "falls")):
+            self.assertEqual(scaling.judge(100, far), (far / 100, word))
+
+    def test_clients_are_divided_evenly(self):
+        self.assertEqual(scaling.share_out(100, 3), [34, 33, 33])
+        self.assertEqual(sum(scaling.share_out(100, 64)), 100)
+
+    def test_middle_is_of_each_by_itself(self):
+        p = scaling.Point
+        self.assertEqual(scaling.middle([p(1, 9, 5), p(2, 7, 6), p(3, 8, 4)]),
+                         p(2, 8, 5))
+
+    def test_lines_without_cost_are_not_judged(self):
+        p = scaling.Point
+        rows = scaling.growth_rows(scaling.SERIES[0], {
+            "reads": {1: p(1, 1, 8.0), 9: p(1, 1, 2.0)},
+            "others": {1: p(1, 1), 9: p(1, 1)}})
+        self.assertEqual(rows, [["Clients", "reads", "1 to 9", "8.00 µs",
+                                 "2.00 µs", "0.250", "falls"]])
+
+
 class Runs(unittest.TestCase):
     def test_result_is_its_json(self):
         self.assertEqual(run.load(["/bin/echo", '{"ops": 3}']), {"ops": 3})
@@ -197,6 +347,8 @@ class Runs(unittest.TestCase):
         for argv, words in (
                 (["/bin/sh", "-c", "echo '{}'; echo why >&2; exit 1"],
                  "sh: why"),
+                (["/bin/sh", "-c", "echo 'x: Error: it'; echo 'x: Error: it' "
+                  ">&2; echo 'Use --help' >&2; exit 2"], "sh: it$"),
                 (["/bin/sh", "-c", "exit 3"], "sh: ended with status 3"),
                 (["/bin/echo", "text"], "echo printed no JSON"),
                 (["/bin/echo", '{"ops": 0}'], "nothing ended"),

@@ -66,6 +66,15 @@ def plan(args: argparse.Namespace) -> list[cells.Group]:
     return groups
 
 
+def announce(groups: list[cells.Group]) -> None:
+    """Processes start, tables are made, what is under way ends: half a second
+    for each cell, by experience."""
+    seconds = sum(g.rounds * len(g.cells)
+                  * (g.span.seconds + g.span.warmup + 0.5) for g in groups)
+    print("bench: %d things to measure, which takes about %.0f s" % (
+        sum(len(g.cells) for g in groups), seconds), file=sys.stderr)
+
+
 def tell(text: str) -> None:
     """Say what is going on, where somebody looks."""
     if sys.stderr.isatty():
@@ -116,10 +125,11 @@ def main() -> int:
     args = read_arguments()
     start = time.monotonic()
     report: dict = {"rounds": [], "failed": {}}
+    groups = plan(args)
+    announce(groups)
     run.adopt_orphans()
     try:
-        measure(plan(args), places.QUICK if args.quick else places.Size(),
-                report)
+        measure(groups, places.QUICK if args.quick else places.Size(), report)
     finally:
         run.end_all()
     lines = [figures.judge(f, report["rounds"], report["failed"])

@@ -47,7 +47,7 @@ GROUPS = (
         "read/beside-scans/32x1")),
     Group("large results", 5, Span(1.0, 0.0), (
         "large/sqlpoold/1x1", "large/inproc/1x1")),
-    Group("decoding", 5, Span(1.0, 0.0), ("decode/library",)),
+    Group("decoding", 2, Span(1.0, 0.0), ("decode/library",)),
     Group("idle clients", 1, Span(10.0, 0.0), (
         "idle/sqlpoold/10000", "idle/sqlpoold/1000")),
     Group("the WAL", 2, Span(4.0, 0.0), ("wal/sqlpoold/8",)),

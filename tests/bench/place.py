@@ -4,11 +4,12 @@ A cell's name says what, by whom, and how much at once: "read/redis/32x16" is
 point reads of Redis by 32 clients with 16 requests in flight each.  All drivers
 are the same generator (client/bench), so all are told the same:
 
-read     2 processes with 16 clients each.  One process with 32 (as
-         redis-benchmark has) needs a whole core for itself and then measures
-         itself; 32 processes spend half of what is measured on being switched.
-write,   a process for each client up to 32, since processes are what the files
-normal   of SQLite are locked against; 256 clients are 8 in each.
+read     2 processes with 16 clients each.  One with all 32 cannot use more than
+         one core, however fast the other side is; 32 processes spend up to
+         half of both cores on being switched, with every peer, and then that
+         is measured.
+write,   a process for each client up to 32, since processes are what the locks
+normal   of SQLite's files are made for; 256 clients are 8 in each.
 """
 
 from __future__ import annotations

@@ -192,9 +192,12 @@ def beside_tool(place: Place, cell: str, span: Span) -> dict:
                      "-m", "read", "-c", "32", "-j", "1", *span.args()])
 
 
-def decode(_place: Place, _span: Span) -> dict:
-    """The library's decoding of rows beside msgpack-c's unpacker."""
-    return run.load([str(PEERS / "peer_decode"), "--json"])
+def decode(place: Place, _span: Span) -> dict:
+    """The library's decoding beside msgpack-c's unpacker; they take turns in
+    the program."""
+    return run.load([str(PEERS / "decode"), "-s",
+                     place.server("sqlpoold").socket, "-r",
+                     str(place.size.large)])
 
 
 CELLS = {
