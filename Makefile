@@ -247,13 +247,14 @@ $(B)/client/examples/%: $(B)/client/examples/%.o $(client_a)
 # A test of a module in proto/ or conf/ links that layer and what stands to its
 # left; this shows that the layer needs nothing else. The others link it all.
 test_libs = $(if $(wildcard proto/$(1).c),$(testlib_a) $(proto_a),$(if \
-	$(wildcard conf/$(1).c),$(testlib_a) $(conf_a) $(proto_a),$(testlib_a) \
-	$(daemon_a) $(conf_a) $(proto_a) $(client_a)))
+	$(wildcard conf/$(1).c),$(testlib_a) $(conf_a) $(proto_a),$(if \
+	$(wildcard client/bench/$(1).c),$(B)/libbench.a $(client_a),$(testlib_a) \
+	$(daemon_a) $(conf_a) $(proto_a) $(client_a))))
 
 .SECONDEXPANSION:
 $(B)/tests/check_%: $(B)/tests/check_%.o $$(call test_libs,$$*)
 	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(check_libs) \
-		$(daemon_libs)
+		$(daemon_libs) -lm
 
 $(B)/tests/proc/check_%: $(B)/tests/proc/check_%.o $(testlib_a) $(daemon_a) \
 		$(conf_a) $(proto_a) $(client_a)
@@ -281,7 +282,8 @@ slow_tsan = 8
 
 supp = $(abspath $(wildcard tests/lint/$(1).supp))
 test_env = SQLPOOLD=$(abspath $(B))/sqlpoold \
-	SQLPOOL_CLI=$(abspath $(B))/sqlpool-cli BUILD=$(abspath $(B)) \
+	SQLPOOL_CLI=$(abspath $(B))/sqlpool-cli \
+	SQLPOOL_BENCH=$(abspath $(B))/sqlpool-bench BUILD=$(abspath $(B)) \
 	CK_TIMEOUT_MULTIPLIER=$(slow_$(VARIANT)) \
 	ASAN_OPTIONS=detect_leaks=1:halt_on_error=1:abort_on_error=0 \
 	LSAN_OPTIONS=$(patsubst %,suppressions=%:,$(call \
