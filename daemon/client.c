@@ -519,28 +519,9 @@ client_free_request(struct client *cl, struct request *r)
 	}
 	cl->unsent_bytes -= r->unsent_bytes;
 	cl->reading_n -= r->reads;
-	if (r->timer)
-		event_free(r->timer);
+	if (r->deadline_n)
+		deadlines_remove(&cl->loop->deadlines, r);
 	request_free(r);
-}
-
-static void
-on_timer(int fd, short what, void *arg)
-{
-	struct request *r = arg;
-
-	(void)fd;
-	(void)what;
-	r->client->loop->on_deadline(r);
-}
-
-int
-client_set_timer(struct client *cl, struct request *r, int64_t after_us)
-{
-	struct timeval tv = { after_us / 1000000, after_us % 1000000 };
-
-	r->timer = evtimer_new(cl->loop->base, on_timer, r);
-	return r->timer && event_add(r->timer, &tv) == 0 ? 0 : -ERR_NO_MEMORY;
 }
 
 struct request *

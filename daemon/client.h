@@ -12,6 +12,7 @@
 #define DAEMON_CLIENT_H
 
 #include "daemon/db.h"
+#include "daemon/deadlines.h"
 #include "daemon/hot.h"
 #include "daemon/mailbox.h"
 #include "daemon/out.h"
@@ -36,8 +37,8 @@ struct loop {
 	struct dbs *dbs;
 	struct hot *hots;                /* by database index */
 	void (*read)(struct client *cl); /* its socket is readable */
-	void (*on_deadline)(struct request *r);
 	struct mailbox mailbox;
+	struct deadlines deadlines; /* of what was handed over */
 	struct out_pool pool;
 	uint8_t *arena; /* what was read in this turn */
 	size_t arena_n;
@@ -137,10 +138,6 @@ void client_drop_rows(struct request *r);
 /* Add and remove what is under way. */
 void client_add_request(struct client *cl, struct request *r);
 void client_free_request(struct client *cl, struct request *r);
-
-/* Let loop->on_deadline be called about a request after so long, unless it is
- * freed before.  Errors: -ERR_NO_MEMORY. */
-int client_set_timer(struct client *cl, struct request *r, int64_t after_us);
 
 /* Find another request than not, by id, that is under way; or NULL. */
 struct request *client_find_request(

@@ -93,7 +93,8 @@ struct request {
 	size_t unsent_bytes;    /* of unsent */
 	struct request *behind; /* PARKED until this write is answered */
 	int64_t stalled_us;     /* since when unsent waits; 0: it does not */
-	struct event *timer;    /* its deadline, once handed over */
+	uint32_t deadline_n;    /* which in its worker's deadlines, from 1 on;
+				 * 0: it is not there */
 	struct msg_ask ask;     /* until the hand-over, like database */
 	struct span database;   /* as the head named it; n 0: it did not */
 	struct span content;    /* the frame it was read from */

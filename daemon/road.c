@@ -1,7 +1,6 @@
 /* road.c - requests on their way, and home. */
 #include "daemon/road.h"
 
-#include "daemon/clock.h"
 #include "daemon/local.h"
 #include "daemon/router.h"
 #include "daemon/stats.h"
@@ -91,12 +90,11 @@ set_deadline(struct client *cl, struct request *r)
 {
 	int64_t timeout_us = r->timeout_us ? r->timeout_us
 					   : r->db->conf->request_timeout_us;
-	int64_t left;
 
-	if (r->timer || timeout_us == 0)
+	if (timeout_us == 0)
 		return 0;
-	left = r->arrived_us + timeout_us - clock_now_us();
-	return client_set_timer(cl, r, left > 0 ? left : 0);
+	return deadlines_push(
+	    &cl->loop->deadlines, r, r->arrived_us + timeout_us);
 }
 
 /* The request outlives the turn: it gets bytes of its own, a deadline, and its

@@ -36,6 +36,8 @@ struct worker {
 	pthread_t thread;
 	struct event *bell;  /* the mailbox's descriptor */
 	struct event *timer; /* for stalled results */
+	struct event *due;   /* for the earliest deadline */
+	int64_t due_us;      /* when that goes off; INT64_MAX: it does not */
 	int64_t active_us;   /* when there was something to do last */
 
 	/* the start */
@@ -70,6 +72,39 @@ on_timer(int fd, short what, void *arg)
 	ends_stalled(&w->loop);
 }
 
+static void
+on_due(int fd, short what, void *arg)
+{
+	struct worker *w = arg;
+	int64_t now = clock_now_us();
+	struct request *r;
+
+	(void)fd;
+	(void)what;
+	w->due_us = INT64_MAX;
+	while ((r = deadlines_pop(&w->loop.deadlines, now)))
+		road_deadline(r);
+}
+
+/* Let the timer go off at the earliest deadline, or before: it stays when the
+ * request it was set for has ended, which nearly all do long before theirs. */
+static void
+set_due(struct worker *w)
+{
+	int64_t first = deadlines_get_first(&w->loop.deadlines);
+	int64_t left;
+	struct timeval tv;
+
+	if (first >= w->due_us)
+		return;
+	left = first - clock_now_us();
+	if (left < 0)
+		left = 0;
+	tv = (struct timeval){ left / 1000000, left % 1000000 };
+	if (event_add(w->due, &tv) == 0)
+		w->due_us = first; /* else in the next turn */
+}
+
 /* A tenth of a second at most: results stall for seconds. */
 static struct timeval
 get_timer_period(const struct conf *conf)
@@ -99,7 +134,8 @@ open_base(struct worker *w)
 	w->bell = event_new(
 	    loop->base, loop->mailbox.fd, EV_READ | EV_PERSIST, on_bell, w);
 	w->timer = event_new(loop->base, -1, EV_PERSIST, on_timer, w);
-	if (!w->bell || !w->timer || event_add(w->bell, NULL) < 0 ||
+	w->due = evtimer_new(loop->base, on_due, w);
+	if (!w->bell || !w->timer || !w->due || event_add(w->bell, NULL) < 0 ||
 	    event_add(w->timer, &period) < 0)
 		return -ERR_NO_MEMORY;
 	return 0;
@@ -206,6 +242,7 @@ turn(struct worker *w)
 	struct request *mail;
 	int flags = EVLOOP_ONCE;
 
+	set_due(w);
 	if (!may_sleep(w))
 		flags |= EVLOOP_NONBLOCK;
 	event_base_loop(loop->base, flags);
@@ -257,7 +294,7 @@ worker_start(const struct conf *conf, struct dbs *dbs,
 	w->loop.conf = conf;
 	w->loop.dbs = dbs;
 	w->loop.read = collect_read;
-	w->loop.on_deadline = road_deadline;
+	w->due_us = INT64_MAX;
 	w->start_failure = f;
 	sem_init(&w->started, 0, 0);
 	pthread_mutex_init(&w->lock, NULL);
@@ -365,10 +402,13 @@ worker_free(struct worker *w)
 	free(loop->hots);
 	free(loop->arena);
 	out_pool_fini(&loop->pool);
+	deadlines_fini(&loop->deadlines);
 	if (w->bell)
 		event_free(w->bell);
 	if (w->timer)
 		event_free(w->timer);
+	if (w->due)
+		event_free(w->due);
 	if (loop->base)
 		event_base_free(loop->base);
 	mailbox_close(&loop->mailbox);

@@ -23,12 +23,6 @@ static struct client *cl;
 static int peer; /* the client's end */
 
 static void
-ignore_deadline(struct request *r)
-{
-	(void)r;
-}
-
-static void
 open_client(const char *options)
 {
 	int fds[2];
@@ -39,7 +33,6 @@ open_client(const char *options)
 		.conf = fx.conf,
 		.dbs = &fx.dbs,
 		.read = collect_read,
-		.on_deadline = ignore_deadline,
 		.arena = malloc(COLLECT_ARENA_BYTES),
 	};
 	ck_assert_ptr_nonnull(loop.base);

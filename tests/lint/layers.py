@@ -12,7 +12,7 @@ import sys
 # The daemon's modules from left to right; proto and conf stand before them.
 DAEMON = """
     clock log stats
-    tx request turns mailbox crew answer
+    tx request turns deadlines mailbox crew answer
     guard dbconn stmt exec control
     hot reader writer group lease keeper
     db session

@@ -371,6 +371,67 @@ START_TEST(a_database_has_its_own_deadline)
 }
 END_TEST
 
+/* Later ones with shorter deadlines: each ends at its own, in the order of these,
+ * and what has a long one stays. */
+START_TEST(deadlines_of_one_connection_are_each_its_own)
+{
+	uint64_t ids[16], last;
+
+	start(NULL);
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, "INSERT INTO t VALUES ('b', 1)", 0);
+	for (size_t i = 0; i < COUNT(ids); i++) {
+		a.timeout_ms = (uint32_t)(25 * (COUNT(ids) - i));
+		ids[i] = raw_put_exec(&a, 0, insert_sql);
+	}
+	a.timeout_ms = 60000;
+	last = raw_put_exec(&a, 0, insert_sql);
+	raw_flush(&a);
+	for (size_t i = COUNT(ids); i > 0; i--) {
+		struct rawreply r;
+
+		ck_assert(raw_take(&a, &r));
+		ck_assert_uint_eq(r.head.id, ids[i - 1]);
+		ck_assert_int_eq((int)r.tell.code, ERR_DEADLINE);
+		/* not before it was due */
+		ck_assert_uint_ge(r.tell.queue_us + r.tell.exec_us,
+		    25000 * (COUNT(ids) - i + 1));
+	}
+	raw_end(&b, true);
+	raw_expect(&a, last, 0);
+	ck_assert_int_eq(raw_run_int(&a, 0, count_sql), 1);
+	stop();
+}
+END_TEST
+
+/* Behind a write of its own client, and behind the one before it in a
+ * transaction. */
+START_TEST(a_deadline_holds_for_what_waits_on_its_worker)
+{
+	uint64_t write, read, begin, first, second;
+
+	start(NULL);
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, "INSERT INTO t VALUES ('b', 1)", 0);
+	write = raw_put_exec(&a, 0, insert_sql);
+	begin = raw_put_begin(&a, 1, TX_MODE_IMMEDIATE);
+	first = raw_put_exec(&a, 1, insert_sql);
+	a.timeout_ms = 50;
+	read = raw_put_exec(&a, 0, count_sql);
+	second = raw_put_exec(&a, 1, insert_sql);
+	raw_expect(&a, begin, 0);
+	raw_expect(&a, read, ERR_DEADLINE);
+	raw_expect(&a, second, ERR_DEADLINE);
+	a.timeout_ms = 0;
+	raw_end(&b, true);
+	raw_expect(&a, write, 0);
+	raw_expect(&a, first, 0);
+	raw_expect(&a, raw_put_end(&a, 1, true), 0);
+	ck_assert_int_eq(raw_run_int(&a, 0, count_sql), 2);
+	stop();
+}
+END_TEST
+
 static Suite *
 make_suite(void)
 {
@@ -389,6 +450,8 @@ make_suite(void)
 	tcase_set_timeout(tc, 15);
 	tcase_add_loop_test(tc, a_deadline_stops_a_request_wherever_it_is, 0,
 	    (int)COUNT(requests));
+	tcase_add_test(tc, deadlines_of_one_connection_are_each_its_own);
+	tcase_add_test(tc, a_deadline_holds_for_what_waits_on_its_worker);
 	tcase_add_test(tc, the_daemons_own_deadline_holds_without_one);
 	tcase_add_test(tc, a_database_has_its_own_deadline);
 	suite_add_tcase(suite, tc);
