@@ -57,8 +57,8 @@ GROUPS = (
         "read/aiosqlite/32x1",
         "read/sqlpoold/32x16", "read/echo/32x16", "read/redis/32x16",
         "read/postgres/32x16",
-        "read/direct-each/1x1", "read/redis/1x1", "read/postgres/1x1",
-        "read/pgbouncer/1x1", "read/aiosqlite/1x1")),
+        "read/direct/1x1", "read/direct-each/1x1", "read/redis/1x1",
+        "read/postgres/1x1", "read/pgbouncer/1x1", "read/aiosqlite/1x1")),
     Group("others write", 2, Span(1.0, 0.2), (
         "write/direct-each/32x1", "write/redis/32x1", "write/postgres/32x1",
         "write/pgbouncer/32x1", "write/aiosqlite/32x1",

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +52,7 @@ class Peer:
 
     def command(self) -> list[str]:
         if self.program.endswith(".py"):
-            return [sys.executable, str(servers.TOP / "tests/bench"
-                                        / self.program)]
+            return [str(servers.TOP / "tests/bench" / self.program)]
         return [str(PEERS / self.program) if self.program.startswith("peer")
                 else GENERATOR]
 
@@ -78,7 +76,7 @@ WHO = {
     "postgres": Peer("peer_pg", dict.fromkeys(("read", "write"), "postgres")),
     "pgbouncer": Peer("peer_pg", dict.fromkeys(("read", "write"),
                                                "pgbouncer"), ("prepare=no",)),
-    "aiosqlite": Peer("peer_aiosqlite.py", FILE),
+    "aiosqlite": Peer("aiosqlite_load.py", FILE, divides=False),
 }
 
 # Who makes the tables of a server; the others have none or share them.

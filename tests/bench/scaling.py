@@ -136,7 +136,8 @@ def databases(place: Place, n: int, span: Span) -> dict[str, Point]:
         each = share_out(100, n)
         with contextlib.ExitStack() as stack, cost(daemon) as cpu_us:
             programs = [stack.enter_context(run.Program(special.generator(
-                daemon, kind, *span.args(), "-c", str(c), "-j", str(c), name))) for name, c in zip(daemon.databases, each)]
+                daemon, kind, *span.args(), "-c", str(c), "-j", str(c), name)))
+                for name, c in zip(daemon.databases, each)]
             got = [run.parse(p.name, p.finish()) for p in programs]
         found[kind + "s"] = Point(
             sum(g["per_s"] for g in got),

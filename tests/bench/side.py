@@ -19,7 +19,7 @@ NAMES = {
     "sqlpoold-1": "sqlpoold, one worker",
     "direct": "SQLite by each process, kept open",
     "direct-each": "SQLite by each process, opened each time",
-    "aiosqlite": "SQLite by aiosqlite (Python)",
+    "aiosqlite": "SQLite by aiosqlite, one Python process",
     "postgres": "PostgreSQL",
     "pgbouncer": "PostgreSQL behind PgBouncer",
     "redis": "Redis",

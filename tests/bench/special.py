@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import os
 import select
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import place as places
 import run
@@ -48,7 +48,10 @@ def beside(daemon: Daemon, clients: int, argv: list[str]) -> Iterator[None]:
         run.parse(program.name, program.finish())
 
 
-def read_beside(other: Callable[[Daemon, float], contextlib.AbstractContextManager]):
+Beside = Callable[[Daemon, float], contextlib.AbstractContextManager]
+
+
+def read_beside(other: Beside) -> Callable[[Place, Span], dict]:
     def measure(place: Place, span: Span) -> dict:
         daemon = place.server("sqlpoold-scan")
         argv = generator(daemon, "read", "-c", "32", "-j",
@@ -58,17 +61,17 @@ def read_beside(other: Callable[[Daemon, float], contextlib.AbstractContextManag
     return measure
 
 
-def nothing(_daemon: Daemon, _seconds: float):
+def nothing(_daemon: Daemon, _seconds: float) -> Any:
     return contextlib.nullcontext()
 
 
-def writers(daemon: Daemon, seconds: float):
+def writers(daemon: Daemon, seconds: float) -> Any:
     return beside(daemon, 32, generator(
         daemon, "write", "-c", "32", "-j", "32", "--warmup", "0",
         "-T", "%g" % (seconds + LEAD_S)))
 
 
-def scans(daemon: Daemon, seconds: float):
+def scans(daemon: Daemon, seconds: float) -> Any:
     return beside(daemon, 4, generator(
         daemon, "sql", "--sql",
         "SELECT count(*) FROM scanned WHERE n + 0 = -1", "-c", "4", "-j", "1",
