@@ -116,7 +116,7 @@ run_thread(void *arg)
 	char byte;
 
 	while (read(load->gate[0], &byte, 1) < 0 && errno == EINTR)
-		continue;
+		;
 	if (turn_run(thread->turn, &load->shared->times) < 0)
 		give_up(load->shared, 1, turn_get_why(thread->turn));
 	return NULL;
@@ -133,6 +133,8 @@ make_threads(struct load *load, unsigned process, unsigned threads_n)
 	    first;
 	struct thread *threads = calloc(threads_n, sizeof(*threads));
 
+	if (!threads)
+		give_up(load->shared, 2, "out of memory");
 	for (unsigned i = 0; i < threads_n; i++) {
 		unsigned from = get_part(n, threads_n, i);
 		struct turn_share share = {
@@ -143,10 +145,10 @@ make_threads(struct load *load, unsigned process, unsigned threads_n)
 			.tally = &load->tallies[process * max_n + i],
 			.per_client = load->per_client,
 		};
-		struct turn *turn = threads ? turn_new(&share) : NULL;
+		struct turn *turn = turn_new(&share);
 
 		if (!turn)
-			give_up(load->shared, 1, "out of memory");
+			give_up(load->shared, 2, "out of memory");
 		if (turn_open(turn) < 0)
 			give_up(load->shared, 2, turn_get_why(turn));
 		threads[i] = (struct thread){ .load = load, .turn = turn };
@@ -297,7 +299,7 @@ reap(struct load *load)
 	pid_t pid;
 
 	while (read(load->signals, &info, sizeof(info)) > 0)
-		continue;
+		;
 	while (load->left_n > 0 && (pid = waitpid(-1, &status, WNOHANG)) > 0)
 		note_end(load, pid, status);
 }
@@ -348,7 +350,7 @@ sleep_a_while(struct load *load)
 	if (n > 0)
 		load->ready_n += (unsigned)n;
 	reap(load);
-	if (happened == 0)
+	if (happened == 0 && load->progress)
 		tell_progress(load);
 }
 

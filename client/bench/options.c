@@ -178,6 +178,13 @@ read_real(const char *text, double max, double *ret)
 	return true;
 }
 
+/* An option as it was given. */
+struct argument {
+	int option;
+	const char *name; /* the long one */
+	const char *text; /* "" without one */
+};
+
 /* Where a number goes, and between what it must be. */
 struct number {
 	int option;
@@ -188,7 +195,7 @@ struct number {
 
 /* Returns -1, the exit status, or 0 if it is none of these. */
 static int
-take_uint(struct bench_plan *plan, int option, const char *name)
+take_uint(struct bench_plan *plan, const struct argument *a)
 {
 	const struct number numbers[] = {
 		{ 'c', 1, CLIENTS_MAX, &plan->clients_n, NULL },
@@ -209,13 +216,13 @@ take_uint(struct bench_plan *plan, int option, const char *name)
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		const struct number *n = &numbers[i];
 
-		if (n->option != option)
+		if (n->option != a->option)
 			continue;
-		if (!read_uint(optarg, n->min, n->max, &value))
+		if (!read_uint(a->text, n->min, n->max, &value))
 			return refuse("--%s takes a number from %llu to %llu, "
 				      "not \"%s\"",
-			    name, (unsigned long long)n->min,
-			    (unsigned long long)n->max, optarg);
+			    a->name, (unsigned long long)n->min,
+			    (unsigned long long)n->max, a->text);
 		if (n->to)
 			*n->to = (unsigned)value;
 		else
@@ -226,28 +233,28 @@ take_uint(struct bench_plan *plan, int option, const char *name)
 }
 
 static int
-take_real(double *to, const char *name, double max)
+take_real(double *to, const struct argument *a, double max)
 {
-	if (!read_real(optarg, max, to))
-		return refuse("--%s takes a number up to %g, not \"%s\"", name,
-		    max, optarg);
+	if (!read_real(a->text, max, to))
+		return refuse("--%s takes a number up to %g, not \"%s\"",
+		    a->name, max, a->text);
 	return -1;
 }
 
 /* ---- words ---- */
 
 static int
-take_keys(struct bench_plan *plan)
+take_keys(struct bench_plan *plan, const char *text)
 {
 	static const char *const names[] = { [BENCH_UNIFORM] = "uniform",
 		[BENCH_ZIPF] = "zipf",
 		[BENCH_SERIAL] = "serial",
 		[BENCH_OWN] = "own" };
-	const char *equals = strchr(optarg, '=');
-	size_t n = equals ? (size_t)(equals - optarg) : strlen(optarg);
+	const char *equals = strchr(text, '=');
+	size_t n = equals ? (size_t)(equals - text) : strlen(text);
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strlen(names[i]) != n || strncmp(names[i], optarg, n) != 0)
+		if (strlen(names[i]) != n || strncmp(names[i], text, n) != 0)
 			continue;
 		plan->keys = (enum bench_keys)i;
 		if (!equals)
@@ -259,27 +266,27 @@ take_keys(struct bench_plan *plan)
 	}
 	return refuse("--keys is uniform, zipf, zipf=EXPONENT (up to 10), "
 		      "serial or own, not \"%s\"",
-	    optarg);
+	    text);
 }
 
 static int
-take_mix(struct bench_plan *plan)
+take_mix(struct bench_plan *plan, const char *text)
 {
 	char why[200];
 
-	if (mix_parse(optarg, plan->weight, why, sizeof(why)) < 0)
+	if (mix_parse(text, plan->weight, why, sizeof(why)) < 0)
 		return refuse("--mix: %s", why);
 	return -1;
 }
 
 static int
-take_driver_option(struct bench_plan *plan)
+take_driver_option(struct bench_plan *plan, const char *text)
 {
-	if (!strchr(optarg, '=') || optarg[0] == '=')
-		return refuse("-o takes NAME=VALUE, not \"%s\"", optarg);
+	if (!strchr(text, '=') || text[0] == '=')
+		return refuse("-o takes NAME=VALUE, not \"%s\"", text);
 	if (plan->opt_n == sizeof(plan->opt) / sizeof(plan->opt[0]))
 		return refuse("-o: too many of them");
-	plan->opt[plan->opt_n++] = optarg;
+	plan->opt[plan->opt_n++] = text;
 	return -1;
 }
 
@@ -342,35 +349,34 @@ refuse_option(int option, const char *written)
 }
 
 static int
-take(struct options *options, int option)
+take(struct options *options, const struct argument *a)
 {
 	struct bench_plan *plan = &options->plan;
-	const char *name = get_long_name(option);
-	int rc = optarg ? take_uint(plan, option, name) : 0;
+	int rc = take_uint(plan, a);
 
 	if (rc != 0)
 		return rc;
-	switch (option) {
+	switch (a->option) {
 	case 's':
-		plan->socket_path = optarg;
+		plan->socket_path = a->text;
 		return -1;
 	case 'T':
-		return take_real(&plan->time_s, name, SECONDS_MAX);
+		return take_real(&plan->time_s, a, SECONDS_MAX);
 	case OPT_WARMUP:
-		return take_real(&plan->warmup_s, name, SECONDS_MAX);
+		return take_real(&plan->warmup_s, a, SECONDS_MAX);
 	case 'R':
-		return take_real(&plan->rate, name, RATE_MAX);
+		return take_real(&plan->rate, a, RATE_MAX);
 	case 'm':
-		return take_mix(plan);
+		return take_mix(plan, a->text);
 	case 'k':
-		return take_keys(plan);
+		return take_keys(plan, a->text);
 	case 'o':
-		return take_driver_option(plan);
+		return take_driver_option(plan, a->text);
 	case OPT_SQL:
-		plan->sql = optarg;
+		plan->sql = a->text;
 		return -1;
 	default:
-		return take_flag(options, option);
+		return take_flag(options, a->option);
 	}
 }
 
@@ -441,10 +447,13 @@ options_read(struct options *options, int argc, char **argv,
 	while (rc < 0 &&
 	    (option = getopt_long(argc, argv, letters, long_options, NULL)) >=
 		0) {
+		struct argument a = { option, get_long_name(option),
+			optarg ? optarg : "" };
+
 		if (option == ':' || option == '?')
 			rc = refuse_option(option, argv[optind - 1]);
 		else
-			rc = take(options, option);
+			rc = take(options, &a);
 	}
 	if (rc >= 0)
 		return rc;

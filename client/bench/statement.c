@@ -3,15 +3,17 @@
 
 #include <string.h>
 
+static const char large_sql[] =
+    "SELECT id, n, c, length(c), id * 0.5 FROM bench "
+    "WHERE id <= ?1 ORDER BY id";
+
 /* clang-format off */
 static const char *const texts[BENCH_KINDS_N] = {
 	[BENCH_READ] = "SELECT n, c FROM bench WHERE id = ?1",
 	[BENCH_RANGE] =
 	    "SELECT id, n, c FROM bench WHERE id >= ?1 ORDER BY id LIMIT ?2",
 	[BENCH_WRITE] = "UPDATE bench SET n = n + 1 WHERE id = ?1",
-	[BENCH_LARGE] =
-	    "SELECT id, n, c, length(c), id * 0.5 FROM bench"
-	    " WHERE id <= ?1 ORDER BY id",
+	[BENCH_LARGE] = large_sql,
 	[BENCH_BULK] = "INSERT INTO bench_bulk(n, c) VALUES (?1, ?2)",
 };
 

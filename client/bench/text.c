@@ -36,16 +36,17 @@ bool
 bench_text_is(
     const struct bench_plan *plan, uint64_t id, const void *p, size_t n)
 {
-	const char *filler = (const char *)p + DIGITS_N;
+	const char *text = p, *filler;
 	char digits[DIGITS_N];
 	size_t filler_n, first_n;
 
 	if (!p || n != plan->text_n || n < DIGITS_N)
 		return false;
+	filler = text + DIGITS_N;
 	filler_n = n - DIGITS_N;
 	first_n = filler_n < LETTERS_N ? filler_n : LETTERS_N;
 	put_digits(id, digits);
-	return memcmp(p, digits, DIGITS_N) == 0 &&
+	return memcmp(text, digits, DIGITS_N) == 0 &&
 	    memcmp(filler, letters + id % LETTERS_N, first_n) == 0 &&
 	    memcmp(filler + first_n, filler, filler_n - first_n) == 0;
 }

@@ -13,13 +13,14 @@
  *
  * The loop allocates nothing, and makes no system calls but the driver's, a
  * wait, and those that change what is polled for. */
-#include "client/bench/turn_impl.h"
+#include "client/bench/turn.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
 #include <time.h>
 
 #include "client/bench/mix.h"
+#include "client/bench/turn_impl.h"
 
 #define EVENTS_N 64
 /* Nothing at all has come for so long: it never will. */
@@ -426,7 +427,7 @@ turn_run(struct turn *turn, const struct turn_times *times)
 	turn->times = *times;
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &start, NULL) ==
 	    EINTR)
-		continue;
+		;
 	if (loop(turn) < 0)
 		return -1;
 	end_counting(turn, false);
