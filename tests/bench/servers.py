@@ -364,10 +364,11 @@ class Postgres(Server):
         self.settings = {**self.settings, **(settings or {})}
 
     def prepare(self) -> None:
-        # the C locale: texts compare as bytes, as in SQLite
+        # the C locale: texts compare as bytes, as in SQLite.  Its files are
+        # synced here, or the kernel would write them during the first run
         self.run(str(POSTGRES_BIN / "initdb"), "-D", str(self.data), "-U",
                  "bench", "-A", "trust", "-E", "UTF8", "--locale=C",
-                 "--no-sync", "--no-instructions")
+                 "--no-instructions")
 
     def command(self) -> list[str]:
         argv = [str(POSTGRES_BIN / "postgres"), "-D", str(self.data), "-k",

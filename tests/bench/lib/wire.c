@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "proto/frame.h"
 #include "proto/msg.h"
@@ -84,8 +85,8 @@ void
 wire_put_row(
     struct buf *b, uint64_t id, const struct bench_plan *plan, uint64_t key)
 {
+	char *text = malloc((size_t)plan->text_n + 1);
 	struct msg_out m;
-	char *text;
 	size_t at;
 
 	msg_begin_body(&m, b, TYPE_DONE, id, 0);
@@ -98,16 +99,18 @@ wire_put_row(
 	value_put_open_array(b);
 	value_put_array(b, 2);
 	value_put_int(b, 0);
-	text = (char *)buf_reserve(b, (size_t)plan->text_n + 1);
 	if (text) {
 		bench_text(plan, key, text);
 		value_put_text(b, text, plan->text_n);
+	} else {
+		b->failed = true;
 	}
 	if (!buf_failed(b))
 		value_close_array(b, at, 1);
 	msg_put_uint(&m, TELL_queue_us, TYPICAL_US);
 	msg_put_uint(&m, TELL_exec_us, TYPICAL_US);
 	end(&m);
+	free(text);
 }
 
 static int
