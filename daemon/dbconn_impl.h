@@ -1,4 +1,4 @@
-/* dbconn_impl.h - what dbconn.c and stmt.c share of a connection. */
+/* dbconn_impl.h - what dbconn.c, stmt.c and bind.c share of a connection. */
 #ifndef DAEMON_DBCONN_IMPL_H
 #define DAEMON_DBCONN_IMPL_H
 
