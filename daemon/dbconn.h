@@ -122,6 +122,21 @@ int stmt_prepare(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
 int stmt_prepare_anew(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
     struct failure *f);
 
+/* Prepare the first statement of a text that may hold many, apart from the
+ * cache, which they would empty.
+ *
+ * text is NUL-terminated: SQLite would copy another one each time.  *ret_stmt
+ * is NULL when no statement is left in it, else the caller's (stmt_free);
+ * *ret_n is how many bytes it took.  Errors: as stmt_prepare. */
+int stmt_prepare_first(struct dbconn *c, const char *text,
+    struct stmt **ret_stmt, size_t *ret_n, struct failure *f);
+
+/* Free a statement that is not in the cache.  NULL is fine. */
+void stmt_free(struct stmt *st);
+
+/* Count the bytes of white space and semicolons that a text begins with. */
+size_t stmt_count_blank(struct span text);
+
 enum msg_kind stmt_get_kind(const struct stmt *st);
 
 /* The transaction control a KIND_TX statement is. */

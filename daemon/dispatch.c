@@ -72,6 +72,12 @@ keep_prepared(struct client *cl, struct request *r)
 	return 0;
 }
 
+static int
+check_sql(struct request *r)
+{
+	return MSG_HAS(&r->ask, ASK_sql) ? 0 : fail_missing(r, ASK_sql, "sql");
+}
+
 /* What each type needs in its body. */
 static int
 check_body(struct client *cl, struct request *r)
@@ -80,15 +86,16 @@ check_body(struct client *cl, struct request *r)
 	case TYPE_EXEC:
 		return find_sql(cl, r);
 	case TYPE_DESCRIBE:
-		return MSG_HAS(&r->ask, ASK_sql)
-		    ? 0
-		    : fail_missing(r, ASK_sql, "sql");
+		return check_sql(r);
 	case TYPE_PREPARE:
 		return check_prepare(r);
 	case TYPE_BATCH:
 		if (!MSG_HAS(&r->ask, ASK_steps))
 			return fail_missing(r, ASK_steps, "steps");
 		return steps_read(r, look_up, cl);
+	case TYPE_SCRIPT:
+		r->atomic = !MSG_HAS(&r->ask, ASK_atomic) || r->ask.atomic;
+		return check_sql(r);
 	case TYPE_TX_BEGIN:
 		if (r->ask.tx_mode > TX_MODE_READ)
 			return failure_set(&r->failure, ERR_FIELD_RANGE,
@@ -196,6 +203,7 @@ dispatch_type(struct client *cl, struct request *r)
 		return;
 	case TYPE_EXEC:
 	case TYPE_BATCH:
+	case TYPE_SCRIPT:
 	case TYPE_DESCRIBE:
 	case TYPE_PREPARE:
 	case TYPE_TX_BEGIN:

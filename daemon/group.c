@@ -25,8 +25,8 @@
 #include "daemon/writer_impl.h"
 #include "proto/error.h"
 
-static void
-save_vars(struct member *m)
+void
+group_save_vars(struct member *m)
 {
 	const struct vars *v = m->r->vars;
 
@@ -37,8 +37,8 @@ save_vars(struct member *m)
 	m->total = atomic_load(&v->total);
 }
 
-static void
-restore_vars(const struct member *m)
+void
+group_restore_vars(const struct member *m)
 {
 	struct vars *v = m->r->vars;
 
@@ -49,8 +49,8 @@ restore_vars(const struct member *m)
 	atomic_store(&v->total, m->total);
 }
 
-static void
-answer(struct writer *w, struct member *m)
+void
+group_answer(struct writer *w, struct member *m)
 {
 	struct request *r = m->r;
 
@@ -122,7 +122,7 @@ static int
 fail_over_age(struct writer *w, struct member *m)
 {
 	m->undo = m->dropped = true;
-	restore_vars(m);
+	group_restore_vars(m);
 	return failure_set(&m->r->failure, ERR_DEADLINE,
 	    "the statement ran for longer than the %.0f s of tx_max_age and "
 	    "was undone; do less at a time, or raise tx_max_age",
@@ -152,17 +152,6 @@ run_member(struct writer *w, struct member *m)
 	return rc == EXEC_OVER ? fail_over_age(w, m) : rc;
 }
 
-static void
-roll_back(struct writer *w)
-{
-	struct failure f;
-
-	failure_init(&f);
-	if (dbconn_in_tx(w->conn))
-		dbconn_run(w->conn, DBCONN_ROLLBACK, &f);
-	failure_fini(&f);
-}
-
 /* In a transaction of its own, which is undone when it fails: an error of ours,
  * in the middle of a result, must not leave half of it. */
 static int
@@ -185,7 +174,7 @@ run_in_tx(struct writer *w, struct member *m)
 		rc = -commit.code;
 	}
 	if (rc < 0)
-		roll_back(w);
+		writer_roll_back(w);
 	return rc;
 }
 
@@ -197,7 +186,7 @@ run_in_autocommit(struct writer *w, struct member *m)
 {
 	int rc;
 
-	restore_vars(m);
+	group_restore_vars(m);
 	request_reset_result(m->r);
 	rc = prepare_member(w, m);
 	return rc < 0 ? rc : run_member(w, m);
@@ -211,12 +200,13 @@ run_single(struct writer *w, struct member *m)
 	    stmt_get_kind(m->exec.stmt) == KIND_MAINTENANCE;
 	int rc;
 
-	save_vars(m);
+	group_save_vars(m);
 	rc = alone ? run_member(w, m) : run_in_tx(w, m);
-	if (rc < 0 && m->exec.stmt_failed && m->moved && !alone && !m->dropped)
+	if (rc < 0 && m->exec.stmt_failed && m->moved && !alone &&
+	    !m->dropped && !w->is_stuck)
 		rc = run_in_autocommit(w, m);
 	else if (rc < 0)
-		restore_vars(m);
+		group_restore_vars(m);
 	r->seq = writer_count_commit(w);
 	if (rc < 0 && r->seq)
 		r->failure.outcome = OUTCOME_APPLIED;
@@ -227,7 +217,7 @@ restore_all(struct writer *w, size_t n)
 {
 	for (size_t i = n; i > 0; i--)
 		if (!w->members[i - 1].dropped)
-			restore_vars(&w->members[i - 1]);
+			group_restore_vars(&w->members[i - 1]);
 }
 
 static void
@@ -238,7 +228,7 @@ rerun_one(struct writer *w, struct member *m)
 		if (prepare_member(w, m) == 0)
 			run_single(w, m);
 	}
-	answer(w, m);
+	group_answer(w, m);
 }
 
 /* Run each by itself, after the group was undone. */
@@ -256,7 +246,7 @@ static void
 run_in_group(struct writer *w, struct member *m)
 {
 	if (prepare_member(w, m) == 0 && run_member(w, m) < 0 && !m->undo)
-		restore_vars(m);
+		group_restore_vars(m);
 }
 
 /* Run the members one after the other, for as long as a group may take; *n is
@@ -274,7 +264,7 @@ run_all(struct writer *w, size_t *n)
 		if (i > 0 && clock_now_us() > end_us)
 			break;
 		request_move(m->r, REQUEST_RUNNING);
-		save_vars(m);
+		group_save_vars(m);
 		run_in_group(w, m);
 		ok = dbconn_in_tx(w->conn) && !m->undo &&
 		    !dbconn_has_fk_debt(w->conn);
@@ -303,7 +293,7 @@ commit_all(struct writer *w, size_t n)
 
 		if (m->r->failure.code == 0)
 			m->r->seq = seq;
-		answer(w, m);
+		group_answer(w, m);
 	}
 	return true;
 }
@@ -317,7 +307,7 @@ run_again(struct writer *w, size_t n)
 		if (m->dropped)
 			continue;
 		request_reset_result(m->r);
-		save_vars(m);
+		group_save_vars(m);
 		run_in_group(w, m);
 		if (!dbconn_in_tx(w->conn) || m->undo ||
 		    dbconn_has_fk_debt(w->conn))
@@ -345,7 +335,7 @@ rerun_spoiled(struct writer *w, size_t n)
 		rerun_one(w, &w->members[n - 1]);
 		return;
 	}
-	roll_back(w);
+	writer_roll_back(w);
 	rerun(w, n);
 }
 
@@ -360,7 +350,7 @@ refuse_all(struct writer *w, size_t n, const struct failure *why)
 		answer_init(&m->exec.answer, m->r, &m->r->out);
 		failure_set(&m->r->failure, why->code, "%s",
 		    why->text ? why->text : "out of memory");
-		answer(w, m);
+		group_answer(w, m);
 	}
 }
 
@@ -373,10 +363,10 @@ group_run(struct writer *w, size_t n)
 	if (dbconn_run(w->conn, DBCONN_BEGIN_IMMEDIATE, &f) < 0) {
 		refuse_all(w, n, &f);
 	} else if (!run_all(w, &n)) {
-		roll_back(w);
+		writer_roll_back(w);
 		rerun_spoiled(w, n);
 	} else if (!commit_all(w, n)) {
-		roll_back(w);
+		writer_roll_back(w);
 		stats_add(STAT_groups_rerun, 1);
 		rerun(w, n);
 	}
@@ -414,5 +404,5 @@ group_run_alone(struct writer *w, struct request *r)
 		}
 		run_single(w, m);
 	}
-	answer(w, m);
+	group_answer(w, m);
 }

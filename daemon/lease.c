@@ -28,17 +28,6 @@ end_lease(struct writer *w)
 	tx_unref(tx);
 }
 
-static void
-roll_back(struct writer *w)
-{
-	struct failure f;
-
-	failure_init(&f);
-	if (dbconn_in_tx(w->conn))
-		dbconn_run(w->conn, DBCONN_ROLLBACK, &f);
-	failure_fini(&f);
-}
-
 /* How long a statement of it may still run. */
 static int64_t
 get_time_left(const struct writer *w)
@@ -62,7 +51,7 @@ static void
 expire(struct writer *w, const char *what, int64_t for_us, const char *option)
 {
 	exec_close(&w->exec); /* a result may be half sent */
-	roll_back(w);
+	writer_roll_back(w);
 	control_expire(w->lease, what, for_us, option);
 }
 
@@ -271,7 +260,7 @@ lease_start(struct writer *w, struct request *r)
 	if (rc == 0)
 		rc = take_over(w, r);
 	if (rc < 0) {
-		roll_back(w);
+		writer_roll_back(w);
 		refuse(r);
 		return;
 	}

@@ -86,7 +86,7 @@ copy_span(struct span *s, uint8_t **to)
 static size_t
 count_bytes(const struct request *r)
 {
-	size_t n = r->sql.n + (r->frame ? 0 : r->params.n);
+	size_t n = r->sql.n + 1 + (r->frame ? 0 : r->params.n);
 
 	for (size_t i = 0; i < r->steps_n; i++) {
 		const struct step *s = &r->steps[i];
@@ -103,12 +103,13 @@ request_own(struct request *r)
 
 	if (r->owned)
 		return 0;
-	to = malloc(count_bytes(r) + 1);
+	to = malloc(count_bytes(r));
 	if (!to)
 		return -ERR_NO_MEMORY;
 	r->bytes = to;
 	r->owned = true;
 	copy_span(&r->sql, &to);
+	*to++ = '\0';
 	if (!r->frame)
 		copy_span(&r->params, &to);
 	for (size_t i = 0; i < r->steps_n; i++) {

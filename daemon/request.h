@@ -119,6 +119,7 @@ struct request {
 	size_t steps_n;
 	uint64_t max_rows; /* 0: all */
 	bool commit;       /* TX_END */
+	bool atomic;       /* SCRIPT */
 	bool decltypes;
 	enum msg_kind kind;
 	bool unknown; /* kind is not known: it could not be prepared before the
@@ -166,7 +167,8 @@ void request_move(struct request *r, enum request_state to);
 
 /* Copy what the spans point to into the request, so that it can outlive the
  * buffer it was read from; of a request that owns its frame, only the SQL, which
- * may be a prepared statement's.  Does nothing the second time.  Worker.
+ * may be a prepared statement's.  A NUL stands behind the SQL then, which its
+ * length does not count.  Does nothing the second time.  Worker.
  * Errors: -ERR_NO_MEMORY. */
 int request_own(struct request *r);
 

@@ -82,6 +82,8 @@ router_choose(struct request *r, struct dbconn *hot, const struct conf *conf,
 		    "no transaction is open on this stream");
 		return ROAD_ERROR;
 	}
+	if (r->type == TYPE_SCRIPT)
+		return ROAD_WRITER;
 	if (r->type == TYPE_BATCH)
 		return r->unknown || !exec_batch_reads(hot, r) ? ROAD_WRITER
 							       : ROAD_READERS;
@@ -150,19 +152,32 @@ choose_first(struct request *r, const struct session *s, const struct stmt *st,
 						    : ROAD_WRITER;
 }
 
+/* What has no place in a transaction. */
+static enum road
+refuse_in_tx(struct request *r, const struct session *s)
+{
+	if (s->state == TX_STATE_EXPIRED)
+		return fail_expired(r, s);
+	if (r->type == TYPE_SCRIPT)
+		failure_set(&r->failure, ERR_TX_ACTIVE,
+		    "a transaction is open on this stream, and a SCRIPT is not "
+		    "run in one; send its statements one by one, or end the "
+		    "transaction first");
+	else
+		failure_set(&r->failure, ERR_TX_ACTIVE,
+		    "a transaction is open on this stream already; end it "
+		    "first, or use another stream");
+	return ROAD_ERROR;
+}
+
 enum road
 router_choose_in_tx(struct request *r, const struct session *s,
     struct dbconn *hot, bool behind_writes)
 {
 	struct stmt *st = NULL;
-	if (r->type == TYPE_TX_BEGIN && s->state == TX_STATE_EXPIRED)
-		return fail_expired(r, s);
-	if (r->type == TYPE_TX_BEGIN) {
-		failure_set(&r->failure, ERR_TX_ACTIVE,
-		    "a transaction is open on this stream already; end it "
-		    "first, or use another stream");
-		return ROAD_ERROR;
-	}
+
+	if (r->type == TYPE_TX_BEGIN || r->type == TYPE_SCRIPT)
+		return refuse_in_tx(r, s);
 	if (s->state == TX_STATE_WRITE || r->reroute == REROUTE_WRITER)
 		return ROAD_WRITER;
 	if (s->state == TX_STATE_READ)

@@ -38,15 +38,23 @@ struct stmt {
 	char sql[];
 };
 
+void
+stmt_free(struct stmt *st)
+{
+	if (!st)
+		return;
+	sqlite3_finalize(st->s);
+	free(st->savepoint);
+	free(st);
+}
+
 static void
-free_stmt(struct dbconn *c, struct stmt *st)
+drop(struct dbconn *c, struct stmt *st)
 {
 	HASH_DEL(c->cache, st);
 	c->cache_n--;
 	c->cache_bytes -= st->bytes;
-	sqlite3_finalize(st->s);
-	free(st->savepoint);
-	free(st);
+	stmt_free(st);
 }
 
 void
@@ -55,7 +63,7 @@ stmt_drop_all(struct dbconn *c)
 	struct stmt *st, *tmp;
 
 	HASH_ITER(hh, c->cache, st, tmp)
-		free_stmt(c, st);
+		drop(c, st);
 }
 
 static void
@@ -67,7 +75,17 @@ drop_oldest(struct dbconn *c)
 		if (st->used < oldest->used)
 			oldest = st;
 	if (oldest)
-		free_stmt(c, oldest);
+		drop(c, oldest);
+}
+
+size_t
+stmt_count_blank(struct span text)
+{
+	size_t n = 0;
+
+	while (n < text.n && strchr(" \t\r\n\f;", text.p[n]))
+		n++;
+	return n;
 }
 
 /* What follows the statement may be white space, comments and semicolons. */
@@ -82,8 +100,8 @@ check_tail(
 		const char *from = tail;
 		int rc;
 
-		while (from < end && strchr(" \t\r\n\f;", *from))
-			from++;
+		from += stmt_count_blank((struct span){
+		    (const uint8_t *)tail, (size_t)(end - tail) });
 		if (from == end)
 			return 0;
 		rc = sqlite3_prepare_v2(
@@ -125,41 +143,60 @@ get_tx(const struct dbconn *c, sqlite3_stmt *s)
 	return STMT_TX_BEGIN;
 }
 
+/* A text to prepare the first statement of. */
+struct source {
+	const char *sql;
+	int bytes_n;      /* -1: up to a NUL */
+	unsigned flags;   /* SQLITE_PREPARE_ */
+	const char *tail; /* out: what follows the statement */
+};
+
 static int
-prepare_once(struct dbconn *c, struct span sql, sqlite3_stmt **ret_s,
-    const char **ret_tail)
+prepare_once(struct dbconn *c, struct source *src, sqlite3_stmt **ret_s)
 {
 	guard_reset(&c->guard);
-	return sqlite3_prepare_v3(c->db, (const char *)sql.p, (int)sql.n,
-	    SQLITE_PREPARE_PERSISTENT, ret_s, ret_tail);
+	return sqlite3_prepare_v3(
+	    c->db, src->sql, src->bytes_n, src->flags, ret_s, &src->tail);
+}
+
+static int
+prepare_first(struct dbconn *c, struct source *src, sqlite3_stmt **ret_s,
+    struct failure *f)
+{
+	int rc = prepare_once(c, src, ret_s);
+
+	/* The schema was forgotten because it had changed, and a statement that
+	 * needs no table does not load it again: have it loaded. */
+	if (rc == SQLITE_SCHEMA && dbconn_run(c, DBCONN_SNAPSHOT, f) == 0)
+		rc = prepare_once(c, src, ret_s);
+	stats_add(STAT_statements_prepared, 1);
+	if (rc != SQLITE_OK && c->guard.reason[0])
+		return failure_set(f, ERR_NOT_ALLOWED, "%s", c->guard.reason);
+	return rc == SQLITE_OK ? 0 : dbconn_fail(c, rc, f);
 }
 
 static int
 prepare(
     struct dbconn *c, struct span sql, sqlite3_stmt **ret_s, struct failure *f)
 {
-	const char *tail;
+	struct source src = {
+		.sql = (const char *)sql.p,
+		.bytes_n = (int)sql.n,
+		.flags = SQLITE_PREPARE_PERSISTENT,
+	};
 	int rc;
 
 	if (memchr(sql.p, 0, sql.n))
 		return failure_set(f, ERR_FIELD_RANGE,
 		    "the SQL text holds a NUL byte; bind text that needs one "
 		    "as a parameter");
-	rc = prepare_once(c, sql, ret_s, &tail);
-	/* The schema was forgotten because it had changed, and a statement that
-	 * needs no table does not load it again: have it loaded. */
-	if (rc == SQLITE_SCHEMA && dbconn_run(c, DBCONN_SNAPSHOT, f) == 0)
-		rc = prepare_once(c, sql, ret_s, &tail);
-	stats_add(STAT_statements_prepared, 1);
-	if (rc != SQLITE_OK && c->guard.reason[0])
-		return failure_set(f, ERR_NOT_ALLOWED, "%s", c->guard.reason);
-	if (rc != SQLITE_OK)
-		return dbconn_fail(c, rc, f);
-	rc = 0;
-	if (tail < (const char *)sql.p + sql.n) {
+	rc = prepare_first(c, &src, ret_s, f);
+	if (rc < 0)
+		return rc;
+	if (src.tail < (const char *)sql.p + sql.n) {
 		struct guard seen = c->guard;
 
-		rc = check_tail(c, sql, tail, f);
+		rc = check_tail(c, sql, src.tail, f);
 		c->guard = seen;
 	}
 	if (rc < 0) {
@@ -169,6 +206,7 @@ prepare(
 	return rc;
 }
 
+/* A statement that was just prepared.  sql is its key in the cache. */
 static struct stmt *
 new_stmt(struct dbconn *c, struct span sql, sqlite3_stmt *s)
 {
@@ -188,17 +226,24 @@ new_stmt(struct dbconn *c, struct span sql, sqlite3_stmt *s)
 			return NULL;
 		}
 	}
-	HASH_ADD(hh, c->cache, sql, sql.n, st);
-	if (!st->hh.tbl) {
-		free(st->savepoint);
-		free(st);
-		return NULL;
-	}
-	c->cache_n++;
-	st->bytes = sql.n +
-	    (size_t)sqlite3_stmt_status(s, SQLITE_STMTSTATUS_MEMUSED, 0);
-	c->cache_bytes += st->bytes;
 	return st;
+}
+
+static int
+keep(struct dbconn *c, struct stmt *st)
+{
+	while (c->cache &&
+	    (c->cache_n >= c->conf->statement_cache ||
+		c->cache_bytes > CACHE_BYTES_MAX))
+		drop_oldest(c);
+	HASH_ADD(hh, c->cache, sql, st->sql_n, st);
+	if (!st->hh.tbl)
+		return -ERR_NO_MEMORY;
+	c->cache_n++;
+	st->bytes = st->sql_n +
+	    (size_t)sqlite3_stmt_status(st->s, SQLITE_STMTSTATUS_MEMUSED, 0);
+	c->cache_bytes += st->bytes;
+	return 0;
 }
 
 int
@@ -221,17 +266,40 @@ stmt_prepare(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
 	*ret_stmt = NULL;
 	if (!s)
 		return 0;
-	while (c->cache &&
-	    (c->cache_n >= c->conf->statement_cache ||
-		c->cache_bytes > CACHE_BYTES_MAX))
-		drop_oldest(c);
 	st = new_stmt(c, sql, s);
 	if (!st) {
 		sqlite3_finalize(s);
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");
 	}
+	if (keep(c, st) < 0) {
+		stmt_free(st);
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	}
 	st->used = ++c->uses;
 	*ret_stmt = st;
+	return 0;
+}
+
+int
+stmt_prepare_first(struct dbconn *c, const char *text, struct stmt **ret_stmt,
+    size_t *ret_n, struct failure *f)
+{
+	static const struct span no_key = { (const uint8_t *)"", 0 };
+	struct source src = { .sql = text, .bytes_n = -1 };
+	sqlite3_stmt *s = NULL;
+	struct stmt *st = NULL;
+	int rc = prepare_first(c, &src, &s, f);
+
+	if (rc < 0)
+		return rc;
+	if (s)
+		st = new_stmt(c, no_key, s);
+	if (s && !st) {
+		sqlite3_finalize(s);
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	}
+	*ret_stmt = st;
+	*ret_n = (size_t)(src.tail - text);
 	return 0;
 }
 
@@ -243,7 +311,7 @@ stmt_prepare_anew(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
 
 	HASH_FIND(hh, c->cache, sql.p, sql.n, st);
 	if (st)
-		free_stmt(c, st);
+		drop(c, st);
 	return stmt_prepare(c, sql, ret_stmt, f);
 }
 

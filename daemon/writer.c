@@ -261,6 +261,18 @@ writer_count_commit(struct writer *w)
 	return atomic_fetch_add(&w->seq, 1) + 1;
 }
 
+void
+writer_roll_back(struct writer *w)
+{
+	struct failure f;
+
+	failure_init(&f);
+	if (dbconn_in_tx(w->conn))
+		dbconn_run(w->conn, DBCONN_ROLLBACK, &f);
+	failure_fini(&f);
+	w->is_stuck = dbconn_in_tx(w->conn);
+}
+
 /* --- Running: a thread of the crew --------------------------------------- */
 
 static bool
@@ -330,18 +342,13 @@ checkpoint(struct writer *w)
 	    (copied < log ? dbconn_get_wal_bytes(w->conn) : 0);
 }
 
-/* All members are answered with an error when the database is not to be written
- * any more. */
 static void
-refuse_members(struct writer *w, size_t n)
+refuse_members(struct writer *w, size_t n, int code, const char *text)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct request *r = w->members[i].r;
 
-		failure_set(&r->failure, ERR_DATABASE_DOWN,
-		    "%s is not written any more: its WAL contradicts itself; "
-		    "see the daemon's log",
-		    w->db_conf->name);
+		failure_set(&r->failure, code, "%s %s", w->db_conf->name, text);
 		answer_error(r, &r->out);
 		mailbox_post(r, true);
 	}
@@ -352,12 +359,21 @@ run_members(struct writer *w, size_t n)
 {
 	struct request *first = w->members[0].r;
 
+	if (w->is_stuck)
+		writer_roll_back(w);
 	if (w->alarmed)
-		refuse_members(w, n);
+		refuse_members(w, n, ERR_DATABASE_DOWN,
+		    "is not written any more: its WAL contradicts itself; see "
+		    "the daemon's log");
+	else if (w->is_stuck)
+		refuse_members(w, n, ERR_NO_MEMORY,
+		    "cannot undo a write that failed before: out of memory");
 	else if (first->tx)
 		lease_start(w, first);
 	else if (can_share(first))
 		group_run(w, n);
+	else if (first->type == TYPE_SCRIPT)
+		script_run(w, first);
 	else
 		group_run_alone(w, first);
 }

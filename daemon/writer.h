@@ -8,7 +8,7 @@
  *
  *        line ──▶ group of writes ──▶ BEGIN ... COMMIT ──▶ answers
  *          │           └─ somebody spoiled it: undo, each by itself
- *          ├────▶ DDL, VACUUM, unknown: by itself
+ *          ├────▶ DDL, VACUUM, a SCRIPT, unknown: by itself
  *          └────▶ first statement of a transaction ──▶ lease
  *                        │  lease inbox: its statements   │ COMMIT, ROLLBACK,
  *                        └────────────────────────────────┘ expiry, client gone

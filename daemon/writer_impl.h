@@ -1,4 +1,4 @@
-/* writer_impl.h - what writer.c, group.c and lease.c share. */
+/* writer_impl.h - what writer.c, group.c, script.c and lease.c share. */
 #ifndef DAEMON_WRITER_IMPL_H
 #define DAEMON_WRITER_IMPL_H
 
@@ -50,6 +50,7 @@ struct writer {
 	bool in_step; /* a savepoint is open around the lease's statement */
 	int64_t checkpoint_bytes; /* WAL size at which the next one is due */
 	bool alarmed;             /* the WAL contradicts itself: no writes */
+	bool is_stuck;            /* in a transaction that is to be undone */
 };
 
 /* Run n members in one transaction and answer them (group.c). */
@@ -57,6 +58,15 @@ void group_run(struct writer *w, size_t n);
 
 /* Run one request by itself and answer it (group.c). */
 void group_run_alone(struct writer *w, struct request *r);
+
+/* Remember the variables of a member's session, and put them back; answer it
+ * (group.c). */
+void group_save_vars(struct member *m);
+void group_restore_vars(const struct member *m);
+void group_answer(struct writer *w, struct member *m);
+
+/* Run a SCRIPT and answer it (script.c). */
+void script_run(struct writer *w, struct request *r);
 
 /* Give the lease to r's transaction and run r in it (lease.c). */
 void lease_start(struct writer *w, struct request *r);
@@ -76,6 +86,12 @@ void writer_return(struct writer *w, size_t from, size_t n);
 
 /* Say whether anybody waits in the line. */
 bool writer_is_wanted(struct writer *w);
+
+/* End the open transaction, if there is one.  ROLLBACK has to be prepared anew
+ * when the one before it took back a change of the schema; when there is no memory
+ * for that the transaction stays, nobody may run in it, and the next turn tries
+ * again. */
+void writer_roll_back(struct writer *w);
 
 /* Count a commit; returns its number, 0 when it changed nothing. */
 uint64_t writer_count_commit(struct writer *w);

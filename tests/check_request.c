@@ -90,6 +90,7 @@ START_TEST(request_owns_a_copy_of_its_bytes)
 	memset(sql, 'x', sizeof(sql));
 	memset(params, 'x', sizeof(params));
 	ck_assert(is_text(r->sql, "SELECT ?"));
+	ck_assert_uint_eq(r->sql.p[r->sql.n], 0);
 	ck_assert(is_text(r->params, "\x91\x01"));
 	/* the second time it has them */
 	copy = r->sql.p;
@@ -137,6 +138,7 @@ START_TEST(request_with_its_frame_copies_only_the_sql)
 	ck_assert_int_eq(request_own(r), 0);
 	memset(sql, 'x', sizeof(sql));
 	ck_assert(is_text(r->sql, "SELECT ?"));
+	ck_assert_uint_eq(r->sql.p[r->sql.n], 0);
 	ck_assert_ptr_eq(r->params.p, frame);
 	request_free(r);
 }

@@ -155,6 +155,11 @@ START_TEST(router_knows_the_road_of_a_message)
 	    router_choose(r, fx.hot, fx.conf, false, &mode), ROAD_ERROR);
 	ck_assert_int_eq(r->failure.code, ERR_TX_NONE);
 	request_free(r);
+	/* whatever its statements do */
+	r = fixture_script(&fx, "SELECT 1", _i);
+	ck_assert_int_eq(
+	    router_choose(r, fx.hot, fx.conf, false, &mode), ROAD_WRITER);
+	request_free(r);
 }
 END_TEST
 
@@ -185,7 +190,15 @@ END_TEST
 
 /* --- Inside one ------------------------------------------------------------ */
 
-enum what { EXEC, BATCH_READS, BATCH_WRITES, TX_BEGIN, COMMIT, ROLLBACK };
+enum what {
+	EXEC,
+	BATCH_READS,
+	BATCH_WRITES,
+	SCRIPT,
+	TX_BEGIN,
+	COMMIT,
+	ROLLBACK
+};
 
 /* clang-format off */
 static const struct tx_case {
@@ -222,6 +235,8 @@ static const struct tx_case {
 	{ EXEC, "BEGIN", TX_MODE_DEFERRED, TX_STATE_OPEN, ROAD_ERROR, 1, false },
 	{ EXEC, "BEGIN IMMEDIATE", TX_MODE_DEFERRED, TX_STATE_OPEN, ROAD_ERROR, 1, false },
 	{ TX_BEGIN, NULL, TX_MODE_DEFERRED, TX_STATE_OPEN, ROAD_ERROR, ERR_TX_ACTIVE, false },
+	{ SCRIPT, NULL, TX_MODE_DEFERRED, TX_STATE_OPEN, ROAD_ERROR, ERR_TX_ACTIVE, false },
+	{ SCRIPT, NULL, TX_MODE_READ, TX_STATE_OPEN, ROAD_ERROR, ERR_TX_ACTIVE, true },
 	/* whoever holds it runs it */
 	{ EXEC, "SELECT 1", TX_MODE_DEFERRED, TX_STATE_READ, ROAD_READERS, 0, false },
 	{ EXEC, "DELETE FROM t", TX_MODE_DEFERRED, TX_STATE_READ, ROAD_READERS, 0, false },
@@ -229,16 +244,19 @@ static const struct tx_case {
 	{ COMMIT, NULL, TX_MODE_DEFERRED, TX_STATE_READ, ROAD_READERS, 0, false },
 	{ BATCH_WRITES, NULL, TX_MODE_DEFERRED, TX_STATE_READ, ROAD_READERS, 0, false },
 	{ TX_BEGIN, NULL, TX_MODE_DEFERRED, TX_STATE_READ, ROAD_ERROR, ERR_TX_ACTIVE, false },
+	{ SCRIPT, NULL, TX_MODE_DEFERRED, TX_STATE_READ, ROAD_ERROR, ERR_TX_ACTIVE, false },
 	{ EXEC, "SELECT 1", TX_MODE_DEFERRED, TX_STATE_WRITE, ROAD_WRITER, 0, false },
 	{ EXEC, "SELECT nope", TX_MODE_DEFERRED, TX_STATE_WRITE, ROAD_WRITER, 0, false },
 	{ ROLLBACK, NULL, TX_MODE_DEFERRED, TX_STATE_WRITE, ROAD_WRITER, 0, false },
 	{ TX_BEGIN, NULL, TX_MODE_DEFERRED, TX_STATE_WRITE, ROAD_ERROR, ERR_TX_ACTIVE, false },
+	{ SCRIPT, NULL, TX_MODE_DEFERRED, TX_STATE_WRITE, ROAD_ERROR, ERR_TX_ACTIVE, false },
 	/* the daemon has ended it: only its end is accepted, and a COMMIT is told */
 	{ EXEC, "SELECT 1", TX_MODE_DEFERRED, TX_STATE_EXPIRED, ROAD_ERROR, ERR_TX_EXPIRED, false },
 	{ EXEC, "SELECT nope", TX_MODE_DEFERRED, TX_STATE_EXPIRED, ROAD_ERROR, ERR_TX_EXPIRED, false },
 	{ EXEC, "SAVEPOINT a", TX_MODE_DEFERRED, TX_STATE_EXPIRED, ROAD_ERROR, ERR_TX_EXPIRED, false },
 	{ BATCH_WRITES, NULL, TX_MODE_DEFERRED, TX_STATE_EXPIRED, ROAD_ERROR, ERR_TX_EXPIRED, false },
 	{ TX_BEGIN, NULL, TX_MODE_DEFERRED, TX_STATE_EXPIRED, ROAD_ERROR, ERR_TX_EXPIRED, false },
+	{ SCRIPT, NULL, TX_MODE_DEFERRED, TX_STATE_EXPIRED, ROAD_ERROR, ERR_TX_EXPIRED, false },
 	{ COMMIT, NULL, TX_MODE_DEFERRED, TX_STATE_EXPIRED, ROAD_END, ERR_TX_EXPIRED, false },
 	{ EXEC, "COMMIT", TX_MODE_DEFERRED, TX_STATE_EXPIRED, ROAD_END, ERR_TX_EXPIRED, false },
 	{ ROLLBACK, NULL, TX_MODE_DEFERRED, TX_STATE_EXPIRED, ROAD_END, 0, false },
@@ -262,6 +280,8 @@ make_request(const struct tx_case *c)
 		return fixture_batch(&fx, reads);
 	case BATCH_WRITES:
 		return fixture_batch(&fx, writes);
+	case SCRIPT:
+		return fixture_script(&fx, "SELECT 1", true);
 	case TX_BEGIN:
 		return ask("TX_BEGIN", json_object());
 	case COMMIT:
@@ -318,7 +338,7 @@ main(void)
 	tcase_add_test(tc, router_sends_what_is_unknown_to_the_writer_again);
 	tcase_add_test(tc, router_spares_workers_a_read_that_was_too_long);
 	tcase_add_test(tc, router_runs_no_read_on_workers_without_a_budget);
-	tcase_add_test(tc, router_knows_the_road_of_a_message);
+	tcase_add_loop_test(tc, router_knows_the_road_of_a_message, 0, 2);
 	tcase_add_loop_test(
 	    tc, router_knows_the_road_of_a_batch, 0, (int)COUNT(batches));
 	tcase_add_loop_test(

@@ -138,6 +138,52 @@ START_TEST(stmt_that_failed_or_was_empty_is_not_kept)
 }
 END_TEST
 
+/* clang-format off */
+static const struct part {
+	const char *sql;
+	enum msg_kind kind;
+} parts[] = {
+	{ "SELECT 1;", KIND_READ },
+	{ " /* ; */ INSERT INTO t(v) VALUES(';');", KIND_WRITE },
+	{ ";\n SAVEPOINT a;", KIND_TX },
+	{ "CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT 1; SELECT 2; END;", KIND_SCHEMA },
+	{ "SELECT v FROM t -- no semicolon", KIND_READ },
+};
+/* clang-format on */
+
+START_TEST(stmt_is_taken_out_of_a_text_apart_from_the_cache)
+{
+	const char *text = fixture_format(&fx, "%s%s%s%s%s", parts[0].sql,
+	    parts[1].sql, parts[2].sql, parts[3].sql, parts[4].sql);
+	size_t at = 0, n;
+	struct stmt *st;
+
+	for (size_t i = 0; i < COUNT(parts); i++) {
+		ck_assert_int_eq(
+		    stmt_prepare_first(fx.hot, text + at, &st, &n, &f), 0);
+		ck_assert_ptr_nonnull(st);
+		ck_assert_int_eq(stmt_get_kind(st), parts[i].kind);
+		ck_assert_uint_eq(n, strlen(parts[i].sql));
+		at += n;
+		stmt_free(st);
+	}
+	ck_assert_uint_eq(count_prepares("SELECT 1;"), 1);
+	/* nothing is left, or nothing good */
+	ck_assert_int_eq(
+	    stmt_prepare_first(fx.hot, "; -- nothing", &st, &n, &f), 0);
+	ck_assert_ptr_null(st);
+	ck_assert_uint_eq(n, 12);
+	ck_assert_int_eq(
+	    stmt_prepare_first(fx.hot, " SELECT nope; x", &st, &n, &f), -1);
+	ck_assert_int_eq(f.offset, 8);
+	ck_assert_int_eq(stmt_prepare_first(fx.hot, "DETACH x", &st, &n, &f),
+	    -ERR_NOT_ALLOWED);
+	ck_assert_uint_eq(stmt_count_blank(as_span(" ;\t;\r\n\fx ")), 7);
+	ck_assert_uint_eq(stmt_count_blank(as_span(" ; ")), 3);
+	ck_assert_uint_eq(stmt_count_blank(as_span("")), 0);
+}
+END_TEST
+
 START_TEST(stmt_prepare_anew_replaces_the_cached_one)
 {
 	uint64_t before = stats_get(STAT_statements_prepared);
@@ -539,6 +585,7 @@ main(void)
 	tcase_add_test(tc, stmt_that_was_used_longest_ago_leaves_a_full_cache);
 	tcase_add_test(tc, stmt_of_which_few_fit_in_memory_are_not_kept);
 	tcase_add_test(tc, stmt_that_failed_or_was_empty_is_not_kept);
+	tcase_add_test(tc, stmt_is_taken_out_of_a_text_apart_from_the_cache);
 	tcase_add_test(tc, stmt_prepare_anew_replaces_the_cached_one);
 	tcase_add_test(tc, stmt_that_was_too_long_gets_another_chance_later);
 	tcase_add_loop_test(

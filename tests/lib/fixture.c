@@ -321,6 +321,7 @@ fixture_ask(struct fixture *fx, json_t *form)
 	REQUIRE(msg_read_head(head_map, &head, &fault) == 0);
 	REQUIRE(msg_read_ask(body_map, &r->ask, &fault) == 0);
 	fill_in(fx, r, &head);
+	r->atomic = !MSG_HAS(&r->ask, ASK_atomic) || r->ask.atomic;
 	if (r->type == TYPE_BATCH)
 		REQUIRE(steps_read(r, find_no_statement, NULL) == 0);
 	REQUIRE(request_own(r) == 0);
@@ -387,6 +388,14 @@ fixture_batch(struct fixture *fx, const struct fixture_step *steps)
 	}
 	return fixture_ask(
 	    fx, make_form(fx, "BATCH", json_pack("{s:o}", "steps", list)));
+}
+
+struct request *
+fixture_script(struct fixture *fx, const char *sql, bool atomic)
+{
+	return fixture_ask(fx,
+	    make_form(fx, "SCRIPT",
+		json_pack("{s:s, s:b}", "sql", sql, "atomic", atomic)));
 }
 
 struct request *

@@ -90,6 +90,10 @@ struct fixture_step {
 struct request *
 fixture_batch(struct fixture *fx, const struct fixture_step *steps);
 
+/* Make SCRIPT. */
+struct request *
+fixture_script(struct fixture *fx, const char *sql, bool atomic);
+
 /* Make TX_END. */
 struct request *fixture_end(struct fixture *fx, bool commit);
 

@@ -14,7 +14,7 @@ DAEMON = """
     clock log stats
     tx request turns deadlines mailbox crew answer
     guard dbconn bind stmt exec control
-    hot reader writer group lease keeper
+    hot reader writer group script lease keeper
     db session
     steps router
     out client

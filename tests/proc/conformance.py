@@ -29,7 +29,8 @@ SPARE_ID = 2**62
 DEFAULTS = {
     "columns": [], "rows": [], "changes": 0, "rowid": 0, "tx_state": 0,
     "queue_us": 0, "exec_us": 0, "decltypes": [], "params_n": 0,
-    "param_names": [], "kind": 0, "outcome": 0, "features": 0,
+    "param_names": [], "kind": 0, "statements_n": 0, "outcome": 0,
+    "features": 0,
 }
 
 ENDLESS = ("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c"

@@ -1,0 +1,304 @@
+/* script.c - many statements in one request, alone on the writer.
+ *
+ * An atomic script is one transaction, which is the daemon's: statements that
+ * would begin or end one are refused.  Any other script is what a shell makes of
+ * it: each statement commits by itself, BEGIN and COMMIT in it do what they say,
+ * and a transaction that it leaves open is rolled back.  Both end at the first
+ * statement that fails.
+ *
+ * Nothing stays of a script but what it changed: its rows are dropped, and its
+ * statements are prepared apart from the cache.
+ *
+ * Thread: whoever runs the writer. */
+#include "daemon/clock.h"
+#include "daemon/writer_impl.h"
+#include "proto/error.h"
+
+#define INTERRUPT 9 /* sqlite.org/rescode.html */
+
+struct script {
+	struct writer *w;
+	struct member *m;
+	struct request *r;
+	size_t read_n;    /* bytes of the text that are behind it */
+	size_t at;        /* where its statement begins, */
+	uint64_t step;    /* and the number of that: so many have run */
+	int64_t end_us;   /* when it is over tx_max_age */
+	size_t tx_at;     /* likewise of the statement that began the */
+	uint64_t tx_step; /* transaction which is open */
+};
+
+static int
+fail_over_age(struct script *s)
+{
+	return failure_set(&s->r->failure, ERR_DEADLINE,
+	    "the script ran for longer than the %.0f s of tx_max_age; do less "
+	    "in one, or raise tx_max_age",
+	    (double)s->w->db_conf->tx_max_age_us / 1e6);
+}
+
+/* Between two statements; in one of them the progress handler looks. */
+static int
+check_stop(struct script *s)
+{
+	if (request_get_stop(s->r)) {
+		request_fail_stopped(s->r, "while it ran");
+		return -s->r->failure.code;
+	}
+	return clock_now_us() < s->end_us ? 0 : fail_over_age(s);
+}
+
+/* Say that the failure is of the statement at this place.  SQLite counts its
+ * offset from there, and has none for what is wrong with the data. */
+static int
+fail_at(struct script *s, uint64_t step, size_t at)
+{
+	struct failure *f = &s->r->failure;
+
+	f->step = (int64_t)step;
+	f->offset = (int64_t)at + (f->offset > 0 ? f->offset : 0);
+	return -f->code;
+}
+
+static bool
+begins_or_ends_tx(const struct stmt *st)
+{
+	if (stmt_get_kind(st) != KIND_TX)
+		return false;
+	switch (stmt_get_tx(st)) {
+	case STMT_TX_BEGIN:
+	case STMT_TX_BEGIN_IMMEDIATE:
+	case STMT_TX_COMMIT:
+	case STMT_TX_ROLLBACK:
+		return true;
+	case STMT_TX_SAVEPOINT:
+	case STMT_TX_RELEASE:
+	case STMT_TX_ROLLBACK_TO:
+		break;
+	}
+	return false;
+}
+
+static int
+check_statement(struct script *s, const struct stmt *st)
+{
+	struct failure *f = &s->r->failure;
+
+	if (stmt_get_params_n(st) > 0)
+		return failure_set(f, ERR_PARAM_COUNT,
+		    "a SCRIPT has no parameters, but a statement of it does; "
+		    "write the values into the text");
+	if (!s->r->atomic)
+		return 0;
+	if (begins_or_ends_tx(st))
+		return failure_set(f, ERR_NOT_ALLOWED,
+		    "an atomic SCRIPT is a transaction already; leave out "
+		    "BEGIN, COMMIT and ROLLBACK, or send it as not atomic");
+	if (stmt_get_kind(st) == KIND_MAINTENANCE)
+		return failure_set(f, ERR_NOT_ALLOWED,
+		    "VACUUM cannot run in a transaction, which an atomic "
+		    "SCRIPT is; send it by itself, or the SCRIPT as not "
+		    "atomic");
+	return 0;
+}
+
+/* Prepare the next statement; *ret_stmt is NULL when there is none. */
+static int
+take_statement(struct script *s, struct stmt **ret_stmt)
+{
+	struct span text = s->r->sql;
+	size_t n = 0;
+	int rc;
+
+	s->read_n += stmt_count_blank(
+	    (struct span){ text.p + s->read_n, text.n - s->read_n });
+	s->at = s->read_n;
+	if (s->read_n == text.n)
+		return 0;
+	rc = check_stop(s);
+	if (rc == 0)
+		rc = stmt_prepare_first(s->w->conn,
+		    (const char *)text.p + s->read_n, ret_stmt, &n,
+		    &s->r->failure);
+	s->read_n += n;
+	return rc;
+}
+
+/* Would it have committed, had it come to its end? */
+static bool
+is_commit(const struct stmt *st, bool in_tx)
+{
+	switch (stmt_get_kind(st)) {
+	case KIND_TX:
+		return stmt_get_tx(st) == STMT_TX_COMMIT ||
+		    stmt_get_tx(st) == STMT_TX_RELEASE;
+	case KIND_WRITE:
+	case KIND_SCHEMA:
+	case KIND_MAINTENANCE:
+		return !in_tx;
+	case KIND_READ:
+	case KIND_EMPTY:
+		break;
+	}
+	return false;
+}
+
+/* Why the statement failed.  commits: in its COMMIT, perhaps. */
+static int
+judge_failure(struct script *s, bool commits)
+{
+	struct request *r = s->r;
+	bool over_age = dbconn_is_over_budget(s->w->conn);
+
+	if (commits)
+		control_judge_commit(&r->failure);
+	if (r->failure.outcome == OUTCOME_UNKNOWN)
+		return -r->failure.code;
+	if (over_age)
+		return fail_over_age(s);
+	if (request_get_stop(r))
+		request_fail_stopped(r, "while it ran");
+	return -r->failure.code;
+}
+
+/* Step a statement to its end.  SQLite looks whether it is to stop once more
+ * when it has committed: then it had come to its end. */
+static int
+step_to_end(struct script *s, struct stmt *st)
+{
+	struct writer *w = s->w;
+	struct request *r = s->r;
+	bool was_in_tx = dbconn_in_tx(w->conn);
+	uint64_t seq = 0;
+	int rc;
+
+	/* control is short, and half a COMMIT is none */
+	if (stmt_get_kind(st) != KIND_TX)
+		dbconn_watch(w->conn, &r->stop, s->end_us - clock_now_us());
+	do {
+		rc = stmt_step(w->conn, st, &r->failure);
+	} while (rc > 0);
+	if (!dbconn_in_tx(w->conn))
+		seq = writer_count_commit(w);
+	if (seq)
+		r->seq = seq;
+	if (rc < 0 && seq && r->failure.code == INTERRUPT) {
+		failure_fini(&r->failure);
+		rc = 0;
+	}
+	if (rc < 0)
+		rc = judge_failure(s, is_commit(st, was_in_tx));
+	dbconn_watch(w->conn, NULL, 0);
+	if (!was_in_tx && dbconn_in_tx(w->conn)) {
+		s->tx_step = s->step;
+		s->tx_at = s->at;
+	}
+	return rc;
+}
+
+/* Run a statement.  A failure leaves its session's variables as they were,
+ * unless something of it was kept: by OR FAIL, outside a transaction. */
+static int
+run_statement(struct script *s, struct stmt *st)
+{
+	struct exec *ex = &s->m->exec;
+	uint64_t seq_before = s->r->seq;
+	int rc = check_statement(s, st);
+
+	if (rc < 0)
+		return rc;
+	dbconn_set_vars(s->w->conn, s->r->vars);
+	ex->stmt = st;
+	ex->total_before = dbconn_get_total_changes(s->w->conn);
+	rc = step_to_end(s, st);
+	if (rc == 0 || s->r->seq != seq_before)
+		exec_close(ex);
+	ex->stmt = NULL;
+	return rc;
+}
+
+/* Run all of it, or up to the first statement that fails. */
+static int
+run_text(struct script *s)
+{
+	for (;;) {
+		struct stmt *st = NULL;
+		int rc = take_statement(s, &st);
+
+		if (rc == 0 && !st)
+			return 0;
+		if (rc == 0)
+			rc = run_statement(s, st);
+		stmt_free(st);
+		if (rc < 0)
+			return fail_at(s, s->step, s->at);
+		s->step++;
+	}
+}
+
+static void
+run_atomic(struct script *s)
+{
+	struct writer *w = s->w;
+	struct request *r = s->r;
+	int rc = dbconn_run(w->conn, DBCONN_BEGIN_IMMEDIATE, &r->failure);
+
+	if (rc == 0)
+		rc = run_text(s);
+	if (rc == 0) {
+		rc = dbconn_run(w->conn, DBCONN_COMMIT, &r->failure);
+		if (rc < 0)
+			control_judge_commit(&r->failure);
+	}
+	if (rc < 0) {
+		writer_roll_back(w);
+		group_restore_vars(s->m);
+	} else {
+		r->seq = writer_count_commit(w);
+	}
+}
+
+static void
+run_each(struct script *s)
+{
+	struct request *r = s->r;
+	int rc = run_text(s);
+
+	if (rc == 0 && dbconn_in_tx(s->w->conn)) {
+		failure_set(&r->failure, ERR_TX_ACTIVE,
+		    "the SCRIPT ends within a transaction that begins here, "
+		    "which was rolled back; end it with COMMIT");
+		rc = fail_at(s, s->tx_step, s->tx_at);
+	}
+	if (rc == 0)
+		return;
+	writer_roll_back(s->w);
+	if (r->seq && r->failure.outcome == OUTCOME_NOT_APPLIED)
+		r->failure.outcome = OUTCOME_APPLIED;
+}
+
+void
+script_run(struct writer *w, struct request *r)
+{
+	struct member *m = &w->members[0];
+	struct script s = { .w = w, .m = m, .r = r };
+	struct answer *a = &m->exec.answer;
+
+	*m = (struct member){ .r = r, .exec = { .conn = w->conn, .r = r } };
+	answer_init(a, r, &r->out);
+	request_move(r, REQUEST_RUNNING);
+	r->started_us = clock_now_us();
+	s.end_us = r->started_us + w->db_conf->tx_max_age_us;
+	group_save_vars(m);
+	if (request_get_stop(r))
+		request_fail_stopped(r, "while it waited for the writer");
+	else if (r->atomic)
+		run_atomic(&s);
+	else
+		run_each(&s);
+	if (r->failure.code == 0) {
+		answer_open(a);
+		msg_put_uint(&a->frame, TELL_statements_n, s.step);
+	}
+	group_answer(w, m);
+}
