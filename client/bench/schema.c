@@ -35,6 +35,19 @@ struct sums {
 };
 
 /* clang-format off */
+/* A table of one of the names that has other columns is somebody's own. */
+static const char find_strangers[] =
+	"SELECT name FROM"
+	" (SELECT m.name, (SELECT group_concat(i.name)"
+	" FROM pragma_table_info(m.name) i) AS columns FROM sqlite_schema m)"
+	" WHERE (name = 'bench' AND columns <> 'id,n,c')"
+	" OR (name = 'bench_bulk' AND columns <> 'id,n,c')"
+	" OR (name = 'bench_branches' AND columns <> 'bid,balance,filler')"
+	" OR (name = 'bench_tellers' AND columns <> 'tid,bid,balance,filler')"
+	" OR (name = 'bench_accounts' AND columns <> 'aid,bid,balance,filler')"
+	" OR (name = 'bench_history'"
+	" AND columns <> 'tid,bid,aid,delta,mtime,filler')";
+
 static const char *const create[] = {
 	"DROP TABLE IF EXISTS bench",
 	"DROP TABLE IF EXISTS bench_bulk",
@@ -181,12 +194,34 @@ fill_tpcb(struct schema *schema, const struct bench_plan *plan)
 	return fill(schema, fill_accounts, n * BENCH_TPCB_ACCOUNTS, values, 2);
 }
 
+static int
+refuse_strangers(struct schema *schema)
+{
+	struct sqlpool_result *result;
+	int rc;
+
+	if (sqlpool_query(schema->conn, find_strangers, NULL, 0, &result) < 0)
+		return fail(schema);
+	rc = sqlpool_next(result);
+	if (rc < 0)
+		fail(schema);
+	else if (rc == SQLPOOL_ROW)
+		snprintf(schema->why, schema->why_n,
+		    "table %s has other columns than --init would make, and "
+		    "would be dropped: rename it, or use another database",
+		    sqlpool_column_text(result, 0, NULL));
+	sqlpool_result_free(result);
+	return rc == SQLPOOL_DONE ? 0 : -1;
+}
+
 int
 schema_init(const struct bench_plan *plan, char *why, size_t why_n)
 {
 	struct schema schema = { .why = why, .why_n = why_n };
 	int rc = open_schema(&schema, plan);
 
+	if (rc == 0)
+		rc = refuse_strangers(&schema);
 	for (size_t i = 0; i < sizeof(create) / sizeof(create[0]) && rc == 0;
 	     i++)
 		rc = run(&schema, create[i], NULL, 0);

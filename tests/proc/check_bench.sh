@@ -5,6 +5,7 @@ set -u
 bench=${SQLPOOL_BENCH:-$BUILD/sqlpool-bench}
 dir=$(mktemp -d)
 socket=$dir/s
+manual=$(dirname "$0")/../../client/bench/sqlpool-bench.1
 passed=0 failed=0 daemon=
 
 stop_daemon() { # stop_daemon [SIGNAL]
@@ -145,15 +146,26 @@ lists_every_option() {
 	for option in socket init clients processes threads depth time count \
 		rate mix sql keys rows range-rows large-rows bulk-rows text-bytes \
 		scale warmup seed json per-client option quiet help version; do
-		grep -qe "--$option" "$dir/help" || { echo "$option"; return 1; }
+		grep -qe "--$option" "$dir/help" &&
+			grep -qe "Fl -$option" "$manual" ||
+			{ echo "$option"; return 1; }
 	done
 }
 
+keeps_a_table_of_somebodys_own() {
+	local rc
+	sql "CREATE TABLE bench(mine)" || return 1
+	refuses 2 "table bench has other columns" -s "$socket" --init
+	rc=$?
+	sql "DROP TABLE bench" && return $rc
+}
+
 start_daemon
-check help_lists_every_option lists_every_option
+check help_and_manual_list_every_option lists_every_option
 check a_missing_table_is_told_with_its_remedy refuses 2 \
 	"no such table: bench: make the tables with: sqlpool-bench -s $socket --init app" \
 	-s "$socket" -T 1
+check init_keeps_a_table_of_somebodys_own keeps_a_table_of_somebodys_own
 check init_succeeds run --init --rows 2000 --text-bytes 50
 check init_makes_the_tables has_tables
 
