@@ -146,9 +146,11 @@ lists_every_option() {
 	for option in socket init clients processes threads depth time count \
 		rate mix sql keys rows range-rows large-rows bulk-rows text-bytes \
 		scale warmup seed json per-client option quiet help version; do
-		grep -qe "--$option" "$dir/help" &&
-			grep -qe "Fl -$option" "$manual" ||
-			{ echo "$option"; return 1; }
+		if ! grep -qe "--$option" "$dir/help" ||
+			! grep -qe "Fl -$option" "$manual"; then
+			echo "$option"
+			return 1
+		fi
 	done
 }
 
