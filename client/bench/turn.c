@@ -428,6 +428,8 @@ turn_run(struct turn *turn, const struct turn_times *times)
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &start, NULL) ==
 	    EINTR)
 		;
+	if (times->count_ns <= times->start_ns)
+		turn->cpu_began_ns = read_clock(CLOCK_THREAD_CPUTIME_ID);
 	if (loop(turn) < 0)
 		return -1;
 	end_counting(turn, false);
