@@ -155,11 +155,11 @@ def mix(place: Place, percent: int, span: Span) -> dict[str, Point]:
     with cost(daemon) as cpu_us:
         got = run.load(special.generator(daemon, weights, *span.args(),
                                          *share("read", 32)))
-    found = {"both": Point(got["per_s"], math.nan, cpu_us())}
-    for kind, of in got["kinds"].items():
-        if of["ops"]:
-            found[kind + "s"] = Point(of["ops"] / got["seconds"],
-                                      of["latency_us"]["p99"])
+    found = {kind + "s": Point(of["ops"] / got["seconds"],
+                               of["latency_us"]["p99"] if of["ops"]
+                               else math.nan)
+             for kind, of in got["kinds"].items()}
+    found["both"] = Point(got["per_s"], math.nan, cpu_us())
     return found
 
 
@@ -221,13 +221,14 @@ def write_data(series: Series, lines: Lines) -> pathlib.Path:
     return path
 
 
-def draw(series: Series, data: pathlib.Path, lines: int,
+def draw(series: Series, data: pathlib.Path, lines: Lines,
          directory: pathlib.Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / (series.name + ".svg")
     run.output(["gnuplot", "-c", str(servers.TOP / "tests/bench/plot.gp"),
                 str(data), str(path), series.title, series.xlabel,
-                "log" if series.log else "lin", str(lines), series.unit])
+                "log" if series.log else "lin",
+                " ".join('"%s"' % line for line in lines), series.unit])
     # two thirds of what gnuplot writes are groups of nothing
     svg = path.read_text(encoding="utf-8")
     svg = re.sub(r"<g [^>]*>\s*</g>\s*", "", svg)
@@ -289,7 +290,7 @@ def main() -> int:
                     continue
                 lines = measure(place, series, rounds, span)
                 place.stop()
-                draw(series, write_data(series, lines), len(lines),
+                draw(series, write_data(series, lines), lines,
                      OUT if args.quick else PLOTS)
                 growth += growth_rows(series, lines)
     except (run.RunError, servers.ServerError) as e:

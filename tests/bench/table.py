@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+# Of a core.  What the kernel does for our own writes is some 10 % of one.
+BUSY_PERCENT = 40
+
 
 def number(value: float | None) -> str:
     """Three digits that count; thousands grouped."""
@@ -77,4 +80,6 @@ def machine(m: dict, others: dict[str, float]) -> str:
          "during the run, the hypervisor %.0f %%" % (others["others"],
                                                      others["stolen"])],
     ]
+    if sum(others.values()) > BUSY_PERCENT:
+        rows.append(["", "SO MUCH THAT NOTHING BELOW IS TO BE RELIED ON"])
     return align(rows, left=(0, 1))
