@@ -92,6 +92,7 @@ crew_start(const char *name, unsigned n, int nice, struct crew **ret_crew)
 	for (c->n = 0; c->n < n; c->n++) {
 		if (pthread_create(&c->threads[c->n], NULL, crew_main, c)) {
 			crew_stop(c);
+			crew_free(c);
 			return -ERR_NO_MEMORY;
 		}
 	}
@@ -110,6 +111,14 @@ crew_stop(struct crew *c)
 	pthread_mutex_unlock(&c->lock);
 	for (unsigned i = 0; i < c->n; i++)
 		pthread_join(c->threads[i], NULL);
+	c->n = 0;
+}
+
+void
+crew_free(struct crew *c)
+{
+	if (!c)
+		return;
 	pthread_cond_destroy(&c->work);
 	pthread_mutex_destroy(&c->lock);
 	free(c);

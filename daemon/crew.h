@@ -32,9 +32,12 @@ struct squeue {
  * Errors: -ERR_NO_MEMORY (memory or threads). */
 int crew_start(const char *name, unsigned n, int nice, struct crew **ret_crew);
 
-/* Let the threads run what is ready, end them and free the crew.  Nobody may
- * kick any more.  NULL is fine. */
+/* Let the threads run what is ready, and end them.  What is kicked from now on is
+ * not run.  NULL, or a second time, is fine. */
 void crew_stop(struct crew *crew);
+
+/* Free a crew that was stopped; nobody kicks any more.  NULL is fine. */
+void crew_free(struct crew *crew);
 
 /* Make a queue that belongs to a crew. */
 void

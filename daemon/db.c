@@ -183,7 +183,10 @@ open_db(const struct conf *conf, struct dbs *dbs, size_t i, struct failure *f)
 	rc = readers_new(conf, db->conf, dbs->readers, &db->readers);
 	if (rc < 0)
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");
-	writer_set_readers(db->writer, db->readers);
+	if (keeper_new(db->conf, dbs->keepers, writer_get_queue(db->writer),
+		&db->keeper) < 0)
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	writer_set_others(db->writer, db->readers, db->keeper);
 	return 0;
 }
 
@@ -209,6 +212,9 @@ dbs_open(const struct conf *conf, struct dbs *dbs, struct failure *f)
 	if (rc == 0)
 		rc = crew_start("readers", count_readers(conf),
 		    (int)conf->reader_nice, &dbs->readers);
+	if (rc == 0)
+		rc = crew_start(
+		    "keepers", conf->keeper_threads, 0, &dbs->keepers);
 	if (rc < 0)
 		failure_set(f, ERR_NO_MEMORY, "cannot start threads");
 	while (rc == 0 && dbs->n < conf->db_n) {
@@ -227,7 +233,7 @@ dbs_stop(struct dbs *dbs)
 {
 	crew_stop(dbs->readers);
 	crew_stop(dbs->writers);
-	dbs->readers = dbs->writers = NULL;
+	crew_stop(dbs->keepers);
 }
 
 void
@@ -235,8 +241,12 @@ dbs_close(struct dbs *dbs)
 {
 	for (size_t i = 0; i < dbs->n; i++) {
 		readers_free(dbs->list[i].readers);
+		keeper_free(dbs->list[i].keeper);
 		writer_close(dbs->list[i].writer);
 	}
+	crew_free(dbs->readers);
+	crew_free(dbs->writers);
+	crew_free(dbs->keepers);
 	free(dbs->list);
 	*dbs = (struct dbs){ 0 };
 }

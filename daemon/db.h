@@ -13,6 +13,7 @@ struct db {
 	size_t index;               /* in the list; workers index by it */
 	struct writer *writer;
 	struct readers *readers;
+	struct keeper *keeper;
 };
 
 struct dbs {
@@ -20,7 +21,7 @@ struct dbs {
 	size_t n;
 	uint64_t epoch; /* of commit sequence numbers: when this daemon began,
 			 * in microseconds of wall-clock time */
-	struct crew *writers, *readers;
+	struct crew *writers, *readers, *keepers;
 };
 
 /* Open all databases of the configuration, and start the crews.

@@ -253,16 +253,23 @@ prepare_verbs(struct dbconn *c, struct failure *f)
 	return 0;
 }
 
-static int
-set_up(struct dbconn *c, struct failure *f)
+void
+dbconn_set_busy_timeout(struct dbconn *c)
 {
 	int64_t wait_us = c->conf->access == CONF_ACCESS_SHARED
 	    ? c->conf->busy_wait_us
 	    : (int64_t)INNER_BUSY_MS * 1000;
+
+	sqlite3_busy_timeout(c->db, (int)(wait_us / 1000));
+}
+
+static int
+set_up(struct dbconn *c, struct failure *f)
+{
 	int rc;
 
 	sqlite3_extended_result_codes(c->db, 1);
-	sqlite3_busy_timeout(c->db, (int)(wait_us / 1000));
+	dbconn_set_busy_timeout(c);
 	rc = guard_install(&c->guard, c->db);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_wal_autocheckpoint(c->db, 0);
@@ -280,8 +287,6 @@ set_up(struct dbconn *c, struct failure *f)
 		rc = prepare_verbs(c, f);
 	if (rc == 0) /* the schema is parsed now, not at the first query */
 		rc = dbconn_run(c, DBCONN_SNAPSHOT, f);
-	if (rc == 0)
-		c->last_change = dbconn_get_change_count(c);
 	c->guard.internal = false;
 	return rc;
 }
@@ -409,26 +414,6 @@ dbconn_has_snapshot(const struct dbconn *c)
 	return sqlite3_txn_state(c->db, "main") != SQLITE_TXN_NONE;
 }
 
-/* iChange is the third word of the wal-index header: walformat.html, 2.1.  A
- * connection that has read the file has the first region mapped. */
-uint32_t
-dbconn_get_change_count(struct dbconn *c)
-{
-	enum { REGION_BYTES = 32768, CHANGE_WORD = 2 };
-	sqlite3_file *file = NULL;
-	void volatile *region = NULL;
-	const volatile uint32_t *words;
-
-	sqlite3_file_control(c->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
-	if (!file || !file->pMethods || file->pMethods->iVersion < 2 ||
-	    file->pMethods->xShmMap(file, 0, REGION_BYTES, 0, &region) !=
-		SQLITE_OK ||
-	    !region)
-		return 0;
-	words = region;
-	return __atomic_load_n(&words[CHANGE_WORD], __ATOMIC_ACQUIRE);
-}
-
 bool
 dbconn_has_fk_debt(struct dbconn *c)
 {
@@ -457,41 +442,4 @@ int64_t
 dbconn_get_total_changes(const struct dbconn *c)
 {
 	return sqlite3_total_changes64(c->db);
-}
-
-bool
-dbconn_take_committed(struct dbconn *c)
-{
-	uint32_t now = dbconn_get_change_count(c);
-	bool committed = now != c->last_change;
-
-	c->last_change = now;
-	return committed;
-}
-
-uint32_t
-dbconn_get_wal_frames(const struct dbconn *c)
-{
-	return c->wal_frames;
-}
-
-int64_t
-dbconn_get_wal_bytes(const struct dbconn *c)
-{
-	/* a frame is a 24-byte header and a page: fileformat2.html, 4.1 */
-	return (int64_t)c->wal_frames * (c->page_bytes + 24);
-}
-
-int
-dbconn_checkpoint(struct dbconn *c, bool truncate, int *ret_log,
-    int *ret_copied, struct failure *f)
-{
-	int mode = truncate ? SQLITE_CHECKPOINT_TRUNCATE
-			    : SQLITE_CHECKPOINT_PASSIVE;
-	int rc;
-
-	dbconn_watch(c, NULL, 0);
-	rc = sqlite3_wal_checkpoint_v2(
-	    c->db, "main", mode, ret_log, ret_copied);
-	return rc == SQLITE_OK ? 0 : dbconn_fail(c, rc, f);
 }

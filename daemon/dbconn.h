@@ -19,6 +19,7 @@ struct stmt;
 enum dbconn_role {
 	DBCONN_WRITER, /* the one that writes; creates the file, sets WAL */
 	DBCONN_READER, /* query_only */
+	DBCONN_KEEPER, /* only copies the WAL */
 };
 
 /* The daemon's own statements. */
@@ -88,25 +89,8 @@ int64_t dbconn_get_rowid(const struct dbconn *c);
 int64_t dbconn_get_changes(const struct dbconn *c);
 int64_t dbconn_get_total_changes(const struct dbconn *c);
 
-/* Give a number that changes with every commit by anybody, the one in the
- * wal-index (facts.md 1.3); 0 when it cannot be read. */
-uint32_t dbconn_get_change_count(struct dbconn *c);
-
 /* Say whether its transaction has read anything yet, and so has a snapshot. */
 bool dbconn_has_snapshot(const struct dbconn *c);
-
-/* Say whether this connection has committed a change since it was last asked. */
-bool dbconn_take_committed(struct dbconn *c);
-
-/* Frames in the WAL after this connection's last commit, and their bytes. */
-uint32_t dbconn_get_wal_frames(const struct dbconn *c);
-int64_t dbconn_get_wal_bytes(const struct dbconn *c);
-
-/* Checkpoint what can be copied without waiting; with truncate, everything,
- * and empty the log.  Only the writer's own connection, so that no checkpoint
- * can meet a commit (facts.md 0.1).  *ret_log and *ret_copied are frames. */
-int dbconn_checkpoint(struct dbconn *c, bool truncate, int *ret_log,
-    int *ret_copied, struct failure *f);
 
 /* Find a statement in the cache or prepare it.  *ret_stmt is NULL for text
  * without a statement.  It belongs to the connection and is valid until the

@@ -23,12 +23,15 @@ struct dbconn {
 	int64_t budget_end_us;   /* 0: none */
 	bool over_budget;
 	uint32_t wal_frames;
-	uint32_t last_change; /* at the last dbconn_take_committed */
+	uint32_t last_change; /* at the last wal_take_committed */
 	int page_bytes;
 };
 
 /* Fill in f from the connection's last error.  Returns the negative code. */
 int dbconn_fail(struct dbconn *c, int rc, struct failure *f);
+
+/* How long its statements wait for a lock: as the configuration says. */
+void dbconn_set_busy_timeout(struct dbconn *c);
 
 /* Finalize all cached statements (stmt.c). */
 void stmt_drop_all(struct dbconn *c);

@@ -209,7 +209,7 @@ take_over(struct writer *w, struct request *r)
 
 	if (tx->held_us == 0)
 		return 0; /* it has read nothing yet */
-	if (tx->has_snapshot && tx->change != dbconn_get_change_count(w->conn))
+	if (tx->has_snapshot && tx->change != wal_get_change_count(w->conn))
 		return failure_set(&r->failure, BUSY_SNAPSHOT,
 		    "the database was changed after this transaction read "
 		    "from it, so it cannot write any more: send ROLLBACK and "

@@ -7,6 +7,7 @@
 #include "daemon/clock.h"
 #include "daemon/mailbox.h"
 #include "daemon/stats.h"
+#include "daemon/wal.h"
 #include "proto/error.h"
 
 struct reader {
@@ -259,7 +260,7 @@ begin(struct reader *rd, struct request *r)
 	if (!tx)
 		return 0;
 	if (!tx->has_snapshot)
-		tx->change = dbconn_get_change_count(rd->conn);
+		tx->change = wal_get_change_count(rd->conn);
 	if (dbconn_in_tx(rd->conn))
 		return 0;
 	rc = dbconn_run(rd->conn, DBCONN_BEGIN, &r->failure);

@@ -1,7 +1,4 @@
-/* writer.c - the line, and who is next.
- *
- * Until the keeper exists, checkpoints run here, between commits: no checkpoint
- * can then meet a commit that resets the log (facts.md 0.1). */
+/* writer.c - the line, and who is next. */
 #include "daemon/writer.h"
 
 #include <stdio.h>
@@ -14,11 +11,6 @@
 #include "daemon/stats.h"
 #include "daemon/writer_impl.h"
 #include "proto/error.h"
-
-/* A checkpoint is due when the WAL has grown by this part of its soft limit: 4
- * MB by default, the 1000 pages at which SQLite does it (facts.md 1.6: 23 to 31
- * ms in the writer). */
-#define CHECKPOINT_PART 4
 
 static void writer_run(struct squeue *q);
 
@@ -35,7 +27,6 @@ writer_open(const struct conf *conf, const struct conf_db *db,
 	w->db_conf = db;
 	pthread_mutex_init(&w->lock, NULL);
 	squeue_init(&w->q, crew, writer_run);
-	w->checkpoint_bytes = db->wal_limit_bytes / CHECKPOINT_PART;
 	w->members = calloc(db->group_max, sizeof(*w->members));
 	if (!w->members)
 		rc = failure_set(f, ERR_NO_MEMORY, "out of memory");
@@ -47,30 +38,9 @@ writer_open(const struct conf *conf, const struct conf_db *db,
 		free(w);
 		return rc;
 	}
+	wal_take_committed(w->conn); /* what was there before is not ours */
 	*ret_writer = w;
 	return 0;
-}
-
-/* The last thing that happens to a database: copy everything, empty the log. */
-static void
-drain_wal(struct writer *w)
-{
-	struct failure f;
-	int log = 0, copied = 0;
-
-	failure_init(&f);
-	if (w->alarmed)
-		dbconn_keep_wal(w->conn);
-	if (w->alarmed)
-		log_error("%s: the WAL is left as it is; keep a copy of %s and "
-			  "%s-wal and check both",
-		    w->db_conf->name, w->db_conf->path, w->db_conf->path);
-	else if (dbconn_checkpoint(w->conn, true, &log, &copied, &f) < 0)
-		log_warn(
-		    "%s: the last checkpoint failed: %s; the WAL stays and "
-		    "is read at the next start",
-		    w->db_conf->name, f.text ? f.text : "out of memory");
-	failure_fini(&f);
 }
 
 void
@@ -78,7 +48,7 @@ writer_close(struct writer *w)
 {
 	if (!w)
 		return;
-	drain_wal(w);
+	gate_drain(w);
 	dbconn_close(w->conn);
 	tx_unref(w->lease);
 	free(w->members);
@@ -93,9 +63,17 @@ writer_get_seq(const struct writer *w)
 }
 
 void
-writer_set_readers(struct writer *w, struct readers *readers)
+writer_set_others(
+    struct writer *w, struct readers *readers, struct keeper *keeper)
 {
 	w->readers = readers;
+	w->keeper = keeper;
+}
+
+struct squeue *
+writer_get_queue(struct writer *w)
+{
+	return &w->q;
 }
 
 /* Under the lock. */
@@ -207,7 +185,12 @@ writer_reap(struct writer *w)
 void
 writer_tick(struct writer *w)
 {
-	if (atomic_load(&w->has_lease))
+	int64_t committed_us = atomic_load(&w->committed_us);
+
+	atomic_store(&w->ticked, true);
+	/* a log that nobody writes to is copied: once, about a second later */
+	if (atomic_load(&w->has_lease) || atomic_load(&w->held_back) ||
+	    (committed_us && clock_now_us() - committed_us > GATE_IDLE_US))
 		squeue_kick(&w->q);
 }
 
@@ -254,10 +237,11 @@ uint64_t
 writer_count_commit(struct writer *w)
 {
 	/* what changed nothing is no commit: it makes no snapshot old */
-	if (!dbconn_take_committed(w->conn))
+	if (!wal_take_committed(w->conn))
 		return 0;
 	stats_add(STAT_commits, 1);
-	stats_max(STAT_wal_frames_max, dbconn_get_wal_frames(w->conn));
+	atomic_store(&w->committed_us, clock_now_us());
+	stats_max(STAT_wal_frames_max, wal_get_frames(w->conn));
 	return atomic_fetch_add(&w->seq, 1) + 1;
 }
 
@@ -303,43 +287,6 @@ take_members(struct writer *w)
 	}
 	pthread_mutex_unlock(&w->lock);
 	return n;
-}
-
-/* facts.md 0.1: more frames copied than there are is the mark of a log that was
- * reset under a checkpoint.  Writing on would lose what was acknowledged. */
-static void
-sound_alarm(struct writer *w, int log, int copied)
-{
-	w->alarmed = true;
-	log_error("%s: the WAL says that %d of its %d frames are copied, which "
-		  "cannot be: writes are refused from now on; stop the daemon "
-		  "and check the file with PRAGMA integrity_check",
-	    w->db_conf->name, copied, log);
-}
-
-/* The writer is held: nothing can commit while this runs. */
-static void
-checkpoint(struct writer *w)
-{
-	int64_t part = w->db_conf->wal_limit_bytes / CHECKPOINT_PART;
-	struct failure f;
-	int log = 0, copied = 0;
-
-	if (w->alarmed || dbconn_get_wal_bytes(w->conn) < w->checkpoint_bytes)
-		return;
-	failure_init(&f);
-	if (dbconn_checkpoint(w->conn, false, &log, &copied, &f) < 0)
-		log_warn("%s: checkpoint failed: %s", w->db_conf->name,
-		    f.text ? f.text : "out of memory");
-	failure_fini(&f);
-	stats_add(STAT_checkpoints, 1);
-	if (copied > log)
-		sound_alarm(w, log, copied);
-	if (copied < log)
-		stats_add(STAT_checkpoints_partial, 1);
-	/* when all was copied the next commit starts the log anew */
-	w->checkpoint_bytes = part +
-	    (copied < log ? dbconn_get_wal_bytes(w->conn) : 0);
 }
 
 static void
@@ -389,7 +336,9 @@ writer_run(struct squeue *q)
 	lease_run(w);
 	if (w->lease)
 		return;
-	checkpoint(w); /* after the answers of the last turn */
+	gate_run(w); /* after the answers of the last turn */
+	if (gate_holds(w))
+		return;
 	n = take_members(w);
 	if (n == 0)
 		return;

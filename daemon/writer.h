@@ -20,6 +20,7 @@
 #ifndef DAEMON_WRITER_H
 #define DAEMON_WRITER_H
 
+#include "daemon/keeper.h"
 #include "daemon/reader.h"
 
 struct writer;
@@ -37,8 +38,13 @@ void writer_close(struct writer *w);
 /* The database's commit sequence number: how many commits this daemon made. */
 const _Atomic uint64_t *writer_get_seq(const struct writer *w);
 
-/* Tell it about the readers that transactions are taken over from. */
-void writer_set_readers(struct writer *w, struct readers *readers);
+/* Tell it about the readers that transactions are taken over from, and about the
+ * keeper of its WAL. */
+void writer_set_others(
+    struct writer *w, struct readers *readers, struct keeper *keeper);
+
+/* Give its queue, for the keeper to kick. */
+struct squeue *writer_get_queue(struct writer *w);
 
 /* Put a request, whose place is set, in the line; one of a transaction that holds the lease goes
  * ahead of it.  The request is the writer's on 0.

@@ -33,8 +33,13 @@ struct writer {
 	const struct conf *conf;
 	const struct conf_db *db_conf;
 	struct readers *readers;
+	struct keeper *keeper;
 	_Atomic uint64_t seq;
 	_Atomic bool has_lease; /* for the tick and the reaper */
+	_Atomic bool held_back; /* the WAL is too large: a turn for each tick */
+	_Atomic bool ticked;
+	_Atomic int64_t
+	    committed_us; /* the last commit; 0: the WAL is copied */
 
 	pthread_mutex_t lock; /* for what follows */
 	struct turns turns;
@@ -48,10 +53,25 @@ struct writer {
 	struct request *current; /* of the lease: its client's window is full */
 	struct exec exec;        /* its state */
 	bool in_step; /* a savepoint is open around the lease's statement */
-	int64_t checkpoint_bytes; /* WAL size at which the next one is due */
-	bool alarmed;             /* the WAL contradicts itself: no writes */
-	bool is_stuck;            /* in a transaction that is to be undone */
+	int64_t copied_bytes; /* of the WAL at the last checkpoint; 0: it began
+			       * anew since */
+	int64_t gate_us;      /* when it may wait for readers again */
+	int64_t rest_times;   /* how long it rests, in waits; 0: not at all */
+	bool alarmed;         /* the WAL contradicts itself: no writes */
+	bool is_stuck;        /* in a transaction that is to be undone */
 };
+
+/* A log that has not grown for so long is copied, however small. */
+#define GATE_IDLE_US 1000000
+
+/* Look at the WAL: start the keeper, or copy what it left (gate.c). */
+void gate_run(struct writer *w);
+
+/* Say whether the WAL is so large that there is no turn before the next tick. */
+bool gate_holds(struct writer *w);
+
+/* The last thing that happens to a database: copy everything, empty the log. */
+void gate_drain(struct writer *w);
 
 /* Run n members in one transaction and answer them (group.c). */
 void group_run(struct writer *w, size_t n);

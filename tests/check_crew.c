@@ -72,6 +72,7 @@ START_TEST(crew_runs_at_its_own_nice_value)
 	squeue_init(&q, crew, look_at_nice);
 	squeue_kick(&q);
 	crew_stop(crew);
+	crew_free(crew);
 	ck_assert_int_eq(atomic_load(&seen_nice), 7);
 	ck_assert_int_eq(getpriority(PRIO_PROCESS, (id_t)gettid()), own);
 }
@@ -109,6 +110,7 @@ START_TEST(crew_loses_no_kick_and_runs_a_queue_on_one_thread_at_a_time)
 	start(crew_sizes[_i]);
 	kick_from_many();
 	crew_stop(crew);
+	crew_free(crew);
 	for (size_t i = 0; i < QUEUES_N; i++) {
 		ck_assert_int_eq(counters[i].done, (long)KICKERS_N * KICKS_N);
 		ck_assert(!counters[i].twice);
@@ -122,6 +124,7 @@ START_TEST(crew_runs_a_queue_again_that_kicks_itself)
 	counters[0].again = 100;
 	squeue_kick(&counters[0].q);
 	crew_stop(crew);
+	crew_free(crew);
 	ck_assert_uint_eq(counters[0].runs_n, 101);
 }
 END_TEST
@@ -165,6 +168,7 @@ START_TEST(crew_does_what_is_ready_before_it_stops)
 	squeue_kick(&counters[0].q);
 	sem_post(&gate.leave);
 	crew_stop(crew);
+	crew_free(crew);
 	for (size_t i = 0; i < QUEUES_N; i++)
 		ck_assert_uint_eq(counters[i].runs_n, 1);
 }
@@ -203,6 +207,7 @@ START_TEST(crew_takes_queues_in_turn)
 	squeue_kick(&b.q);
 	sem_post(&gate.leave);
 	crew_stop(crew);
+	crew_free(crew);
 	ck_assert_uint_eq(b.last, 4); /* a b a b a a a ... */
 	ck_assert_uint_eq(a.last, 1002);
 }
@@ -218,14 +223,17 @@ START_TEST(crew_uses_its_other_threads_while_one_is_busy)
 	sem_post(&gate.leave);
 	sem_post(&other.leave);
 	crew_stop(crew);
+	crew_free(crew);
 }
 END_TEST
 
 START_TEST(crew_that_was_never_started_can_be_stopped)
 {
 	crew_stop(NULL);
+	crew_free(NULL);
 	start(THREADS_N);
 	crew_stop(crew);
+	crew_free(crew);
 }
 END_TEST
 

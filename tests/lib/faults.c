@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/dbconn_impl.h"
+#include "daemon/keeper_impl.h"
 #include "daemon/writer_impl.h"
 
 static struct {
@@ -61,21 +62,27 @@ faults_tap(enum fault_call call, void (*tap)(void *arg), void *arg)
 
 /* --- Files ----------------------------------------------------------------- */
 
-/* The two files: the database and its WAL. */
+/* The writer's two files, the database and its WAL; and the keeper's database
+ * file. */
 static struct watched {
 	sqlite3_file *file;
 	const sqlite3_io_methods *real;
 	sqlite3_io_methods methods;
 	enum fault_call write, sync;
-} watched[2] = {
+} watched[3] = {
 	{ .write = FAULT_DB_WRITE, .sync = FAULT_DB_SYNC },
 	{ .write = FAULT_WAL_WRITE, .sync = FAULT_WAL_SYNC },
+	{ .write = FAULT_DB_WRITE, .sync = FAULT_DB_SYNC },
 };
 
 static const struct watched *
 find_watched(const sqlite3_file *file)
 {
-	return file == watched[0].file ? &watched[0] : &watched[1];
+	const struct watched *w = watched;
+
+	while (w->file != file)
+		w++;
+	return w;
 }
 
 static int
@@ -102,28 +109,31 @@ faults_get_writer(struct fixture *fx)
 	return fx->db->writer->conn->db;
 }
 
+static void
+watch(struct watched *w, sqlite3 *db, int op)
+{
+	ck_assert_int_eq(
+	    sqlite3_file_control(db, "main", op, &w->file), SQLITE_OK);
+	ck_assert_ptr_nonnull(w->file->pMethods);
+	w->real = w->file->pMethods;
+	w->methods = *w->real;
+	w->methods.xWrite = write_file;
+	w->methods.xSync = sync_file;
+	w->file->pMethods = &w->methods;
+}
+
 void
 faults_watch_files(struct fixture *fx)
 {
-	/* in WAL mode the journal is the WAL:
-	 * sqlite.org/c3ref/c_fcntl_begin_atomic_write.html */
-	static const int ops[] = { SQLITE_FCNTL_FILE_POINTER,
-		SQLITE_FCNTL_JOURNAL_POINTER };
+	const struct dbconn *keeper = fx->db->keeper->conn;
 
 	faults_disarm();
-	for (int i = 0; i < 2; i++) {
-		struct watched *w = &watched[i];
-
-		ck_assert_int_eq(sqlite3_file_control(faults_get_writer(fx),
-				     "main", ops[i], &w->file),
-		    SQLITE_OK);
-		ck_assert_ptr_nonnull(w->file->pMethods);
-		w->real = w->file->pMethods;
-		w->methods = *w->real;
-		w->methods.xWrite = write_file;
-		w->methods.xSync = sync_file;
-		w->file->pMethods = &w->methods;
-	}
+	watch(&watched[0], faults_get_writer(fx), SQLITE_FCNTL_FILE_POINTER);
+	/* in WAL mode the journal is the WAL:
+	 * sqlite.org/c3ref/c_fcntl_begin_atomic_write.html */
+	watch(&watched[1], faults_get_writer(fx), SQLITE_FCNTL_JOURNAL_POINTER);
+	if (keeper)
+		watch(&watched[2], keeper->db, SQLITE_FCNTL_FILE_POINTER);
 }
 
 /* --- Memory ---------------------------------------------------------------- */

@@ -28,7 +28,8 @@ enum fault_call {
 /* Give the writer's SQLite connection. */
 struct sqlite3 *faults_get_writer(struct fixture *fx);
 
-/* Get between the writer and its files.  All countdowns are off. */
+/* Get between the writer and its files, and the keeper and the database file when
+ * it has opened it.  All countdowns are off. */
 void faults_watch_files(struct fixture *fx);
 
 /* Get between SQLite and malloc; before fixture_init. */

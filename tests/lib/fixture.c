@@ -183,15 +183,15 @@ fixture_init(struct fixture *fx, const char *options, const char *schema)
 	make_dir(fx);
 	fx->conf = conf_new();
 	REQUIRE(fx->conf != NULL);
-	set_options(
-	    fx->conf, "writer_threads=1 reader_threads=1 synchronous=normal");
+	set_options(fx->conf,
+	    "writer_threads=1 reader_threads=1 keeper_threads=1 synchronous=normal");
 	set_options(fx->conf, options);
 	snprintf(spec, sizeof(spec), "app=%s", fx->path);
 	REQUIRE_MSG(conf_add_db(fx->conf, spec, err) == 0, "%s", err);
 	fx->vars = vars_new();
 	REQUIRE(fx->vars != NULL);
 	REQUIRE(mailbox_open(&fx->mailbox) == 0);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		sem_init(&fx->gates[i].entered, 0, 0);
 		sem_init(&fx->gates[i].leave, 0, 0);
 	}
@@ -224,6 +224,7 @@ fixture_start(struct fixture *fx)
 		fx->db = &fx->dbs.list[0];
 		squeue_init(&fx->gates[0].q, fx->dbs.writers, run_gate);
 		squeue_init(&fx->gates[1].q, fx->dbs.readers, run_gate);
+		squeue_init(&fx->gates[2].q, fx->dbs.keepers, run_gate);
 		rc = dbconn_open(fx->db->conf, DBCONN_READER, &fx->hot, &f);
 	}
 	if (rc < 0)
@@ -260,7 +261,7 @@ fixture_close(struct fixture *fx)
 	mailbox_close(&fx->mailbox);
 	vars_unref(fx->vars);
 	conf_free(fx->conf);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		sem_destroy(&fx->gates[i].entered);
 		sem_destroy(&fx->gates[i].leave);
 	}
@@ -674,10 +675,10 @@ fixture_release_readers(struct fixture *fx)
 void
 fixture_settle(struct fixture *fx)
 {
-	/* a queue that ran may have kicked itself, or one of the other crew */
-	for (int i = 0; i < 6; i++) {
-		enter(&fx->gates[i % 2]);
-		sem_post(&fx->gates[i % 2].leave);
+	/* a queue that ran may have kicked itself, or one of another crew */
+	for (int i = 0; i < 12; i++) {
+		enter(&fx->gates[i % 3]);
+		sem_post(&fx->gates[i % 3].leave);
 	}
 }
 

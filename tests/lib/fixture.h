@@ -42,7 +42,7 @@ struct fixture {
 	struct place place; /* likewise */
 	struct owner owner;
 	struct fixture_gate
-	    gates[2]; /* of the writers', of the readers' crew */
+	    gates[3]; /* of the writers', the readers', the keepers' crew */
 	uint64_t last_id;
 	char **texts; /* given out; freed at the end */
 	size_t texts_n;

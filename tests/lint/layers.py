@@ -13,8 +13,8 @@ import sys
 DAEMON = """
     clock log stats
     tx request turns deadlines mailbox crew answer
-    guard dbconn bind stmt exec control
-    hot reader writer group script lease keeper
+    guard dbconn bind stmt wal exec control
+    hot reader keeper writer gate group script lease
     db session
     steps router
     out client
@@ -41,7 +41,7 @@ PUBLIC = "client/sqlpool.h"
 
 # header: the files that may include it
 DOORS = {
-    r"sqlite3\.h": r"daemon/(bind|dbconn|dbconn_impl|guard|stmt)\.[ch]|client/cli/.*|tests/.*",
+    r"sqlite3\.h": r"daemon/(bind|dbconn|dbconn_impl|guard|stmt|wal)\.[ch]|client/cli/.*|tests/.*",
     r"msgpack(/.*)?\.h": r"proto/.*|tests/.*",
     r"event2/.*": r"daemon/(worker|client|server|metrics)\.[ch]|client/adapters/.*"
     r"|client/examples/.*|tests/.*",

@@ -1,0 +1,191 @@
+/* gate.c - the writer's part in keeping the WAL small.
+ *
+ * The keeper copies the bulk beside the commits.  What is left is copied here,
+ * between two turns, when nothing can commit.  If no reader is in the log then,
+ * the next commit begins it anew.  Readers that always overlap would keep it from
+ * that: so above wal_limit the writer waits for them (SQLite's RESTART).  Reads
+ * that begin meanwhile read the database file alone and wait for nothing; the
+ * writer waits for at most twice the longest read in flight, and gives up after
+ * wal_gate_time.
+ *
+ * Above wal_hard_limit there is one turn for each tick.
+ *
+ * Thread: whoever runs the writer. */
+#include "daemon/clock.h"
+#include "daemon/log.h"
+#include "daemon/stats.h"
+#include "daemon/writer_impl.h"
+
+/* A checkpoint is due when the WAL has grown by this part of its limit: 4 MB by
+ * default, the 1000 pages at which SQLite does it. */
+#define PART 4
+
+/* After the gate gave up, the writer runs for as long as it has waited; then,
+ * each time that it gives up again, for twice as long, up to this many times. */
+#define REST_TIMES 32
+
+/* facts.md 0.1: more frames copied than there are is the mark of a log that was
+ * begun anew under a checkpoint.  Writing on would lose what was acknowledged. */
+static void
+sound_alarm(struct writer *w, uint32_t copied, uint32_t frames)
+{
+	w->alarmed = true;
+	log_error("%s: the WAL says that %u of its %u frames are copied, which "
+		  "cannot be: writes are refused from now on; stop the daemon "
+		  "and check the file with PRAGMA integrity_check",
+	    w->db_conf->name, copied, frames);
+}
+
+/* Looked at before each turn, when nobody in this process commits.  A process
+ * outside may (access = shared), between the two words: so it is looked at
+ * twice. */
+static void
+check_log(struct writer *w)
+{
+	uint32_t copied, frames;
+
+	for (int i = 0; i < 2; i++)
+		if (!wal_get_log(w->conn, &copied, &frames) || copied <= frames)
+			return;
+	sound_alarm(w, copied, frames);
+}
+
+static bool
+is_idle(const struct writer *w)
+{
+	int64_t committed_us = atomic_load(&w->committed_us);
+
+	return committed_us && clock_now_us() - committed_us > GATE_IDLE_US;
+}
+
+/* Is there enough to copy?  When the size has fallen, the log began anew. */
+static bool
+is_due(struct writer *w, int64_t bytes)
+{
+	int64_t part = w->db_conf->wal_limit_bytes / PART;
+
+	if (bytes < w->copied_bytes) {
+		w->copied_bytes = 0;
+		stats_add(STAT_wal_restarts, 1);
+	}
+	if (bytes >= w->copied_bytes + part)
+		return true;
+	return bytes > w->copied_bytes && is_idle(w);
+}
+
+static bool
+may_wait(const struct writer *w, int64_t bytes)
+{
+	return bytes >= w->db_conf->wal_limit_bytes &&
+	    w->db_conf->wal_gate_time_us > 0 && clock_now_us() >= w->gate_us;
+}
+
+static void
+count(const struct wal_copied *log, bool waits)
+{
+	stats_add(STAT_checkpoints, 1);
+	if (log->copied < log->frames)
+		stats_add(STAT_checkpoints_partial, 1);
+	if (waits)
+		stats_add(STAT_gates, 1);
+	if (waits && log->gave_up)
+		stats_add(STAT_gates_given_up, 1);
+}
+
+static void
+rest(struct writer *w, bool gave_up)
+{
+	w->rest_times = !gave_up              ? 0
+	    : w->rest_times == 0              ? 1
+	    : w->rest_times * 2 <= REST_TIMES ? w->rest_times * 2
+					      : REST_TIMES;
+	w->gate_us = clock_now_us() +
+	    w->rest_times * w->db_conf->wal_gate_time_us;
+}
+
+/* Copy what the keeper has left.  The writer is held: nothing can commit. */
+static void
+finish_copy(struct writer *w, int64_t bytes)
+{
+	bool waits = may_wait(w, bytes);
+	struct wal_copied log;
+	struct failure f;
+
+	failure_init(&f);
+	if (wal_checkpoint(w->conn, waits ? WAL_RESTART : WAL_COPY,
+		w->db_conf->wal_gate_time_us, &log, &f) < 0)
+		log_warn("%s: checkpoint failed: %s", w->db_conf->name,
+		    f.text ? f.text : "out of memory");
+	failure_fini(&f);
+	count(&log, waits);
+	if (waits)
+		rest(w, log.gave_up);
+	w->copied_bytes = bytes;
+}
+
+void
+gate_run(struct writer *w)
+{
+	int64_t bytes = wal_get_bytes(w->conn);
+
+	if (!w->alarmed)
+		check_log(w);
+	if (w->alarmed)
+		return;
+	switch (keeper_get_state(w->keeper)) {
+	case KEEPER_IDLE:
+		if (is_due(w, bytes))
+			keeper_start(w->keeper);
+		else if (is_idle(w))
+			atomic_store(&w->committed_us, 0);
+		break;
+	case KEEPER_COPYING:
+		break;
+	case KEEPER_COPIED:
+		keeper_take(w->keeper);
+		finish_copy(w, bytes);
+		break;
+	}
+}
+
+bool
+gate_holds(struct writer *w)
+{
+	int64_t bytes = wal_get_bytes(w->conn);
+	bool over = bytes >= w->db_conf->wal_hard_limit_bytes &&
+	    bytes >= w->db_conf->wal_limit_bytes;
+
+	if (!over || atomic_exchange(&w->ticked, false)) {
+		atomic_store(&w->held_back, false);
+		return false;
+	}
+	if (!atomic_exchange(&w->held_back, true))
+		stats_add(STAT_turns_held_back, 1);
+	return true;
+}
+
+void
+gate_drain(struct writer *w)
+{
+	struct wal_copied log;
+	struct failure f;
+
+	failure_init(&f);
+	if (w->alarmed)
+		dbconn_keep_wal(w->conn);
+	if (w->alarmed)
+		log_error("%s: the WAL is left as it is; keep a copy of %s and "
+			  "%s-wal and check both",
+		    w->db_conf->name, w->db_conf->path, w->db_conf->path);
+	else if (wal_checkpoint(w->conn, WAL_EMPTY,
+		     w->db_conf->wal_gate_time_us, &log, &f) < 0)
+		log_warn(
+		    "%s: the last checkpoint failed: %s; the WAL stays and "
+		    "is read at the next start",
+		    w->db_conf->name, f.text ? f.text : "out of memory");
+	else if (log.gave_up)
+		log_info("%s: another process reads the file, so its WAL stays "
+			 "and is read at the next start",
+		    w->db_conf->name);
+	failure_fini(&f);
+}

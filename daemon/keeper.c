@@ -1,0 +1,108 @@
+/* keeper.c - the copying of a WAL, on a thread of its own crew. */
+#include "daemon/keeper.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "daemon/keeper_impl.h"
+#include "daemon/log.h"
+#include "daemon/stats.h"
+#include "proto/error.h"
+
+/* It copies, syncs the file, and copies what was committed meanwhile, so that
+ * what the writer has to copy and sync itself is little: facts.md 1.6, 3 to 8 ms
+ * instead of 40 to 120. */
+#define PASSES_N 2
+
+/* Begin only with a backlog (keeper.h).  copied is read first: it grows only
+ * here, and frames can only have grown since. */
+static bool
+has_backlog(struct keeper *k)
+{
+	uint32_t copied, frames;
+
+	return wal_get_log(k->conn, &copied, &frames) && copied < frames;
+}
+
+static int
+copy(struct keeper *k, struct failure *f)
+{
+	struct wal_copied log;
+	int rc = 0;
+
+	if (!k->conn)
+		rc = dbconn_open(k->db_conf, DBCONN_KEEPER, &k->conn, f);
+	for (int i = 0; i < PASSES_N && rc == 0 && has_backlog(k); i++) {
+		rc = wal_checkpoint(k->conn, WAL_COPY, 0, &log, f);
+		stats_add(STAT_checkpoints, 1);
+		if (rc == 0 && i == 0)
+			rc = wal_sync_file(k->conn, f);
+	}
+	return rc;
+}
+
+static void
+keeper_run(struct squeue *q)
+{
+	struct keeper *k = (struct keeper *)q;
+	struct failure f;
+	int rc;
+
+	if (atomic_load(&k->state) != KEEPER_COPYING)
+		return;
+	failure_init(&f);
+	rc = copy(k, &f);
+	/* the writer's own checkpoint follows and says whether it matters */
+	if (rc < 0 && !k->failing)
+		log_warn("%s: the WAL cannot be copied beside the writer: %s",
+		    k->db_conf->name, f.text ? f.text : "out of memory");
+	k->failing = rc < 0;
+	failure_fini(&f);
+	atomic_store(&k->state, KEEPER_COPIED);
+	squeue_kick(k->writer);
+}
+
+int
+keeper_new(const struct conf_db *db, struct crew *crew, struct squeue *writer,
+    struct keeper **ret_keeper)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return -ERR_NO_MEMORY;
+	squeue_init(&k->q, crew, keeper_run);
+	k->db_conf = db;
+	k->writer = writer;
+	*ret_keeper = k;
+	return 0;
+}
+
+void
+keeper_free(struct keeper *k)
+{
+	if (!k)
+		return;
+	dbconn_close(k->conn);
+	free(k);
+}
+
+enum keeper_state
+keeper_get_state(const struct keeper *k)
+{
+	return (enum keeper_state)atomic_load(&k->state);
+}
+
+void
+keeper_start(struct keeper *k)
+{
+	assert(keeper_get_state(k) == KEEPER_IDLE);
+	atomic_store(&k->state, KEEPER_COPYING);
+	squeue_kick(&k->q);
+}
+
+void
+keeper_take(struct keeper *k)
+{
+	assert(keeper_get_state(k) == KEEPER_COPIED);
+	atomic_store(&k->state, KEEPER_IDLE);
+}

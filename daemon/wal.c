@@ -1,0 +1,142 @@
+/* wal.c - what a connection knows of the log, and checkpoints.
+ *
+ * Thread: whoever owns the connection at the moment. */
+#include "daemon/wal.h"
+
+#include <time.h>
+
+#include "daemon/clock.h"
+#include "daemon/dbconn_impl.h"
+
+/* Words of the wal-index: walformat.html, "The WAL-Index File Format". */
+enum {
+	INDEX_BYTES = 32768,
+	WORD_CHANGE = 2,
+	WORD_FRAMES = 4,
+	WORD_COPIED = 24
+};
+
+/* A connection that has read the file has the first region mapped. */
+static const volatile uint32_t *
+map_index(struct dbconn *c)
+{
+	sqlite3_file *file = NULL;
+	void volatile *region = NULL;
+
+	sqlite3_file_control(c->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+	if (!file || !file->pMethods || file->pMethods->iVersion < 2 ||
+	    file->pMethods->xShmMap(file, 0, INDEX_BYTES, 0, &region) !=
+		SQLITE_OK)
+		return NULL;
+	return region;
+}
+
+static uint32_t
+read_word(const volatile uint32_t *index, int word)
+{
+	return __atomic_load_n(&index[word], __ATOMIC_ACQUIRE);
+}
+
+uint32_t
+wal_get_change_count(struct dbconn *c)
+{
+	const volatile uint32_t *index = map_index(c);
+
+	return index ? read_word(index, WORD_CHANGE) : 0;
+}
+
+bool
+wal_get_log(struct dbconn *c, uint32_t *ret_copied, uint32_t *ret_frames)
+{
+	const volatile uint32_t *index = map_index(c);
+
+	if (!index)
+		return false;
+	*ret_copied = read_word(index, WORD_COPIED);
+	*ret_frames = read_word(index, WORD_FRAMES);
+	return true;
+}
+
+bool
+wal_take_committed(struct dbconn *c)
+{
+	uint32_t now = wal_get_change_count(c);
+	bool committed = now != c->last_change;
+
+	c->last_change = now;
+	return committed;
+}
+
+uint32_t
+wal_get_frames(const struct dbconn *c)
+{
+	return c->wal_frames;
+}
+
+int64_t
+wal_get_bytes(const struct dbconn *c)
+{
+	/* a frame is a 24-byte header and a page: fileformat2.html, 4.1 */
+	return (int64_t)c->wal_frames * (c->page_bytes + 24);
+}
+
+int
+wal_sync_file(struct dbconn *c, struct failure *f)
+{
+	sqlite3_file *file = NULL;
+	int rc;
+
+	sqlite3_file_control(c->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+	if (!file || !file->pMethods)
+		return failure_set(f, SQLITE_MISUSE, "the file is not open");
+	rc = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
+	return rc == SQLITE_OK
+	    ? 0
+	    : failure_set(f, rc, "cannot sync %s", c->conf->path);
+}
+
+/* A checkpoint that meets a reader with an older snapshot waits for its read mark
+ * to be free, also when that reader has long ended and others, who began since and
+ * are not in its way, hold the mark in turn (walCheckpoint in wal.c; seen with
+ * four readers that overlap).  So it waits shortly, and begins again. */
+#define ATTEMPT_US 1000
+
+/* A checkpoint waits for readers: for up to *arg, in microseconds of the clock.
+ * SQLite's own handler sleeps for milliseconds at first and then for 100. */
+static int
+wait_for_readers(void *arg, int called_n)
+{
+	const int64_t *end_us = arg;
+	struct timespec pause = { .tv_nsec = 100000 };
+
+	(void)called_n;
+	if (clock_now_us() >= *end_us)
+		return 0;
+	nanosleep(&pause, NULL);
+	return 1;
+}
+
+int
+wal_checkpoint(struct dbconn *c, enum wal_how how, int64_t wait_us,
+    struct wal_copied *ret, struct failure *f)
+{
+	static const int modes[] = {
+		[WAL_COPY] = SQLITE_CHECKPOINT_PASSIVE,
+		[WAL_RESTART] = SQLITE_CHECKPOINT_RESTART,
+		[WAL_EMPTY] = SQLITE_CHECKPOINT_TRUNCATE,
+	};
+	int64_t end_us = clock_now_us() + wait_us, attempt_end_us;
+	int rc;
+
+	*ret = (struct wal_copied){ 0 };
+	dbconn_watch(c, NULL, 0);
+	sqlite3_busy_handler(c->db, wait_for_readers, &attempt_end_us);
+	do {
+		attempt_end_us = clock_now_us() + ATTEMPT_US;
+		rc = sqlite3_wal_checkpoint_v2(
+		    c->db, "main", modes[how], &ret->frames, &ret->copied);
+	} while (rc == SQLITE_BUSY && clock_now_us() < end_us);
+	dbconn_set_busy_timeout(c);
+	ret->gave_up = rc == SQLITE_BUSY;
+	return rc == SQLITE_OK || rc == SQLITE_BUSY ? 0 : dbconn_fail(c, rc, f);
+}

@@ -1,0 +1,51 @@
+/* wal.h - the write-ahead log of a database, as one of its connections sees it.
+ *
+ * Thread: whoever owns the connection at the moment.
+ */
+#ifndef DAEMON_WAL_H
+#define DAEMON_WAL_H
+
+#include "daemon/dbconn.h"
+
+/* Give a number that changes with every commit by anybody, the one in the
+ * wal-index (facts.md 1.3); 0 when it cannot be read. */
+uint32_t wal_get_change_count(struct dbconn *c);
+
+/* Say whether this connection has committed a change since it was last asked. */
+bool wal_take_committed(struct dbconn *c);
+
+/* Frames in the WAL after this connection's last commit, and their bytes. */
+uint32_t wal_get_frames(const struct dbconn *c);
+int64_t wal_get_bytes(const struct dbconn *c);
+
+/* How far a checkpoint goes (sqlite.org/c3ref/wal_checkpoint_v2.html). */
+enum wal_how {
+	WAL_COPY,    /* PASSIVE: what can be copied without waiting */
+	WAL_RESTART, /* everything, and wait for the readers, so that the
+			 * next commit begins the log anew */
+	WAL_EMPTY,   /* TRUNCATE: that, and cut the file */
+};
+
+/* What a checkpoint found and did. */
+struct wal_copied {
+	int frames; /* in the log */
+	int copied; /* of these, in the database file */
+	bool
+	    gave_up; /* RESTART, EMPTY: a reader stayed for longer than wait_us */
+};
+
+/* Run a checkpoint, waiting for readers for up to wait_us.
+ *
+ * Which connection may do so, and when, is written in keeper.h: a checkpoint
+ * that meets the wrong commit loses it.  Errors: SQLite's. */
+int wal_checkpoint(struct dbconn *c, enum wal_how how, int64_t wait_us,
+    struct wal_copied *ret, struct failure *f);
+
+/* Read from the wal-index how many frames are copied and how many there are, in
+ * this order.  False: it cannot be read. */
+bool wal_get_log(struct dbconn *c, uint32_t *ret_copied, uint32_t *ret_frames);
+
+/* Sync the database file.  Errors: SQLite's. */
+int wal_sync_file(struct dbconn *c, struct failure *f);
+
+#endif
