@@ -23,7 +23,8 @@ struct dbconn {
 	int64_t budget_end_us;   /* 0: none */
 	bool over_budget;
 	uint32_t wal_frames;
-	uint32_t last_change; /* at the last wal_take_committed */
+	const volatile uint32_t *index; /* the wal-index; NULL: not known yet */
+	uint32_t last_change;           /* at the last wal_take_committed */
 	int page_bytes;
 };
 

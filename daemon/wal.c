@@ -16,19 +16,24 @@ enum {
 	WORD_COPIED = 24
 };
 
-/* A connection that has read the file has the first region mapped. */
+/* A connection that has read the file has the first region mapped, and keeps it
+ * for as long as it is in WAL mode: SQLite keeps such pointers itself (apWiData in
+ * wal.c). */
 static const volatile uint32_t *
 map_index(struct dbconn *c)
 {
 	sqlite3_file *file = NULL;
 	void volatile *region = NULL;
 
+	if (c->index)
+		return c->index;
 	sqlite3_file_control(c->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
 	if (!file || !file->pMethods || file->pMethods->iVersion < 2 ||
 	    file->pMethods->xShmMap(file, 0, INDEX_BYTES, 0, &region) !=
 		SQLITE_OK)
 		return NULL;
-	return region;
+	c->index = region;
+	return c->index;
 }
 
 static uint32_t
