@@ -130,7 +130,7 @@ gate_run(struct writer *w)
 
 	if (!w->alarmed)
 		check_log(w);
-	if (w->alarmed)
+	if (w->alarmed || w->is_stuck)
 		return;
 	switch (keeper_get_state(w->keeper)) {
 	case KEEPER_IDLE:
