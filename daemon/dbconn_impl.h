@@ -14,6 +14,7 @@ struct dbconn {
 	struct guard guard;
 	sqlite3_stmt *verbs[DBCONN_VERBS_N]; /* prepared at open */
 	struct stmt *cache;                  /* uthash by SQL text */
+	struct stmt *last; /* of it: what was asked for last, or NULL */
 	unsigned cache_n;
 	size_t cache_bytes;      /* of the statements and their texts */
 	uint64_t uses;           /* a clock for the cache's LRU */

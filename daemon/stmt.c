@@ -14,7 +14,9 @@
 #include "proto/error.h"
 #include "proto/value.h"
 
-#define HASH_NONFATAL_OOM 1
+/* uthash's own takes one byte at a time. */
+#define HASH_FUNCTION(p, n, ret) ((ret) = hash_text(p, n))
+#define HASH_NONFATAL_OOM        1
 #include <uthash.h>
 
 /* After a statement proved too long for a worker, so many of its next runs go
@@ -38,6 +40,29 @@ struct stmt {
 	char sql[];
 };
 
+/* Eight bytes at a time: Knuth's multiplicative hashing, TAOCP 6.4, whose best
+ * bits are the upper ones. */
+static uint64_t
+mix(uint64_t hash, const uint8_t *p, size_t n)
+{
+	uint64_t word = 0;
+
+	memcpy(&word, p, n);
+	hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+	return hash ^ hash >> 32;
+}
+
+static unsigned
+hash_text(const void *text, size_t n)
+{
+	const uint8_t *p = text;
+	uint64_t hash = n;
+
+	for (; n > 8; p += 8, n -= 8)
+		hash = mix(hash, p, 8);
+	return (unsigned)(mix(hash, p, n) >> 32);
+}
+
 void
 stmt_free(struct stmt *st)
 {
@@ -52,6 +77,8 @@ static void
 drop(struct dbconn *c, struct stmt *st)
 {
 	HASH_DEL(c->cache, st);
+	if (c->last == st)
+		c->last = NULL;
 	c->cache_n--;
 	c->cache_bytes -= st->bytes;
 	stmt_free(st);
@@ -246,17 +273,36 @@ keep(struct dbconn *c, struct stmt *st)
 	return 0;
 }
 
+/* A request asks twice, for its road and to run, and the next one often has the
+ * same text: comparing costs less than hashing. */
+static struct stmt *
+find(struct dbconn *c, struct span sql)
+{
+	struct stmt *st = c->last;
+
+	if (st && st->sql_n == sql.n && memcmp(st->sql, sql.p, sql.n) == 0)
+		return st;
+	HASH_FIND(hh, c->cache, sql.p, sql.n, st);
+	return st;
+}
+
+static void
+use(struct dbconn *c, struct stmt *st)
+{
+	st->used = ++c->uses;
+	c->last = st;
+}
+
 int
 stmt_prepare(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
     struct failure *f)
 {
-	struct stmt *st = NULL;
+	struct stmt *st = find(c, sql);
 	sqlite3_stmt *s = NULL;
 	int rc;
 
-	HASH_FIND(hh, c->cache, sql.p, sql.n, st);
 	if (st) {
-		st->used = ++c->uses;
+		use(c, st);
 		*ret_stmt = st;
 		return 0;
 	}
@@ -275,7 +321,7 @@ stmt_prepare(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
 		stmt_free(st);
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");
 	}
-	st->used = ++c->uses;
+	use(c, st);
 	*ret_stmt = st;
 	return 0;
 }
@@ -307,9 +353,8 @@ int
 stmt_prepare_anew(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
     struct failure *f)
 {
-	struct stmt *st = NULL;
+	struct stmt *st = find(c, sql);
 
-	HASH_FIND(hh, c->cache, sql.p, sql.n, st);
 	if (st)
 		drop(c, st);
 	return stmt_prepare(c, sql, ret_stmt, f);

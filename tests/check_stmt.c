@@ -91,6 +91,41 @@ START_TEST(stmt_is_found_again_by_its_text)
 }
 END_TEST
 
+/* As long as each other, or the beginning of each other, and of each length that
+ * a hash by words may treat in its own way. */
+START_TEST(stmt_is_not_taken_for_one_like_it)
+{
+	char a[40], b[40];
+
+	for (int spaces = 0; spaces < 20; spaces++) {
+		snprintf(a, sizeof(a), "SELECT%*s1", spaces + 1, "");
+		snprintf(b, sizeof(b), "SELECT%*s2", spaces + 1, "");
+		ck_assert_uint_eq(count_prepares(a), 1);
+		ck_assert_uint_eq(count_prepares(b), 1);
+		strcat(a, "1");
+		ck_assert_uint_eq(count_prepares(a), 1);
+		a[strlen(a) - 1] = '\0';
+		ck_assert_uint_eq(count_prepares(a), 0);
+		ck_assert_uint_eq(count_prepares(b), 0);
+		ck_assert_ptr_ne(prepare(a), prepare(b));
+		ck_assert_uint_eq(count_prepares(b), 0);
+	}
+}
+END_TEST
+
+/* The one asked for last is the one that goes. */
+START_TEST(stmt_in_a_cache_of_one_is_the_last)
+{
+	fixture_close(&fx);
+	fixture_open(&fx, "statement_cache=1", schema);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_uint_eq(count_prepares("SELECT 1"), 1);
+		ck_assert_uint_eq(count_prepares("SELECT 1"), 0);
+		ck_assert_uint_eq(count_prepares("SELECT 2"), 1);
+	}
+}
+END_TEST
+
 START_TEST(stmt_that_was_used_longest_ago_leaves_a_full_cache)
 {
 	prepare("SELECT 1");
@@ -582,6 +617,8 @@ main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, stmt_is_found_again_by_its_text);
+	tcase_add_test(tc, stmt_is_not_taken_for_one_like_it);
+	tcase_add_test(tc, stmt_in_a_cache_of_one_is_the_last);
 	tcase_add_test(tc, stmt_that_was_used_longest_ago_leaves_a_full_cache);
 	tcase_add_test(tc, stmt_of_which_few_fit_in_memory_are_not_kept);
 	tcase_add_test(tc, stmt_that_failed_or_was_empty_is_not_kept);
