@@ -83,16 +83,19 @@ FORTIFY = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 cppflags = -I. -Iclient -D_GNU_SOURCE -DSQLPOOLD_VERSION='"$(VERSION)"' \
 	$(pkg_cflags) $(pq_cflags)
 
+# What is kept for reuse hides from a sanitizer that it is used after its end.
+opt_nopools  = -DREQUEST_POOL_MAX=0
 opt_release  = -O2 -g $(HARDEN) $(FORTIFY)
 opt_asan     = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
-	-fno-sanitize-recover=all
+	-fno-sanitize-recover=all $(opt_nopools)
 opt_tsan     = -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 opt_cover    = -O0 -g --coverage -fprofile-update=atomic
 # gcc 12 loses sight of memory that is stored through a pointer it does not
 # know; clang's analyzer and LeakSanitizer look for leaks.
 opt_analyzer = -O1 -g -fanalyzer -Wno-analyzer-malloc-leak
 opt_fuzz     = -O1 -g -fno-omit-frame-pointer \
-	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+	$(opt_nopools)
 
 ifeq ($(filter $(VARIANT),release asan tsan cover analyzer fuzz),)
 $(error VARIANT=$(VARIANT) is none of release asan tsan cover analyzer fuzz)

@@ -521,7 +521,7 @@ client_free_request(struct client *cl, struct request *r)
 	cl->reading_n -= r->reads;
 	if (r->deadline_n)
 		deadlines_remove(&cl->loop->deadlines, r);
-	request_free(r);
+	request_give(&cl->loop->requests, r);
 }
 
 struct request *

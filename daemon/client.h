@@ -40,6 +40,7 @@ struct loop {
 	struct mailbox mailbox;
 	struct deadlines deadlines; /* of what was handed over */
 	struct out_pool pool;
+	struct request_pool requests;
 	uint8_t *arena; /* what was read in this turn */
 	size_t arena_n;
 	struct line collected;  /* in order of arrival */

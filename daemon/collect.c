@@ -33,7 +33,7 @@ refuse(struct client *cl, struct request *r, const struct msg_fault *fault)
 		answer_error(r, b);
 		client_end_reply(cl, b);
 	}
-	request_free(r);
+	request_give(&cl->loop->requests, r);
 }
 
 static void
@@ -151,7 +151,7 @@ collect_frame(struct client *cl, struct span content, void *big)
 		free(big);
 		return rc;
 	}
-	r = request_new();
+	r = request_take(&cl->loop->requests);
 	if (!r) {
 		free(big);
 		return -ERR_NO_MEMORY;

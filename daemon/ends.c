@@ -19,7 +19,7 @@ abandon_session(struct client *cl, struct session *s)
 		session_end(&cl->sessions, s);
 		return;
 	}
-	r = request_new();
+	r = request_take(&cl->loop->requests);
 	if (!r)
 		return; /* its limits will end it */
 	r->client = cl;

@@ -153,11 +153,22 @@ struct request {
 	bool posted, final;
 };
 
+/* Requests of a worker that have ended, for its next ones.  All zero: none. */
+struct request_pool {
+	struct request *free; /* linked by next */
+	unsigned n;
+};
+
 /* Make a request.  NULL: out of memory. */
 struct request *request_new(void);
 
 /* Free it with all it owns.  Worker.  NULL is fine. */
 void request_free(struct request *r);
+
+/* The same, from and to a pool.  Whoever owns the pool: a worker. */
+struct request *request_take(struct request_pool *pool);
+void request_give(struct request_pool *pool, struct request *r);
+void request_pool_fini(struct request_pool *pool);
 
 /* Free one of its pieces that was taken off its list.  Worker. */
 void request_free_piece(struct request *r, struct piece *p);

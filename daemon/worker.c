@@ -403,6 +403,7 @@ worker_free(struct worker *w)
 	free(loop->arena);
 	out_pool_fini(&loop->pool);
 	deadlines_fini(&loop->deadlines);
+	request_pool_fini(&loop->requests);
 	if (w->bell)
 		event_free(w->bell);
 	if (w->timer)

@@ -67,6 +67,7 @@ close_client(void)
 	client_free_zombies(&loop);
 	ck_assert_ptr_null(loop.zombies);
 	out_pool_fini(&loop.pool);
+	request_pool_fini(&loop.requests);
 	mailbox_close(&loop.mailbox);
 	event_base_free(loop.base);
 	free(loop.arena);

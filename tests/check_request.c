@@ -156,6 +156,102 @@ START_TEST(request_owns_nothing_when_there_is_nothing)
 }
 END_TEST
 
+/* --- Pools ----------------------------------------------------------------- */
+
+static bool
+is_clear(const void *from, const void *to)
+{
+	for (const uint8_t *p = from; p < (const uint8_t *)to; p++)
+		if (*p)
+			return false;
+	return true;
+}
+
+static void
+assert_new(const struct request *r)
+{
+	ck_assert_ptr_nonnull(r);
+	ck_assert(is_clear(r, &r->failure));
+	ck_assert(is_clear(&r->failure + 1, r + 1));
+	ck_assert_int_eq(r->failure.code, 0);
+	ck_assert_int_eq(r->failure.offset, -1);
+	ck_assert_int_eq(r->failure.step, -1);
+	ck_assert_int_eq(r->failure.retry_ms, 0);
+	ck_assert_int_eq(r->failure.outcome, 0);
+	ck_assert_ptr_null(r->failure.text);
+}
+
+/* Whatever it was before. */
+START_TEST(request_of_a_pool_is_as_new)
+{
+	struct request_pool pool = { 0 };
+	struct request *r = request_take(&pool), *other;
+
+	assert_new(r);
+	memset(r, 0xff, sizeof(*r));
+	r->unsent = r->inbox = NULL;
+	r->tx = NULL;
+	r->vars = NULL;
+	r->steps = NULL;
+	r->bytes = r->frame = NULL;
+	failure_init(&r->failure);
+	failure_set(&r->failure, ERR_INTERNAL, "something");
+	buf_init(&r->out);
+	request_give(&pool, r);
+	r = request_take(&pool);
+	assert_new(r);
+	other = request_take(&pool);
+	assert_new(other);
+	ck_assert_ptr_ne(r, other);
+	request_free(other);
+	request_give(&pool, r);
+	request_pool_fini(&pool);
+	ck_assert_ptr_null(pool.free);
+	ck_assert_uint_eq(pool.n, 0);
+}
+END_TEST
+
+/* A sanitizer sees what is not freed. */
+START_TEST(request_of_a_pool_leaves_what_it_owned)
+{
+	struct request_pool pool = { 0 };
+
+	for (int i = 0; i < 3; i++) {
+		struct request *r = request_take(&pool);
+
+		r->tx = tx_new(TX_MODE_DEFERRED, &(struct owner){ 0 });
+		r->vars = vars_new();
+		r->steps = calloc(1, sizeof(*r->steps));
+		r->bytes = malloc(10);
+		r->frame = malloc(10);
+		r->unsent = calloc(1, sizeof(*r->unsent));
+		buf_put(&r->unsent->bytes, "x", 1);
+		r->inbox = &r->last;
+		buf_put(&r->last.bytes, "x", 1);
+		buf_put(&r->out, "x", 1);
+		failure_set(&r->failure, ERR_INTERNAL, "something");
+		request_give(&pool, r);
+	}
+	request_pool_fini(&pool);
+}
+END_TEST
+
+START_TEST(request_pool_keeps_a_few)
+{
+	enum { N = 2000 };
+	static struct request *all[N];
+	struct request_pool pool = { 0 };
+
+	for (int i = 0; i < N; i++)
+		all[i] = request_take(&pool);
+	ck_assert_uint_eq(pool.n, 0);
+	for (int i = 0; i < N; i++)
+		request_give(&pool, all[i]);
+	ck_assert_uint_lt(pool.n, 500);
+	request_pool_fini(&pool);
+}
+END_TEST
+
 /* --- Stopping -------------------------------------------------------------- */
 
 START_TEST(request_is_stopped_for_the_first_reason)
@@ -346,6 +442,9 @@ main(void)
 	tcase_add_test(tc, request_owns_the_bytes_of_its_steps);
 	tcase_add_test(tc, request_with_its_frame_copies_only_the_sql);
 	tcase_add_test(tc, request_owns_nothing_when_there_is_nothing);
+	tcase_add_test(tc, request_of_a_pool_is_as_new);
+	tcase_add_test(tc, request_of_a_pool_leaves_what_it_owned);
+	tcase_add_test(tc, request_pool_keeps_a_few);
 	tcase_add_test(tc, request_is_stopped_for_the_first_reason);
 	tcase_add_loop_test(
 	    tc, request_says_why_it_was_stopped, 0, (int)COUNT(stops));

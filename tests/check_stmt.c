@@ -95,16 +95,15 @@ END_TEST
  * a hash by words may treat in its own way. */
 START_TEST(stmt_is_not_taken_for_one_like_it)
 {
-	char a[40], b[40];
+	char a[40], b[40], longer[40];
 
 	for (int spaces = 0; spaces < 20; spaces++) {
 		snprintf(a, sizeof(a), "SELECT%*s1", spaces + 1, "");
 		snprintf(b, sizeof(b), "SELECT%*s2", spaces + 1, "");
 		ck_assert_uint_eq(count_prepares(a), 1);
 		ck_assert_uint_eq(count_prepares(b), 1);
-		strcat(a, "1");
-		ck_assert_uint_eq(count_prepares(a), 1);
-		a[strlen(a) - 1] = '\0';
+		snprintf(longer, sizeof(longer), "SELECT%*s11", spaces + 1, "");
+		ck_assert_uint_eq(count_prepares(longer), 1);
 		ck_assert_uint_eq(count_prepares(a), 0);
 		ck_assert_uint_eq(count_prepares(b), 0);
 		ck_assert_ptr_ne(prepare(a), prepare(b));
