@@ -66,7 +66,7 @@ GROUPS = (
         "write/inproc/1x1", "write/direct-each/1x1", "write/redis/1x1",
         "write/postgres/1x1", "write/pgbouncer/1x1", "write/aiosqlite/1x1")),
     Group("plausible", 3, Span(1.0, 0.2), (
-        "tool/redis-benchmark/32x1", "tool/redis/32x1",
+        "tool/redis-benchmark/32x16", "tool/redis/32x16",
         "tool/pgbench/32x1", "tool/postgres/32x1")),
 )
 

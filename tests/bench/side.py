@@ -163,7 +163,7 @@ def losses(rounds: list[Round]) -> str:
 
 # --- Whether others agree ---------------------------------------------------
 
-TOOLS = (("tool/redis/32x1", "tool/redis-benchmark/32x1"),
+TOOLS = (("tool/redis/32x16", "tool/redis-benchmark/32x16"),
          ("tool/postgres/32x1", "tool/pgbench/32x1"))
 AGREE = 0.2  # of their rate
 
