@@ -96,11 +96,9 @@ get_value(const struct sqlpool_result *result, size_t column)
 	return &result->row[column];
 }
 
-enum sqlpool_type
-sqlpool_column_type(const struct sqlpool_result *result, size_t column)
+static enum sqlpool_type
+get_type(const struct value *v)
 {
-	const struct value *v = get_value(result, column);
-
 	if (!v)
 		return SQLPOOL_TYPE_NULL;
 	switch (v->kind) {
@@ -123,12 +121,18 @@ sqlpool_column_type(const struct sqlpool_result *result, size_t column)
 	return SQLPOOL_TYPE_NULL;
 }
 
+enum sqlpool_type
+sqlpool_column_type(const struct sqlpool_result *result, size_t column)
+{
+	return get_type(get_value(result, column));
+}
+
 int64_t
 sqlpool_column_int64(const struct sqlpool_result *result, size_t column)
 {
 	const struct value *v = get_value(result, column);
 
-	switch (sqlpool_column_type(result, column)) {
+	switch (get_type(v)) {
 	case SQLPOOL_TYPE_INTEGER:
 		return v->i;
 	case SQLPOOL_TYPE_REAL:
@@ -147,7 +151,7 @@ sqlpool_column_double(const struct sqlpool_result *result, size_t column)
 {
 	const struct value *v = get_value(result, column);
 
-	switch (sqlpool_column_type(result, column)) {
+	switch (get_type(v)) {
 	case SQLPOOL_TYPE_INTEGER:
 		return (double)v->i;
 	case SQLPOOL_TYPE_REAL:
@@ -202,7 +206,7 @@ get_bytes(struct sqlpool_result *result, size_t column, size_t *ret_n, bool nul)
 	const char *p = NULL;
 	size_t n = 0;
 
-	switch (sqlpool_column_type(result, column)) {
+	switch (get_type(v)) {
 	case SQLPOOL_TYPE_INTEGER:
 	case SQLPOOL_TYPE_REAL:
 		p = get_number_text(result, column, &n);

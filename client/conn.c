@@ -280,7 +280,7 @@ make_chunk(size_t n)
 }
 
 /* Take the whole frames at the start of `in`; the rest moves to the front, or
- * into `big` when it can never fit. */
+ * into `big` when it is long: then what is still to come need not be copied. */
 static int
 take_input(struct sqlpool_conn *conn)
 {
@@ -296,7 +296,7 @@ take_input(struct sqlpool_conn *conn)
 
 		if (peek < 0)
 			return bad_reply(conn, error_get_text(-peek));
-		if (peek == FRAME_PARTIAL && bytes <= IN_BYTES)
+		if (peek == FRAME_PARTIAL && bytes <= BIG_BYTES)
 			break;
 		chunk = make_chunk(bytes - FRAME_PREFIX_BYTES);
 		if (!chunk)
@@ -320,21 +320,38 @@ take_input(struct sqlpool_conn *conn)
 	return rc;
 }
 
-/* n bytes were read, to where read_some wanted them. */
+/* n bytes were read, to where get_room wanted them. */
 static int
 take_bytes(struct sqlpool_conn *conn, size_t n)
 {
 	struct chunk *chunk = conn->big;
+	size_t left = chunk ? chunk->n - conn->big_n : 0;
+	int rc = 0;
 
-	if (!chunk) {
-		conn->in_n += n;
-		return take_input(conn);
-	}
-	conn->big_n += n;
-	if (conn->big_n < chunk->n)
+	if (n < left) {
+		conn->big_n += n;
 		return 0;
-	conn->big = NULL;
-	return take_frame(conn, chunk);
+	}
+	if (chunk) {
+		conn->big = NULL;
+		rc = take_frame(conn, chunk);
+	}
+	conn->in_n += n - left;
+	return rc < 0 ? rc : take_input(conn);
+}
+
+/* Where the next bytes go: to the rest of a long frame and a little of what
+ * follows it, or behind what is there.  Returns how many. */
+static size_t
+get_room(struct sqlpool_conn *conn, struct iovec iov[2])
+{
+	struct chunk *chunk = conn->big;
+
+	iov[1].iov_base = conn->in + conn->in_n;
+	iov[1].iov_len = chunk ? AHEAD_BYTES : IN_BYTES - conn->in_n;
+	iov[0].iov_base = chunk ? chunk->bytes + conn->big_n : NULL;
+	iov[0].iov_len = chunk ? chunk->n - conn->big_n : 0;
+	return iov[0].iov_len + iov[1].iov_len;
 }
 
 /* Read once.  *ret_any is set when something came, *ret_more when as much as was
@@ -342,7 +359,7 @@ take_bytes(struct sqlpool_conn *conn, size_t n)
 static int
 read_some(struct sqlpool_conn *conn, bool *ret_any, bool *ret_more)
 {
-	uint8_t *to;
+	struct iovec iov[2];
 	size_t room;
 	ssize_t n;
 
@@ -352,14 +369,8 @@ read_some(struct sqlpool_conn *conn, bool *ret_any, bool *ret_more)
 		if (!conn->in)
 			return conn_kill(conn, ERR_NO_MEMORY, "out of memory");
 	}
-	if (conn->big) {
-		to = conn->big->bytes + conn->big_n;
-		room = conn->big->n - conn->big_n;
-	} else {
-		to = conn->in + conn->in_n;
-		room = IN_BYTES - conn->in_n;
-	}
-	n = socket_recv(conn->fd, to, room);
+	room = get_room(conn, iov);
+	n = socket_recv(conn->fd, iov, 2);
 	if (n == -EAGAIN)
 		return 0;
 	if (n == 0)

@@ -37,9 +37,12 @@
 #define QUEUE_MAX_BYTES ((size_t)8 << 20)
 /* Bytes that are worth a system call of their own. */
 #define FLUSH_BYTES ((size_t)16 << 10)
-/* What a read asks for; also the longest frame that is copied (the daemon's
- * chunks are about 64 KiB). */
+/* What a read asks for. */
 #define IN_BYTES ((size_t)80 << 10)
+/* A frame longer than this that has come in part is read to where it stays... */
+#define BIG_BYTES ((size_t)8 << 10)
+/* ...and so many bytes of what follows it with it, to see how long that is. */
+#define AHEAD_BYTES ((size_t)4 << 10)
 /* What an idle connection keeps of its write buffer. */
 #define IDLE_BYTES 1024
 /* The daemon's answer to a deadline may take so long to arrive. */
@@ -114,7 +117,7 @@ struct sqlpool_conn {
 
 	uint8_t *in; /* IN_BYTES, or NULL while idle */
 	size_t in_n;
-	struct chunk *big; /* a frame longer than in, being filled */
+	struct chunk *big; /* a long frame, being filled; in_n is 0 then */
 	size_t big_n;
 
 	uint64_t next_id;

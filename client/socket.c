@@ -77,12 +77,13 @@ socket_send(int fd, const void *p, size_t n)
 }
 
 ssize_t
-socket_recv(int fd, void *p, size_t n)
+socket_recv(int fd, struct iovec *iov, size_t n)
 {
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = n };
 	ssize_t rc;
 
 	do {
-		rc = recv(fd, p, n, MSG_DONTWAIT);
+		rc = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	} while (rc < 0 && errno == EINTR);
 	return rc < 0 ? -errno : rc;
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 /* Microseconds of a clock that only runs forward. */
 int64_t socket_now_us(void);
@@ -22,10 +23,11 @@ int socket_connect(const char *path, int64_t deadline_us, int *ret_fd);
 /* Take over a descriptor: from now on it closes on exec. */
 void socket_adopt(int fd);
 
-/* Write or read what is possible now.  Returns the number of bytes (from
- * socket_recv 0 at the end), or -EAGAIN.  A signal does not interrupt. */
+/* Write or read what is possible now; read into n places, one after the other.
+ * Returns the number of bytes (from socket_recv 0 at the end), or -EAGAIN.  A
+ * signal does not interrupt. */
 ssize_t socket_send(int fd, const void *p, size_t n);
-ssize_t socket_recv(int fd, void *p, size_t n);
+ssize_t socket_recv(int fd, struct iovec *iov, size_t n);
 
 /* Sleep until the socket can be read (or written, if asked for) or is broken.
  * Errors: -ETIMEDOUT, -EINTR, poll(2)'s. */

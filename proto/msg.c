@@ -129,10 +129,21 @@ read_key(struct span *cur)
 	return (int)key.i;
 }
 
-/* Read one pair.  has and base are the struct's. */
+/* Step over an array or a map.  The last one in a map ends where that does, and
+ * may be long. */
+static void
+skip(struct span *cur, bool last)
+{
+	if (last)
+		*cur = (struct span){ cur->p + cur->n, 0 };
+	else
+		value_skip(cur);
+}
+
+/* Read one pair.  has is the struct's, and begins it. */
 static int
-read_pair(struct span *cur, const struct field *fields, uint64_t *has,
-    char *base, struct msg_fault *ret_fault)
+read_pair(struct span *cur, const struct field *fields, bool last,
+    uint64_t *has, struct msg_fault *ret_fault)
 {
 	int key = read_key(cur);
 	const struct field *field;
@@ -146,7 +157,7 @@ read_pair(struct span *cur, const struct field *fields, uint64_t *has,
 	value_read(cur, &v);
 	if (v.kind == VALUE_ARRAY || v.kind == VALUE_MAP) {
 		*cur = raw;
-		value_skip(cur);
+		skip(cur, last);
 	}
 	raw.n -= cur->n;
 	if (key >= MSG_KEY_MUST)
@@ -156,7 +167,7 @@ read_pair(struct span *cur, const struct field *fields, uint64_t *has,
 		return 0;
 	if (*has >> key & 1)
 		return fail(ret_fault, ERR_FIELD_RANGE, (uint64_t)key, field);
-	rc = store(field, &v, raw, base + field->offset);
+	rc = store(field, &v, raw, (char *)has + field->offset);
 	if (rc < 0)
 		return fail(ret_fault, -rc, (uint64_t)key, field);
 	*has |= (uint64_t)1 << key;
@@ -172,7 +183,8 @@ read_map(struct span map, const struct field *fields, uint64_t *has,
 	value_read(&map, &head);
 	assert(head.kind == VALUE_MAP);
 	for (uint32_t i = 0; i < head.count; i++) {
-		int rc = read_pair(&map, fields, has, (char *)has, ret_fault);
+		int rc = read_pair(
+		    &map, fields, i + 1 == head.count, has, ret_fault);
 
 		if (rc < 0)
 			return rc;

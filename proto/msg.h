@@ -132,7 +132,7 @@ struct msg_fault {
 	const char *want; /* what it should have been, NULL when unknown */
 };
 
-/* Read one map into a struct.  map: walked bytes that begin with a map.
+/* Read one map into a struct.  map: walked bytes, one map and nothing more.
  * Absent fields are zero.  Spans of kind S are the str's bytes, which are UTF-8
  * without NUL; those of kind A, M and V are raw bytes, for value_read.
  *

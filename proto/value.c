@@ -91,9 +91,8 @@ read_int(struct span *cur, uint8_t format, struct value *ret)
 	ret->i = (int64_t)v;
 }
 
-/* The formats 0xC0..0xDF. */
-static void
-read_long(struct span *cur, uint8_t format, struct value *ret)
+void
+value_read_long(struct span *cur, uint8_t format, struct value *ret)
 {
 	if (format == 0xc0) {
 		ret->kind = VALUE_NULL;
@@ -121,33 +120,6 @@ read_long(struct span *cur, uint8_t format, struct value *ret)
 	} else {
 		ret->kind = format <= 0xdd ? VALUE_ARRAY : VALUE_MAP;
 		ret->count = (uint32_t)take(cur, format & 1 ? 4 : 2);
-	}
-}
-
-void
-value_read(struct span *cur, struct value *ret)
-{
-	uint8_t b = *cur->p++;
-
-	cur->n--;
-	if (b <= 0x7f) {
-		ret->kind = VALUE_INT;
-		ret->i = b;
-	} else if (b <= 0x8f) {
-		ret->kind = VALUE_MAP;
-		ret->count = b & 0x0f;
-	} else if (b <= 0x9f) {
-		ret->kind = VALUE_ARRAY;
-		ret->count = b & 0x0f;
-	} else if (b <= 0xbf) {
-		ret->kind = VALUE_TEXT;
-		ret->ext = false;
-		ret->s = take_span(cur, b & 0x1f);
-	} else if (b <= 0xdf) {
-		read_long(cur, b, ret);
-	} else {
-		ret->kind = VALUE_INT;
-		ret->i = (int64_t)b - 0x100;
 	}
 }
 

@@ -34,9 +34,37 @@ struct value {
 	struct span s; /* borrowed from the bytes that were read */
 };
 
+/* The formats C0 to DF, whose byte has been stepped over. */
+void value_read_long(struct span *cur, uint8_t format, struct value *ret);
+
 /* Read the token at the start of *cur and step over it; of an array or a map
- * only its head is stepped over.  *cur must not be empty. */
-void value_read(struct span *cur, struct value *ret);
+ * only its head is stepped over.  *cur must not be empty.
+ *
+ * Here, to be inlined: a large result is read by nothing else. */
+static inline void
+value_read(struct span *cur, struct value *ret)
+{
+	uint8_t b = *cur->p++;
+
+	cur->n--;
+	ret->count = 0;
+	if (b <= 0x7f || b >= 0xe0) {
+		ret->kind = VALUE_INT;
+		ret->i = (int8_t)b;
+	} else if (b >= 0xc0) {
+		value_read_long(cur, b, ret);
+	} else if (b >= 0xa0) {
+		ret->kind = VALUE_TEXT;
+		ret->ext = false;
+		ret->s.p = cur->p;
+		ret->s.n = b & 0x1f;
+		cur->p += b & 0x1f;
+		cur->n -= b & 0x1f;
+	} else {
+		ret->kind = b >= 0x90 ? VALUE_ARRAY : VALUE_MAP;
+		ret->count = b & 0x0f;
+	}
+}
 
 /* Step over one whole value, with all it holds. */
 void value_skip(struct span *cur);
