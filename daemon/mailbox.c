@@ -131,9 +131,14 @@ mailbox_sleep(struct mailbox *mb)
 void
 mailbox_awake(struct mailbox *mb)
 {
+	atomic_store(&mb->asleep, false);
+}
+
+void
+mailbox_hear(struct mailbox *mb)
+{
 	uint64_t n;
 
-	atomic_store(&mb->asleep, false);
 	if (read(mb->fd, &n, sizeof(n)) < 0)
 		return; /* nobody rang */
 }

@@ -43,4 +43,9 @@ struct request *mailbox_take(struct mailbox *mb);
 bool mailbox_sleep(struct mailbox *mb);
 void mailbox_awake(struct mailbox *mb);
 
+/* Silence the bell, when fd is readable: it is not until somebody rings again.
+ * Also when the owner did not sleep: mailbox_wake rings all the same, and a bell
+ * that is left ringing would wake it in each of its turns.  The owner. */
+void mailbox_hear(struct mailbox *mb);
+
 #endif

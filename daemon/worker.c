@@ -57,9 +57,11 @@ struct worker {
 static void
 on_bell(int fd, short what, void *arg)
 {
+	struct worker *w = arg;
+
 	(void)fd;
 	(void)what;
-	(void)arg; /* the turn looks into the mailbox anyway */
+	mailbox_hear(&w->loop.mailbox); /* the turn looks into it anyway */
 }
 
 static void

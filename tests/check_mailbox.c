@@ -152,6 +152,7 @@ START_TEST(mailbox_rings_only_for_a_sleeper)
 	post(r, "y", false);
 	ck_assert(is_rung());
 	mailbox_awake(&mb);
+	mailbox_hear(&mb);
 	ck_assert(!is_rung());
 	mailbox_take(&mb);
 	/* once for all that comes while it wakes up */
@@ -159,6 +160,7 @@ START_TEST(mailbox_rings_only_for_a_sleeper)
 	post(r, "z", false);
 	post(r, "!", true);
 	mailbox_awake(&mb);
+	mailbox_hear(&mb);
 	ck_assert(!is_rung());
 	mailbox_take(&mb);
 	assert_bytes(r, "xyz!");
@@ -173,8 +175,26 @@ START_TEST(mailbox_can_be_rung_without_mail)
 	mailbox_wake(&mb);
 	ck_assert(is_rung());
 	mailbox_awake(&mb);
+	mailbox_hear(&mb);
 	ck_assert(!is_rung());
 	ck_assert_ptr_null(mailbox_take(&mb));
+}
+END_TEST
+
+/* It is looked at only by who sees it ring: so it rings until then, whether its
+ * owner slept or not. */
+START_TEST(mailbox_rings_until_it_is_heard)
+{
+	mailbox_wake(&mb);
+	mailbox_awake(&mb);
+	ck_assert(is_rung());
+	ck_assert(mailbox_sleep(&mb));
+	mailbox_awake(&mb);
+	ck_assert(is_rung());
+	mailbox_hear(&mb);
+	ck_assert(!is_rung());
+	mailbox_hear(&mb); /* nobody rang */
+	ck_assert(!is_rung());
 }
 END_TEST
 
@@ -229,8 +249,11 @@ START_TEST(mailbox_loses_nothing_of_many_threads)
 		struct pollfd p = { .fd = mb.fd, .events = POLLIN };
 		struct request *list, *after;
 
-		if (mailbox_sleep(&mb) && poll(&p, 1, 20000) != 1)
-			ck_abort_msg("nobody rang");
+		if (mailbox_sleep(&mb)) {
+			if (poll(&p, 1, 20000) != 1)
+				ck_abort_msg("nobody rang");
+			mailbox_hear(&mb);
+		}
 		mailbox_awake(&mb);
 		for (list = mailbox_take(&mb); list; list = after) {
 			after = list->mail_next;
@@ -260,6 +283,7 @@ main(void)
 	    tc, mailbox_can_be_posted_to_again_by_a_request_that_was_home);
 	tcase_add_test(tc, mailbox_rings_only_for_a_sleeper);
 	tcase_add_test(tc, mailbox_can_be_rung_without_mail);
+	tcase_add_test(tc, mailbox_rings_until_it_is_heard);
 	tcase_add_test(tc, mailbox_loses_nothing_of_many_threads);
 	suite_add_tcase(s, tc);
 	return fixture_run(s);

@@ -446,8 +446,8 @@ take_mail(struct fixture *fx, int64_t end_us)
 	int64_t left_ms = (end_us - clock_now_us()) / 1000;
 
 	REQUIRE_MSG(left_ms > 0, "nothing came home in %d ms", WAIT_MS);
-	if (mailbox_sleep(&fx->mailbox))
-		poll(&p, 1, (int)left_ms);
+	if (mailbox_sleep(&fx->mailbox) && poll(&p, 1, (int)left_ms) == 1)
+		mailbox_hear(&fx->mailbox);
 	mailbox_awake(&fx->mailbox);
 	mailbox_take(&fx->mailbox);
 }
