@@ -129,6 +129,7 @@ cli_src      := $(wildcard client/cli/*.c)
 bench_src    := $(wildcard client/bench/*.c)
 peer_src     := $(wildcard tests/bench/*.c)
 peerlib_src  := $(wildcard tests/bench/lib/*.c)
+preload_src  := $(wildcard tests/bench/preload/*.c)
 example_src  := $(wildcard client/examples/*.c)
 testlib_src  := $(wildcard tests/lib/*.c)
 test_src     := $(wildcard tests/check_*.c)
@@ -139,7 +140,8 @@ start_src    := $(wildcard tests/quickstart/*.c)
 product_src := $(proto_src) $(conf_src) $(daemon_src) $(client_src) $(cli_src) \
 	$(bench_src)
 all_src := $(product_src) $(example_src) $(testlib_src) $(test_src) \
-	$(proctest_src) $(fuzz_src) $(start_src) $(peer_src) $(peerlib_src)
+	$(proctest_src) $(fuzz_src) $(start_src) $(peer_src) $(peerlib_src) \
+	$(preload_src)
 all_hdr := $(wildcard proto/*.h conf/*.h daemon/*.h client/*.h client/cli/*.h client/bench/*.h \
 	client/adapters/*.h tests/*.h tests/lib/*.h tests/proc/*.h \
 	tests/fuzz/*.h tests/bench/*.h tests/bench/lib/*.h)
@@ -158,7 +160,8 @@ pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
 sqlpoold   = $(if $(wildcard daemon/main.c),$(B)/sqlpoold)
 sqlpoolcli = $(if $(cli_src),$(B)/sqlpool-cli)
 sqlpoolbench = $(if $(wildcard client/bench/main.c),$(B)/sqlpool-bench)
-peers      = $(patsubst %.c,$(B)/%,$(peer_src))
+peers      = $(patsubst %.c,$(B)/%,$(peer_src)) \
+	$(patsubst %.c,$(B)/%.so,$(preload_src))
 client_a   = $(if $(client_src),$(B)/libsqlpool-client.a)
 client_so  = $(if $(client_src),$(B)/libsqlpool-client.so)
 examples   = $(patsubst %.c,$(B)/%,$(example_src))
@@ -239,6 +242,11 @@ $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libpeer.a $(B)/libbench.a $(daemon
 		$(conf_a) $(proto_a) $(client_a)
 	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(daemon_libs) \
 		-lhiredis -lpq -lm
+
+# Loaded into the daemon to measure it in another way.
+$(B)/tests/bench/preload/%.so: $(B)/pic/tests/bench/preload/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -shared $(ldflags) -o $@ $^
 
 $(B)/tests/guard/paths: $(call obj,$(guard_src)) $(daemon_a) $(conf_a) \
 		$(proto_a) $(client_a)
