@@ -55,6 +55,36 @@ sqlpool_query(struct sqlpool_conn *conn, const char *sql,
 	return rc < 0 ? rc : result_begin(result, ret_result);
 }
 
+static int
+start_script(struct sqlpool_conn *conn, const char *sql, unsigned flags,
+    struct sqlpool_result **ret_result)
+{
+	struct msg_out m;
+	int rc = conn_check(conn);
+
+	if (rc < 0)
+		return rc;
+	if (!sql || (flags & ~(unsigned)SQLPOOL_SCRIPT_NOT_ATOMIC))
+		return conn_fail(conn, ERR_MISUSE, OUTCOME_NOT_APPLIED,
+		    sql ? "there is no such flag" : "there is no SQL");
+	rc = request_begin(conn, TYPE_SCRIPT, 0, &m, ret_result);
+	if (rc < 0)
+		return rc;
+	msg_put_str(&m, ASK_sql, sql);
+	msg_key(&m, ASK_atomic);
+	value_put_bool(m.b, !(flags & SQLPOOL_SCRIPT_NOT_ATOMIC));
+	return request_submit(*ret_result, &m);
+}
+
+int
+sqlpool_script(struct sqlpool_conn *conn, const char *sql, unsigned flags)
+{
+	struct sqlpool_result *result = NULL;
+	int rc = start_script(conn, sql, flags, &result);
+
+	return rc < 0 ? rc : result_finish(result);
+}
+
 /* ---- transactions ---- */
 
 int

@@ -129,7 +129,8 @@ request_begin(struct sqlpool_conn *conn, enum msg_type type,
 		return -ERR_NO_MEMORY;
 	if (timeout_ms)
 		result->timeout_ms = timeout_ms;
-	result->done_expected = type == TYPE_EXEC || type == TYPE_BATCH;
+	result->done_expected = type == TYPE_EXEC || type == TYPE_BATCH ||
+	    type == TYPE_SCRIPT;
 	result->batch = type == TYPE_BATCH;
 	result->in_stream = result->done_expected || type == TYPE_TX_BEGIN ||
 	    type == TYPE_TX_END;

@@ -125,6 +125,7 @@ result_take_summary(
 	summary->seq = tell->seq;
 	summary->queue_us = tell->queue_us;
 	summary->exec_us = tell->exec_us;
+	summary->statements_n = (uint32_t)tell->statements_n;
 }
 
 /* ---- waiting ---- */

@@ -147,7 +147,7 @@ enum sqlpool_class {
 /* What became of the request that failed. */
 enum sqlpool_outcome {
 	SQLPOOL_NOT_APPLIED = 0,
-	SQLPOOL_APPLIED = 1,
+	SQLPOOL_APPLIED = 1, /* of a script that is not atomic: in part */
 	SQLPOOL_UNKNOWN = 2,
 };
 
@@ -159,7 +159,8 @@ struct sqlpool_error {
 	const char *name;    /* "SQLITE_CONSTRAINT_UNIQUE"; never NULL */
 	const char *message; /* one line for a person; never NULL */
 	int64_t offset;      /* byte in the SQL where it is wrong; or -1 */
-	int64_t step;        /* step of a batch that failed it; or -1 */
+	int64_t step;        /* of an atomic request, or statement of a script,
+			      * that failed it; or -1 */
 	uint32_t retry_ms;   /* try again after so long; 0: no advice */
 	enum sqlpool_class class_; /* what kind of trouble */
 	enum sqlpool_outcome outcome;
@@ -342,6 +343,7 @@ struct sqlpool_summary {
 	uint64_t exec_us;    /* time it ran */
 	bool skipped;        /* step of a batch whose condition was false */
 	bool in_transaction; /* a transaction is open after it */
+	uint32_t statements_n; /* of a script: how many were run */
 };
 
 /* Give the summary of the last request on the connection that a blocking call
@@ -374,6 +376,30 @@ SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_exec(struct sqlpool_conn *conn,
 SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_query(struct sqlpool_conn *conn,
     const char *sql, const struct sqlpool_value *values, size_t values_n,
     struct sqlpool_result **ret_result);
+
+enum sqlpool_script_flag {
+	SQLPOOL_SCRIPT_NOT_ATOMIC = 1, /* each statement commits by itself */
+};
+
+/* Run the statements of a text, a migration for example, and drop their rows.
+ *
+ * sql: any number of statements, without parameters, NUL-terminated.  They are
+ * one transaction, of which nothing is left when one of them fails.  With
+ * SQLPOOL_SCRIPT_NOT_ATOMIC each commits by itself, as in SQLite's shell: then
+ * VACUUM can be among them, and transactions that the text begins and commits.
+ * The first one that fails ends the script.  No other write runs meanwhile.
+ *
+ * Errors: as sqlpool_exec.  sqlpool_error.step is the number of the statement
+ * that failed, or was stopped, and offset its place in the text, or that of what
+ * is wrong in it; both are -1 when it was the COMMIT that failed, or nothing was
+ * run.  outcome is SQLPOOL_APPLIED when what precedes that statement was
+ * committed.  SQLPOOL_ERR_NOT_ALLOWED: BEGIN, COMMIT, ROLLBACK or VACUUM without
+ * the flag.  SQLPOOL_ERR_TX_ACTIVE: a transaction is open on the connection, or
+ * at the end of the text, whose it is; that one is rolled back.
+ * SQLPOOL_ERR_PARAM_COUNT: a statement has a parameter.  SQLPOOL_ERR_MISUSE: sql
+ * is NULL, or flags has others. */
+SQLPOOL_API SQLPOOL_MUST_CHECK int
+sqlpool_script(struct sqlpool_conn *conn, const char *sql, unsigned flags);
 
 /* Have the daemon parse a statement under a number, so that later requests are
  * shorter.  (The daemon recognises a repeated text anyway: this saves bytes,

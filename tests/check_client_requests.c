@@ -118,6 +118,62 @@ START_TEST(requests_carry_their_options_and_conditions)
 }
 END_TEST
 
+/* ---- scripts ---- */
+
+static void
+play_script(struct fakeserver *f)
+{
+	struct fake_request r;
+
+	fake_take_hello(f, 16, 65536);
+	ck_assert(fake_take(f, &r));
+	ck_assert_uint_eq(r.head.type, TYPE_SCRIPT);
+	ck_assert_uint_eq(r.head.timeout_ms, 5000);
+	assert_span(r.ask.sql, "a; b", 4);
+	ck_assert(MSG_HAS(&r.ask, ASK_atomic) && r.ask.atomic);
+	fake_begin(f, TYPE_DONE, r.head.id);
+	msg_put_int(&f->m, TELL_changes, 5);
+	msg_put_int(&f->m, TELL_rowid, 9);
+	msg_put_uint(&f->m, TELL_seq, 7);
+	msg_put_uint(&f->m, TELL_statements_n, 2);
+	fake_end(f);
+	fake_send(f);
+	ck_assert(fake_take(f, &r));
+	ck_assert_uint_eq(r.head.type, TYPE_SCRIPT);
+	ck_assert(MSG_HAS(&r.ask, ASK_atomic) && !r.ask.atomic);
+	fake_begin(f, TYPE_ERROR, r.head.id);
+	msg_put_uint(&f->m, TELL_code, 787);
+	msg_put_str(&f->m, TELL_message, "FOREIGN KEY failed");
+	msg_put_uint(&f->m, TELL_outcome, SQLPOOL_APPLIED);
+	msg_put_uint(&f->m, TELL_offset, 3);
+	msg_put_uint(&f->m, TELL_step, 1);
+	fake_end(f);
+	fake_send(f);
+}
+
+START_TEST(a_script_is_one_request)
+{
+	struct sqlpool_conn *conn = clientscript_open(play_script, 5000);
+	const struct sqlpool_summary *s = sqlpool_get_summary(conn);
+	const struct sqlpool_error *e = sqlpool_get_error(conn);
+
+	ck_assert_int_eq(sqlpool_script(NULL, "a", 0), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(sqlpool_script(conn, NULL, 0), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(sqlpool_script(conn, "a", 2), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(sqlpool_script(conn, "a; b", 0), 0);
+	ck_assert_int_eq(s->changes, 5);
+	ck_assert_int_eq(s->rowid, 9);
+	ck_assert_uint_eq(s->seq, 7);
+	ck_assert_uint_eq(s->statements_n, 2);
+	ck_assert_int_eq(
+	    sqlpool_script(conn, "a; b", SQLPOOL_SCRIPT_NOT_ATOMIC), -787);
+	clientscript_assert_error(e, 787, SQLPOOL_APPLIED);
+	ck_assert_int_eq(e->step, 1);
+	ck_assert_int_eq(e->offset, 3);
+	clientscript_close(conn);
+}
+END_TEST
+
 /* ---- atomic requests ---- */
 
 static void
@@ -361,6 +417,7 @@ make_suite(void)
 	tc = tcase_create("requests");
 	tcase_set_timeout(tc, 20);
 	tcase_add_test(tc, requests_carry_their_options_and_conditions);
+	tcase_add_test(tc, a_script_is_one_request);
 	tcase_add_test(tc, an_atomic_request_has_a_result_for_each_step);
 	tcase_add_test(tc, a_prepared_statement_goes_by_number);
 	tcase_add_test(

@@ -97,6 +97,19 @@ raw_put_exec(struct rawconn *c, uint64_t stream, const char *sql)
 }
 
 uint64_t
+raw_put_script(struct rawconn *c, uint64_t stream, const char *sql, bool atomic)
+{
+	struct msg_out m;
+	uint64_t id = begin(c, &m, TYPE_SCRIPT, stream);
+
+	msg_put_str(&m, ASK_sql, sql);
+	msg_key(&m, ASK_atomic);
+	value_put_bool(m.b, atomic);
+	end(&m);
+	return id;
+}
+
+uint64_t
 raw_put_begin(struct rawconn *c, uint64_t stream, enum msg_tx_mode mode)
 {
 	struct msg_out m;

@@ -35,6 +35,8 @@ void raw_close(struct rawconn *c);
 uint64_t raw_put(struct rawconn *c, enum msg_type type, uint64_t stream);
 uint64_t raw_put_hello(struct rawconn *c);
 uint64_t raw_put_exec(struct rawconn *c, uint64_t stream, const char *sql);
+uint64_t raw_put_script(
+    struct rawconn *c, uint64_t stream, const char *sql, bool atomic);
 uint64_t
 raw_put_begin(struct rawconn *c, uint64_t stream, enum msg_tx_mode mode);
 uint64_t raw_put_end(struct rawconn *c, uint64_t stream, bool commit);

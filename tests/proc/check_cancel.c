@@ -81,8 +81,9 @@ static const struct endless {
 	const char *sql;
 	void (*wait)(void); /* until it is where it is to be stopped */
 	bool behind;        /* while b holds the writer */
-	bool in_tx;         /* after an INSERT in a transaction of a */
-	bool ends_tx;       /* SQLite then rolls all of it back:
+	bool is_script;
+	bool in_tx;   /* after an INSERT in a transaction of a */
+	bool ends_tx; /* SQLite then rolls all of it back:
 			     * sqlite.org/c3ref/interrupt.html */
 } requests[] = {
 	{ .name = "a write that waits",
@@ -95,6 +96,16 @@ static const struct endless {
 	{ .name = "a write with rows",
 	    .sql = "INSERT INTO t " ENDLESS "SELECT 'a', x FROM c RETURNING n",
 	    .wait = wait_for_writers },
+	{ .name = "a script that waits",
+	    .sql = "INSERT INTO t VALUES ('a', 1); DROP TABLE t",
+	    .wait = wait_for_queue,
+	    .behind = true,
+	    .is_script = true },
+	{ .name = "a script that runs",
+	    .sql = "INSERT INTO t VALUES ('a', 1); INSERT INTO t " ENDLESS
+		   "SELECT 'a', x FROM c; DROP TABLE t",
+	    .wait = wait_for_writers,
+	    .is_script = true },
 	{ .name = "a read that runs",
 	    .sql = ENDLESS "SELECT max(x) FROM c",
 	    .wait = wait_for_readers },
@@ -134,7 +145,8 @@ start_one(const struct endless *e, uint32_t timeout_ms)
 		raw_run(&a, 0, insert_sql, 0);
 	}
 	a.timeout_ms = timeout_ms;
-	id = raw_put_exec(&a, 0, e->sql);
+	id = e->is_script ? raw_put_script(&a, 0, e->sql, true)
+			  : raw_put_exec(&a, 0, e->sql);
 	raw_flush(&a);
 	a.timeout_ms = 0;
 	return id;

@@ -24,7 +24,7 @@ static struct live live;
 
 /* The operations of a writer are numbered from 1 and done one after the other;
  * which it is follows from the number. */
-enum op { OP_UPDATE, OP_INSERT, OP_BATCH, OP_TRANSACTION, OPS_N };
+enum op { OP_UPDATE, OP_INSERT, OP_BATCH, OP_TRANSACTION, OP_SCRIPT, OPS_N };
 
 struct journal {
 	_Atomic int64_t sent;  /* the last that may have been applied */
@@ -112,6 +112,23 @@ run_transaction(
 }
 
 static int
+run_script(struct sqlpool_conn *conn, int64_t id, int64_t n)
+{
+	char sql[2 * VALUE_MAX + 200], v[VALUE_MAX];
+	size_t len = 0;
+
+	for (int64_t part = 0; part < 2; part++) {
+		int v_n = (int)make_value(v, id, n, part);
+
+		len += (size_t)snprintf(sql + len, sizeof(sql) - len,
+		    "INSERT INTO log VALUES (%" PRId64 ", %" PRId64 ", %" PRId64
+		    ", '%.*s');\n",
+		    id, n, part, v_n, v);
+	}
+	return sqlpool_script(conn, sql, 0);
+}
+
+static int
 run_op(struct sqlpool_conn *conn, struct journal *j, int64_t id, int64_t n)
 {
 	atomic_store(&j->sent, n);
@@ -122,6 +139,8 @@ run_op(struct sqlpool_conn *conn, struct journal *j, int64_t id, int64_t n)
 		return run_batch(conn, id, n);
 	case OP_TRANSACTION:
 		return run_transaction(conn, j, id, n);
+	case OP_SCRIPT:
+		return run_script(conn, id, n);
 	case OP_UPDATE:
 	case OPS_N:
 		break;

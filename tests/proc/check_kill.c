@@ -80,6 +80,27 @@ pipeline_alone(struct rawconn *c)
 }
 
 static void
+run_script(struct rawconn *c)
+{
+	raw_put_script(c, 0,
+	    "CREATE TABLE made(x); INSERT INTO t VALUES ('victim', 1);"
+	    "INSERT INTO t WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT "
+	    "x + 1 FROM c) SELECT 'victim', x FROM c",
+	    true);
+}
+
+/* Its transaction is the script's own. */
+static void
+run_script_with_tx(struct rawconn *c)
+{
+	raw_put_script(c, 0,
+	    "BEGIN; INSERT INTO t VALUES ('victim', 1);"
+	    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) "
+	    "SELECT max(x) FROM c; COMMIT",
+	    false);
+}
+
+static void
 hold_snapshot(struct rawconn *c)
 {
 	raw_put_begin(c, 0, TX_MODE_READ);
@@ -123,6 +144,9 @@ static const struct {
 	{ "a pipeline in it", pipeline_in_tx, "writers", 0, false },
 	{ "a pipeline beside it", pipeline_alone, NULL, PIPELINED, false },
 	{ "many transactions", pipeline_streams, NULL, PIPELINED, false },
+	{ "a script", run_script, "writers", 0, false },
+	{ "a script with a transaction", run_script_with_tx, "writers", 0,
+	    false },
 	{ "a read transaction", hold_snapshot, NULL, 0, true },
 	{ "a read in it", read_in_tx, "readers", 0, true },
 	{ "a read by itself", read_alone, "readers", 0, true },
