@@ -66,11 +66,12 @@ answer_abandon(struct answer *a)
 }
 
 static void
-put_times(struct msg_out *m, const struct request *r)
+put_times(struct msg_out *m, struct request *r)
 {
 	int64_t now = clock_now_us();
 	int64_t began = r->started_us ? r->started_us : now;
 
+	r->ended_us = now;
 	msg_put_uint(m, TELL_queue_us,
 	    (uint64_t)(began > r->arrived_us ? began - r->arrived_us : 0));
 	msg_put_uint(

@@ -133,12 +133,12 @@ collect_keep(struct request *r)
 
 /* Read a frame's content and append the request to the collected ones.
  *
- * big: the malloc'd buffer that content lies in, the request's from now on;
- * NULL: content lies in the arena.  A fault in a field is answered here, and the
- * connection lives; after one in the bytes it cannot:
+ * now_us: when it arrived.  big: the malloc'd buffer that content lies in, the
+ * request's from now on; NULL: content lies in the arena.  A fault in a field is
+ * answered here, and the connection lives; after one in the bytes it cannot:
  * -ERR_FRAME_MALFORMED, -ERR_FRAME_TOO_DEEP, -ERR_NO_MEMORY. */
 static int
-collect_frame(struct client *cl, struct span content, void *big)
+collect_frame(struct client *cl, struct span content, void *big, int64_t now_us)
 {
 	struct span head_map, body_map;
 	struct msg_fault fault;
@@ -157,7 +157,7 @@ collect_frame(struct client *cl, struct span content, void *big)
 		return -ERR_NO_MEMORY;
 	}
 	r->frame = big;
-	r->arrived_us = clock_now_us();
+	r->arrived_us = now_us;
 	r->bytes_n = content.n;
 	r->content = content;
 	rc = read_head(r, head_map, &head, &fault);
@@ -205,8 +205,10 @@ static size_t
 take_frames(struct client *cl, uint8_t *p, size_t n)
 {
 	size_t max = (size_t)cl->loop->conf->max_frame_bytes;
+	int64_t now_us = clock_now_us(); /* of all that one read gave */
 	size_t at = 0;
 	unsigned taken_n = 0;
+
 	while (at < n && !cl->closed && !cl->hangs_up) {
 		struct span content;
 
@@ -222,7 +224,7 @@ take_frames(struct client *cl, uint8_t *p, size_t n)
 		if (rc == 0) {
 			content.p = p + at + FRAME_PREFIX_BYTES;
 			content.n = bytes - FRAME_PREFIX_BYTES;
-			rc = collect_frame(cl, content, NULL);
+			rc = collect_frame(cl, content, NULL, now_us);
 			at += bytes;
 		}
 		if (rc < 0) {
@@ -280,7 +282,7 @@ take_big_frame(struct client *cl)
 	memcpy(rest, big.p + bytes, rest_n);
 	content.p = big.p + FRAME_PREFIX_BYTES;
 	content.n = bytes - FRAME_PREFIX_BYTES;
-	rc = collect_frame(cl, content, big.p);
+	rc = collect_frame(cl, content, big.p, clock_now_us());
 	if (rc < 0)
 		refuse_bytes(cl, -rc);
 	else

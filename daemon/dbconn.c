@@ -341,10 +341,10 @@ dbconn_keep_wal(struct dbconn *c)
 }
 
 void
-dbconn_watch(struct dbconn *c, const _Atomic int *stop, int64_t budget_us)
+dbconn_watch(struct dbconn *c, const _Atomic int *stop, int64_t end_us)
 {
 	c->stop = stop;
-	c->budget_end_us = budget_us > 0 ? clock_now_us() + budget_us : 0;
+	c->budget_end_us = end_us;
 	c->over_budget = false;
 }
 

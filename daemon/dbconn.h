@@ -61,9 +61,9 @@ void dbconn_close(struct dbconn *c);
 /* Close it without copying the WAL into the file, whoever was the last. */
 void dbconn_keep_wal(struct dbconn *c);
 
-/* Let a running statement be stopped: when *stop is not 0, or (budget_us > 0)
- * when it has run for that long.  stop NULL: by nothing. */
-void dbconn_watch(struct dbconn *c, const _Atomic int *stop, int64_t budget_us);
+/* Let a running statement be stopped: when *stop is not 0, or at end_us (0:
+ * never).  stop NULL: by nothing. */
+void dbconn_watch(struct dbconn *c, const _Atomic int *stop, int64_t end_us);
 
 /* Say whether the last statement was stopped for its budget. */
 bool dbconn_is_over_budget(const struct dbconn *c);

@@ -60,21 +60,20 @@ group_answer(struct writer *w, struct member *m)
 	else if (r->failure.code == ERR_EXTERNAL_BUSY)
 		stats_add(STAT_external_busy, 1);
 	answer_finish(&m->exec.answer);
-	stats_max(
-	    STAT_write_us_max, (uint64_t)(clock_now_us() - r->arrived_us));
+	stats_max(STAT_write_us_max, (uint64_t)(r->ended_us - r->arrived_us));
 	mailbox_post(r, true);
 }
 
 /* Prepare the member's statement; its kind is known then. */
 static int
-prepare_member(struct writer *w, struct member *m)
+prepare_member(struct writer *w, struct member *m, int64_t now_us)
 {
 	struct request *r = m->r;
 
 	m->exec = (struct exec){ .conn = w->conn, .r = r };
 	answer_init(&m->exec.answer, r, &r->out);
 	m->moved = m->undo = false;
-	r->started_us = clock_now_us();
+	r->started_us = now_us;
 	if (request_get_stop(r)) {
 		m->dropped = true;
 		request_fail_stopped(r, "while it waited for the writer");
@@ -136,7 +135,8 @@ run_member(struct writer *w, struct member *m)
 	struct request *r = m->r;
 	int64_t total = dbconn_get_total_changes(w->conn);
 	int rc;
-	dbconn_watch(w->conn, &r->stop, w->db_conf->tx_max_age_us);
+	dbconn_watch(
+	    w->conn, &r->stop, r->started_us + w->db_conf->tx_max_age_us);
 	if (r->type == TYPE_BATCH) {
 		rc = exec_batch(&m->exec, w->conn, r, &r->out, true);
 		m->undo = rc != 0 && m->exec.undo_failed;
@@ -188,7 +188,7 @@ run_in_autocommit(struct writer *w, struct member *m)
 
 	group_restore_vars(m);
 	request_reset_result(m->r);
-	rc = prepare_member(w, m);
+	rc = prepare_member(w, m, clock_now_us());
 	return rc < 0 ? rc : run_member(w, m);
 }
 
@@ -225,7 +225,7 @@ rerun_one(struct writer *w, struct member *m)
 {
 	if (!m->dropped) {
 		request_reset_result(m->r);
-		if (prepare_member(w, m) == 0)
+		if (prepare_member(w, m, clock_now_us()) == 0)
 			run_single(w, m);
 	}
 	group_answer(w, m);
@@ -243,9 +243,10 @@ rerun(struct writer *w, size_t n)
 /* A write that failed and left nothing behind leaves its session's rowid and
  * changes as they were (sqlite.org/c3ref/last_insert_rowid.html). */
 static void
-run_in_group(struct writer *w, struct member *m)
+run_in_group(struct writer *w, struct member *m, int64_t now_us)
 {
-	if (prepare_member(w, m) == 0 && run_member(w, m) < 0 && !m->undo)
+	if (prepare_member(w, m, now_us) == 0 && run_member(w, m) < 0 &&
+	    !m->undo)
 		group_restore_vars(m);
 }
 
@@ -254,18 +255,21 @@ run_in_group(struct writer *w, struct member *m)
 static bool
 run_all(struct writer *w, size_t *n)
 {
-	int64_t end_us = clock_now_us() + w->db_conf->group_time_us;
+	int64_t now_us = clock_now_us();
+	int64_t end_us = now_us + w->db_conf->group_time_us;
 	bool ok = true;
 	size_t i;
 
 	for (i = 0; i < *n && ok; i++) {
 		struct member *m = &w->members[i];
 
-		if (i > 0 && clock_now_us() > end_us)
+		if (i > 0)
+			now_us = clock_now_us();
+		if (now_us > end_us)
 			break;
 		request_move(m->r, REQUEST_RUNNING);
 		group_save_vars(m);
-		run_in_group(w, m);
+		run_in_group(w, m, now_us);
 		ok = dbconn_in_tx(w->conn) && !m->undo &&
 		    !dbconn_has_fk_debt(w->conn);
 	}
@@ -308,7 +312,7 @@ run_again(struct writer *w, size_t n)
 			continue;
 		request_reset_result(m->r);
 		group_save_vars(m);
-		run_in_group(w, m);
+		run_in_group(w, m, clock_now_us());
 		if (!dbconn_in_tx(w->conn) || m->undo ||
 		    dbconn_has_fk_debt(w->conn))
 			return false;
@@ -396,7 +400,7 @@ group_run_alone(struct writer *w, struct request *r)
 
 	*m = (struct member){ .r = r };
 	request_move(r, REQUEST_RUNNING);
-	if (prepare_member(w, m) == 0) {
+	if (prepare_member(w, m, clock_now_us()) == 0) {
 		kind = stmt_get_kind(m->exec.stmt);
 		if (kind == KIND_TX || (kind == KIND_READ && !r->rerouted)) {
 			send_back(m);

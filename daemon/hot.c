@@ -57,7 +57,8 @@ hot_run(struct hot *h, const struct conf *conf, struct request *r,
 	if (rc == 0) {
 		ex.most_bytes = (size_t)conf->inline_bytes;
 		ex.single = true;
-		dbconn_watch(h->conn, &r->stop, conf->inline_budget_us);
+		dbconn_watch(
+		    h->conn, &r->stop, r->started_us + conf->inline_budget_us);
 		rc = exec_run(&ex);
 		if (rc == EXEC_OVER)
 			stmt_mark_heavy(ex.stmt);

@@ -28,14 +28,11 @@ end_lease(struct writer *w)
 	tx_unref(tx);
 }
 
-/* How long a statement of it may still run. */
+/* Until when a statement of it may run. */
 static int64_t
-get_time_left(const struct writer *w)
+get_end_us(const struct writer *w)
 {
-	int64_t left = w->lease->held_us + w->db_conf->tx_max_age_us -
-	    clock_now_us();
-
-	return left > 1 ? left : 1;
+	return w->lease->held_us + w->db_conf->tx_max_age_us;
 }
 
 static bool
@@ -187,7 +184,7 @@ run_request(struct writer *w, struct request *r)
 		finish(w, r);
 		return;
 	}
-	dbconn_watch(w->conn, &r->stop, get_time_left(w));
+	dbconn_watch(w->conn, &r->stop, get_end_us(w));
 	rc = run_statement(w, r);
 	if (rc == EXEC_BLOCKED) {
 		tx_touch(w->lease, r->sql);

@@ -364,18 +364,12 @@ run_batch(struct reader *rd, struct request *r)
 	return 0;
 }
 
-/* How long a statement of a transaction may still run; 0: as long as its request
+/* Until when a statement of a transaction may run; 0: as long as its request
  * may. */
 static int64_t
-get_time_left(const struct reader *rd, const struct request *r)
+get_end_us(const struct reader *rd, const struct request *r)
 {
-	int64_t left;
-
-	if (!r->tx)
-		return 0;
-	left = r->tx->held_us + rd->pool->db_conf->tx_max_age_us -
-	    clock_now_us();
-	return left > 1 ? left : 1;
+	return r->tx ? r->tx->held_us + rd->pool->db_conf->tx_max_age_us : 0;
 }
 
 /* Start a request.  EXEC_BLOCKED: it is rd->current now. */
@@ -398,7 +392,7 @@ start(struct reader *rd, struct request *r)
 		rc = begin(rd, r);
 	if (rc < 0)
 		return rc;
-	dbconn_watch(rd->conn, &r->stop, get_time_left(rd, r));
+	dbconn_watch(rd->conn, &r->stop, get_end_us(rd, r));
 	ex->conn = rd->conn;
 	if (r->type == TYPE_TX_END)
 		return control_run(ex, r);

@@ -140,6 +140,7 @@ struct request {
 	/* the holder */
 	enum request_state state;
 	int64_t started_us; /* when execution began, 0: not yet */
+	int64_t ended_us;   /* when its last reply was written */
 	struct buf out;     /* frames not posted yet */
 	struct failure failure;
 	int64_t changes, rowid;

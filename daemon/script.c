@@ -174,7 +174,7 @@ step_to_end(struct script *s, struct stmt *st)
 
 	/* control is short, and half a COMMIT is none */
 	if (stmt_get_kind(st) != KIND_TX)
-		dbconn_watch(w->conn, &r->stop, s->end_us - clock_now_us());
+		dbconn_watch(w->conn, &r->stop, s->end_us);
 	do {
 		rc = stmt_step(w->conn, st, &r->failure);
 	} while (rc > 0);

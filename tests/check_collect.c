@@ -181,6 +181,36 @@ START_TEST(collect_does_not_mind_where_frames_are_cut)
 }
 END_TEST
 
+/* What one read gave came at one time, and what came later, later. */
+START_TEST(collect_notes_when_a_frame_arrived)
+{
+	int64_t first_us, before_us = clock_now_us();
+	struct buf b;
+
+	buf_init(&b);
+	for (uint64_t id = 1; id <= 3; id++)
+		put_exec(&b, id, 10);
+	send_bytes(b.p, b.n);
+	turn();
+	first_us = loop.collected.head->arrived_us;
+	ck_assert_int_ge(first_us, before_us);
+	ck_assert_int_eq(loop.collected.tail->arrived_us, first_us);
+	for (uint64_t id = 1; id <= 3; id++)
+		take_and_free(id);
+	before_us = clock_now_us();
+	buf_reset(&b);
+	put_exec(&b, 4, 100000); /* a buffer of its own */
+	put_exec(&b, 5, 10);
+	send_bytes(b.p, b.n);
+	while (!loop.collected.tail || loop.collected.tail->id != 5)
+		turn();
+	ck_assert_int_ge(loop.collected.head->arrived_us, before_us);
+	take_and_free(4);
+	take_and_free(5);
+	buf_fini(&b);
+}
+END_TEST
+
 START_TEST(collect_takes_long_frames_and_what_comes_with_them)
 {
 	struct buf b;
@@ -562,6 +592,7 @@ main(void)
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, collect_waits_until_a_frame_is_complete);
 	tcase_add_test(tc, collect_does_not_mind_where_frames_are_cut);
+	tcase_add_test(tc, collect_notes_when_a_frame_arrived);
 	tcase_add_test(tc, collect_takes_long_frames_and_what_comes_with_them);
 	tcase_add_test(
 	    tc, collect_takes_no_more_than_64_requests_of_one_client_in_a_turn);

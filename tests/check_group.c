@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/clock.h"
 #include "daemon/dbconn_impl.h"
 #include "daemon/stats.h"
 #include "daemon/writer_impl.h"
@@ -584,6 +585,39 @@ START_TEST(group_loses_only_the_write_that_is_stopped_while_it_runs)
 }
 END_TEST
 
+/* In the order they run in; and nobody is done before the commit. */
+START_TEST(group_notes_when_each_member_ran)
+{
+	enum { N = 3, WAITED_US = 1000 * 1000000 };
+	struct request *r[N];
+	struct fixture fx;
+
+	fixture_open(&fx, NULL, schema);
+	fixture_hold(&fx);
+	for (size_t i = 0; i < N; i++) {
+		r[i] = fixture_exec(&fx, innocents[0], NULL);
+		r[i]->arrived_us -= i == 1 ? WAITED_US : 0;
+		fixture_write(&fx, r[i]);
+	}
+	fixture_release(&fx);
+	for (size_t i = 0; i < N; i++)
+		fixture_wait(&fx, r[i]);
+	for (size_t i = 0; i < N; i++) {
+		ck_assert_int_ge(r[i]->started_us, r[i]->arrived_us);
+		ck_assert_int_ge(
+		    r[i]->started_us, r[i > 0 ? i - 1 : 0]->started_us);
+		ck_assert_int_ge(r[i]->ended_us, r[N - 1]->started_us);
+		ck_assert_int_le(r[i]->ended_us, clock_now_us());
+	}
+	ck_assert_uint_ge(stats_get(STAT_write_us_max), WAITED_US);
+	ck_assert_uint_lt(
+	    stats_get(STAT_write_us_max), (uint64_t)WAITED_US * 2);
+	for (size_t i = 0; i < N; i++)
+		fixture_take(&fx, r[i]);
+	fixture_close(&fx);
+}
+END_TEST
+
 /* clang-format off */
 static const char *const three[] = {
 	"INSERT INTO log(id, x) VALUES(101, 'a')",
@@ -863,6 +897,7 @@ make_suite(void)
 	    tc, group_is_the_same_as_alone_for_any_mixture, 0, 30);
 	tcase_add_test(
 	    tc, group_loses_only_the_write_that_is_stopped_while_it_runs);
+	tcase_add_test(tc, group_notes_when_each_member_ran);
 	tcase_add_test(
 	    tc, group_tells_everybody_that_a_process_outside_holds_the_lock);
 	suite_add_tcase(s, tc);
