@@ -27,13 +27,31 @@
 /* facts.md 0.1: more frames copied than there are is the mark of a log that was
  * begun anew under a checkpoint.  Writing on would lose what was acknowledged. */
 static void
-sound_alarm(struct writer *w, uint32_t copied, uint32_t frames)
+alarm_log(struct writer *w, uint32_t copied, uint32_t frames)
 {
-	w->alarmed = true;
+	w->alarm = "is not written any more: its WAL contradicts itself; see "
+		   "the daemon's log";
 	log_error("%s: the WAL says that %u of its %u frames are copied, which "
 		  "cannot be: writes are refused from now on; stop the daemon "
 		  "and check the file with PRAGMA integrity_check",
 	    w->db_conf->name, copied, frames);
+}
+
+/* After a sync that failed, Linux takes the pages for clean, and says so once:
+ * another sync would succeed without them (fsync(2), "EIO").  Frames of the log
+ * may count as copied that are not on disk, and are only in the log: so it must
+ * not begin anew.  The next start copies all of it again. */
+static void
+alarm_sync(struct writer *w)
+{
+	w->alarm =
+	    "is not written any more: a sync of its file failed; see the "
+	    "daemon's log";
+	log_error(
+	    "%s: a sync of %s failed: writes are refused from now on, and "
+	    "the WAL is kept; look after the disk, then restart the "
+	    "daemon, which copies the WAL again",
+	    w->db_conf->name, w->db_conf->path);
 }
 
 /* Looked at before each turn, when nobody in this process commits.  A process
@@ -47,7 +65,7 @@ check_log(struct writer *w)
 	for (int i = 0; i < 2; i++)
 		if (!wal_get_log(w->conn, &copied, &frames) || copied <= frames)
 			return;
-	sound_alarm(w, copied, frames);
+	alarm_log(w, copied, frames);
 }
 
 static bool
@@ -58,15 +76,17 @@ is_idle(const struct writer *w)
 	return committed_us && clock_now_us() - committed_us > GATE_IDLE_US;
 }
 
-/* Is there enough to copy?  When the size has fallen, the log began anew. */
+/* Is there enough to copy? */
 static bool
 is_due(struct writer *w, int64_t bytes)
 {
 	int64_t part = w->db_conf->wal_limit_bytes / PART;
+	uint32_t generation = wal_get_generation(w->conn);
 
-	if (bytes < w->copied_bytes) {
+	if (generation != w->generation) {
+		stats_add(STAT_wal_restarts, w->copied_bytes > 0);
 		w->copied_bytes = 0;
-		stats_add(STAT_wal_restarts, 1);
+		w->generation = generation;
 	}
 	if (bytes >= w->copied_bytes + part)
 		return true;
@@ -110,10 +130,14 @@ finish_copy(struct writer *w, int64_t bytes)
 	bool waits = may_wait(w, bytes);
 	struct wal_copied log;
 	struct failure f;
+	int rc;
 
 	failure_init(&f);
-	if (wal_checkpoint(w->conn, waits ? WAL_RESTART : WAL_COPY,
-		w->db_conf->wal_gate_time_us, &log, &f) < 0)
+	rc = wal_checkpoint(w->conn, waits ? WAL_RESTART : WAL_COPY,
+	    w->db_conf->wal_gate_time_us, &log, &f);
+	if (rc == WAL_SYNC_FAILED)
+		alarm_sync(w);
+	else if (rc < 0)
 		log_warn("%s: checkpoint failed: %s", w->db_conf->name,
 		    f.text ? f.text : "out of memory");
 	failure_fini(&f);
@@ -128,9 +152,9 @@ gate_run(struct writer *w)
 {
 	int64_t bytes = wal_get_bytes(w->conn);
 
-	if (!w->alarmed)
+	if (!w->alarm)
 		check_log(w);
-	if (w->alarmed || w->is_stuck)
+	if (w->alarm || w->is_stuck)
 		return;
 	switch (keeper_get_state(w->keeper)) {
 	case KEEPER_IDLE:
@@ -142,8 +166,10 @@ gate_run(struct writer *w)
 	case KEEPER_COPYING:
 		break;
 	case KEEPER_COPIED:
-		keeper_take(w->keeper);
-		finish_copy(w, bytes);
+		if (keeper_take(w->keeper) == WAL_SYNC_FAILED)
+			alarm_sync(w);
+		else
+			finish_copy(w, bytes);
 		break;
 	}
 }
@@ -171,9 +197,9 @@ gate_drain(struct writer *w)
 	struct failure f;
 
 	failure_init(&f);
-	if (w->alarmed)
+	if (w->alarm)
 		dbconn_keep_wal(w->conn);
-	if (w->alarmed)
+	if (w->alarm)
 		log_error("%s: the WAL is left as it is; keep a copy of %s and "
 			  "%s-wal and check both",
 		    w->db_conf->name, w->db_conf->path, w->db_conf->path);

@@ -52,11 +52,11 @@ keeper_run(struct squeue *q)
 		return;
 	failure_init(&f);
 	rc = copy(k, &f);
-	/* the writer's own checkpoint follows and says whether it matters */
 	if (rc < 0 && !k->failing)
 		log_warn("%s: the WAL cannot be copied beside the writer: %s",
 		    k->db_conf->name, f.text ? f.text : "out of memory");
 	k->failing = rc < 0;
+	k->rc = rc;
 	failure_fini(&f);
 	atomic_store(&k->state, KEEPER_COPIED);
 	squeue_kick(k->writer);
@@ -100,9 +100,10 @@ keeper_start(struct keeper *k)
 	squeue_kick(&k->q);
 }
 
-void
+int
 keeper_take(struct keeper *k)
 {
 	assert(keeper_get_state(k) == KEEPER_COPIED);
 	atomic_store(&k->state, KEEPER_IDLE);
+	return k->rc == WAL_SYNC_FAILED ? k->rc : 0;
 }

@@ -45,7 +45,8 @@ enum keeper_state keeper_get_state(const struct keeper *k);
 /* IDLE: let it copy what there is. */
 void keeper_start(struct keeper *k);
 
-/* COPIED: take note of it. */
-void keeper_take(struct keeper *k);
+/* COPIED: take note of it.  Errors: WAL_SYNC_FAILED; other failures are only
+ * logged, as the writer's own checkpoint does what is left. */
+int keeper_take(struct keeper *k);
 
 #endif

@@ -12,6 +12,7 @@ struct keeper {
 
 	/* whoever runs it, in COPYING; the writer in COPIED */
 	struct dbconn *conn; /* opened at the first job */
+	int rc;              /* how the last job ended */
 	bool failing;        /* the last job failed, and that was logged */
 };
 

@@ -8,11 +8,14 @@
 #include "daemon/clock.h"
 #include "daemon/dbconn_impl.h"
 
+_Static_assert(WAL_SYNC_FAILED == -SQLITE_IOERR_FSYNC, "SQLite's code");
+
 /* Words of the wal-index: walformat.html, "The WAL-Index File Format". */
 enum {
 	INDEX_BYTES = 32768,
 	WORD_CHANGE = 2,
 	WORD_FRAMES = 4,
+	WORD_SALT = 8,
 	WORD_COPIED = 24
 };
 
@@ -48,6 +51,14 @@ wal_get_change_count(struct dbconn *c)
 	const volatile uint32_t *index = map_index(c);
 
 	return index ? read_word(index, WORD_CHANGE) : 0;
+}
+
+uint32_t
+wal_get_generation(struct dbconn *c)
+{
+	const volatile uint32_t *index = map_index(c);
+
+	return index ? read_word(index, WORD_SALT) : 0;
 }
 
 bool
@@ -92,12 +103,10 @@ wal_sync_file(struct dbconn *c, struct failure *f)
 	int rc;
 
 	sqlite3_file_control(c->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
-	if (!file || !file->pMethods)
-		return failure_set(f, SQLITE_MISUSE, "the file is not open");
 	rc = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
-	return rc == SQLITE_OK
-	    ? 0
-	    : failure_set(f, rc, "cannot sync %s", c->conf->path);
+	return rc == SQLITE_OK ? 0
+			       : failure_set(f, SQLITE_IOERR_FSYNC,
+				     "cannot sync %s", c->conf->path);
 }
 
 /* A checkpoint that meets a reader with an older snapshot waits for its read mark

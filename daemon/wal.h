@@ -18,6 +18,10 @@ bool wal_take_committed(struct dbconn *c);
 uint32_t wal_get_frames(const struct dbconn *c);
 int64_t wal_get_bytes(const struct dbconn *c);
 
+/* A sync failed: what was written before may never reach the disk, whatever later
+ * syncs say (fsync(2)).  The negative of SQLITE_IOERR_FSYNC. */
+#define WAL_SYNC_FAILED (-1034)
+
 /* How far a checkpoint goes (sqlite.org/c3ref/wal_checkpoint_v2.html). */
 enum wal_how {
 	WAL_COPY,    /* PASSIVE: what can be copied without waiting */
@@ -37,7 +41,7 @@ struct wal_copied {
 /* Run a checkpoint, waiting for readers for up to wait_us.
  *
  * Which connection may do so, and when, is written in keeper.h: a checkpoint
- * that meets the wrong commit loses it.  Errors: SQLite's. */
+ * that meets the wrong commit loses it.  Errors: WAL_SYNC_FAILED, SQLite's. */
 int wal_checkpoint(struct dbconn *c, enum wal_how how, int64_t wait_us,
     struct wal_copied *ret, struct failure *f);
 
@@ -45,7 +49,11 @@ int wal_checkpoint(struct dbconn *c, enum wal_how how, int64_t wait_us,
  * this order.  False: it cannot be read. */
 bool wal_get_log(struct dbconn *c, uint32_t *ret_copied, uint32_t *ret_frames);
 
-/* Sync the database file.  Errors: SQLite's. */
+/* Give a number that changes when the log begins anew: its salt (walformat.html,
+ * "The WAL-Index File Format"). */
+uint32_t wal_get_generation(struct dbconn *c);
+
+/* Sync the database file.  Errors: WAL_SYNC_FAILED. */
 int wal_sync_file(struct dbconn *c, struct failure *f);
 
 #endif

@@ -308,10 +308,8 @@ run_members(struct writer *w, size_t n)
 
 	if (w->is_stuck)
 		writer_roll_back(w);
-	if (w->alarmed)
-		refuse_members(w, n, ERR_DATABASE_DOWN,
-		    "is not written any more: its WAL contradicts itself; see "
-		    "the daemon's log");
+	if (w->alarm)
+		refuse_members(w, n, ERR_DATABASE_DOWN, w->alarm);
 	else if (w->is_stuck)
 		refuse_members(w, n, ERR_NO_MEMORY,
 		    "cannot undo a write that failed before: out of memory");

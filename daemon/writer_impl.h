@@ -55,9 +55,10 @@ struct writer {
 	bool in_step; /* a savepoint is open around the lease's statement */
 	int64_t copied_bytes; /* of the WAL at the last checkpoint; 0: it began
 			       * anew since */
+	uint32_t generation;  /* of the WAL, when copied_bytes was set */
 	int64_t gate_us;      /* when it may wait for readers again */
 	int64_t rest_times;   /* how long it rests, in waits; 0: not at all */
-	bool alarmed;         /* the WAL contradicts itself: no writes */
+	const char *alarm;    /* why nothing is written any more; or NULL */
 	bool is_stuck;        /* in a transaction that is to be undone */
 };
 

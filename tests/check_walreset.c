@@ -181,7 +181,7 @@ assert_sound(struct watch *w)
 	ck_assert_uint_gt(w->calls_n, 0);
 	ck_assert_uint_eq(w->contradictory_n, 0);
 	ck_assert_uint_eq(w->in_tx_n, 0);
-	ck_assert(!w->fx->db->writer->alarmed);
+	ck_assert_ptr_null(w->fx->db->writer->alarm);
 }
 
 /* Readers beside it, each with a thread and a connection of its own. */
@@ -447,7 +447,7 @@ assert_rows(struct fixture *fx, int n)
 
 	ck_assert(wal_get_log(fx->db->writer->conn, &copied, &frames));
 	ck_assert_uint_le(copied, frames);
-	ck_assert(!fx->db->writer->alarmed);
+	ck_assert_ptr_null(fx->db->writer->alarm);
 	ck_assert_str_eq(fixture_query(fx,
 			     "SELECT count(*) FROM t NOT INDEXED WHERE g = 1;"
 			     "SELECT count(*) FROM t INDEXED BY t_g"

@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 
 #include "daemon/clock.h"
+#include "daemon/log.h"
 #include "daemon/stats.h"
 #include "daemon/writer_impl.h"
 #include "proto/error.h"
@@ -405,9 +406,6 @@ END_TEST
 /* --- The disk -------------------------------------------------------------- */
 
 /* A checkpoint that fails is tried again; what was acknowledged is in the WAL. */
-static const enum fault_call checkpoint_calls[] = { FAULT_DB_WRITE,
-	FAULT_DB_SYNC };
-
 START_TEST(writer_goes_on_when_a_checkpoint_fails)
 {
 	static const char large[] = "INSERT INTO t(v) VALUES(zeroblob(100000)"
@@ -419,7 +417,7 @@ START_TEST(writer_goes_on_when_a_checkpoint_fails)
 	take_done(&r, 1);
 	fixture_settle(&fx);
 	faults_watch_files(&fx);
-	faults_arm(checkpoint_calls[_i], 0, INT_MAX, SQLITE_IOERR_WRITE);
+	faults_arm(FAULT_DB_WRITE, 0, INT_MAX, SQLITE_IOERR_WRITE);
 	for (int i = 0; i < 5; i++) {
 		r = fixture_write(&fx, ask(large));
 		take_done(&r, 1);
@@ -437,6 +435,42 @@ START_TEST(writer_goes_on_when_a_checkpoint_fails)
 	take_done(&r, 1);
 	fixture_settle(&fx);
 	ck_assert_uint_lt(wal_get_frames(fx.db->writer->conn), 20);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* A sync that failed once may have lost what was copied, though the next one
+ * succeeds: so the log, which still has it, must not begin anew.  It fails in the
+ * keeper's checkpoint, or in the keeper's own sync behind it. */
+START_TEST(writer_stops_when_a_sync_of_its_file_failed)
+{
+	static const char large[] = "INSERT INTO t(v) VALUES(zeroblob(100000)"
+				    "  || random())";
+	uint32_t copied, before, frames;
+	struct request *r;
+
+	fixture_open(&fx, "wal_limit=256KB", schema);
+	log_set_level(CONF_LOG_ERROR);
+	r = fixture_write(&fx, fixture_exec(&fx, large, NULL));
+	ck_assert_int_eq(strncmp(fixture_take(&fx, r), "DONE", 4), 0);
+	fixture_settle(&fx); /* the keeper has opened the file */
+	faults_watch_files(&fx);
+	faults_arm(FAULT_DB_SYNC, _i, 0, SQLITE_IOERR_FSYNC);
+	r = fixture_write(&fx, fixture_exec(&fx, large, NULL));
+	ck_assert_int_eq(strncmp(fixture_take(&fx, r), "DONE", 4), 0);
+	ck_assert(wal_get_log(fx.db->writer->conn, &copied, &before));
+	fixture_settle(&fx);
+	ck_assert(faults_disarm());
+	for (int i = 0; i < 3; i++) {
+		r = fixture_write(&fx, fixture_exec(&fx, large, NULL));
+		ck_assert_str_eq(fixture_take(&fx, r),
+		    "ERROR name=DATABASE_DOWN message='app is not written any "
+		    "more: a sync of its file failed; see the daemon's log'");
+		fixture_settle(&fx);
+	}
+	ck_assert(wal_get_log(fx.db->writer->conn, &copied, &frames));
+	ck_assert_uint_eq(frames, before);
+	ck_assert_str_eq(fixture_query(&fx, "SELECT count(*) FROM t"), "2\n");
 	fixture_close(&fx);
 }
 END_TEST
@@ -465,7 +499,9 @@ main(void)
 	    0, (int)COUNT(unknowns));
 	tcase_add_test(tc, writer_runs_a_read_that_comes_back);
 	tcase_add_test(tc, writer_counts_only_commits_that_changed_something);
-	tcase_add_loop_test(tc, writer_goes_on_when_a_checkpoint_fails, 0, 2);
+	tcase_add_test(tc, writer_goes_on_when_a_checkpoint_fails);
+	tcase_add_loop_test(
+	    tc, writer_stops_when_a_sync_of_its_file_failed, 0, 2);
 	suite_add_tcase(s, tc);
 	return fixture_run(s);
 }
