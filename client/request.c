@@ -464,7 +464,7 @@ request_start_statement(struct sqlpool_conn *conn, const struct statement *s,
 	const char *why;
 	int rc = request_begin(conn, TYPE_EXEC, 0, &m, &result);
 
-	if (rc < 0)
+	if (!result)
 		return rc;
 	rc = request_put_statement(&m, s, &why);
 	if (rc < 0) {

@@ -1,0 +1,19 @@
+/* utlist.h - what clang-tidy and cppcheck see of utlist; see uthash.h. */
+#ifndef UTLIST_H
+#define UTLIST_H
+
+void *lint_list_next(const void *el);
+void *lint_list_add(void *head, void *el);
+void *lint_list_delete(void *head, void *el);
+
+#define DL_APPEND(head, el)  ((head) = lint_list_add((head), (el)))
+#define DL_PREPEND(head, el) ((head) = lint_list_add((head), (el)))
+#define DL_DELETE(head, el)  ((head) = lint_list_delete((head), (el)))
+#define DL_FOREACH_SAFE(head, el, tmp)                              \
+	for ((el) = (head); (el) && ((tmp) = lint_list_next(el), 1); \
+	     (el) = (tmp))
+#define LL_FOREACH_SAFE2(head, el, tmp, next)                       \
+	for ((el) = (head); (el) && ((tmp) = lint_list_next(el), 1); \
+	     (el) = (tmp))
+
+#endif
