@@ -196,7 +196,7 @@ check a_time_is_kept judge \
 	'r["seconds"] == 0.3 and r["ops"] > 0 and r["kinds"]["read"]["ops"] > r["kinds"]["write"]["ops"]' \
 	-m mixed -T 0.3 --warmup 0.1 -c 4
 check an_open_loop_does_what_is_due judge \
-	'r["ops"] <= 200 and r["ops"] + r["unsent"] >= 190 and r["rate"] == 400' \
+	'r["ops"] <= 240 and r["ops"] + r["unsent"] >= 190 and r["rate"] == 400' \
 	-R 400 -T 0.5 --warmup 0.1 -c 4
 check percentiles_are_in_order judge \
 	'sorted(list(r["latency_us"].values())[1:]) == list(r["latency_us"].values())[1:] and 0 < r["latency_us"]["mean"] <= r["latency_us"]["max"] and r["cpu_us_per_op"] > 0' \
