@@ -8,7 +8,7 @@
  * writer waits for at most twice the longest read in flight, and gives up after
  * wal_gate_time.
  *
- * Above wal_hard_limit there is one turn for each tick.
+ * Above wal_hard_limit, while not all is copied, there is one turn for each tick.
  *
  * Thread: whoever runs the writer. */
 #include "daemon/clock.h"
@@ -19,6 +19,13 @@
 /* A checkpoint is due when the WAL has grown by this part of its limit: 4 MB by
  * default, the 1000 pages at which SQLite does it. */
 #define PART 4
+
+/* Snapshots that are let go of at once; a database has at most as many readers
+ * (read_connections, 256). */
+#define RELEASE_MAX 256
+
+/* How long the gate waits in one turn of the writer. */
+#define WAIT_US 1000
 
 /* After the gate gave up, the writer runs for as long as it has waited; then,
  * each time that it gives up again, for twice as long, up to this many times. */
@@ -76,6 +83,21 @@ is_idle(const struct writer *w)
 	return committed_us && clock_now_us() - committed_us > GATE_IDLE_US;
 }
 
+static bool
+has_backlog(struct writer *w)
+{
+	uint32_t copied, frames;
+
+	return wal_get_log(w->conn, &copied, &frames) && copied < frames;
+}
+
+static bool
+is_over(const struct writer *w, int64_t bytes)
+{
+	return bytes >= w->db_conf->wal_hard_limit_bytes &&
+	    bytes >= w->db_conf->wal_limit_bytes;
+}
+
 /* Is there enough to copy? */
 static bool
 is_due(struct writer *w, int64_t bytes)
@@ -90,6 +112,8 @@ is_due(struct writer *w, int64_t bytes)
 	}
 	if (bytes >= w->copied_bytes + part)
 		return true;
+	if (is_over(w, bytes))
+		return has_backlog(w) || clock_now_us() >= w->gate_us;
 	return bytes > w->copied_bytes && is_idle(w);
 }
 
@@ -123,18 +147,79 @@ rest(struct writer *w, bool gave_up)
 	    w->rest_times * w->db_conf->wal_gate_time_us;
 }
 
+/* Transactions that have read and whose first write waits in the line. */
+struct waiting {
+	struct tx *txs[RELEASE_MAX]; /* referenced */
+	unsigned n;
+};
+
+static void
+note_waiting(struct request *r, void *arg)
+{
+	struct waiting *waiting = arg;
+
+	if (!r->tx || !r->tx->has_snapshot || r->tx->released ||
+	    waiting->n == RELEASE_MAX)
+		return;
+	r->tx->released = true;
+	waiting->txs[waiting->n++] = tx_ref(r->tx);
+}
+
+/* Let go of the snapshots that wait for the writer, or the gate would wait for
+ * those who wait for it.  They lose nothing: such a transaction can only go on
+ * if nobody has committed since it read, and then does not need its snapshot
+ * (lease.c, take_over). */
+static void
+release_waiting(struct writer *w)
+{
+	struct waiting waiting = { .n = 0 };
+
+	pthread_mutex_lock(&w->lock);
+	turns_each(&w->turns, note_waiting, &waiting);
+	pthread_mutex_unlock(&w->lock);
+	for (unsigned i = 0; i < waiting.n; i++) {
+		readers_drop(w->readers, waiting.txs[i]);
+		tx_unref(waiting.txs[i]);
+	}
+}
+
+/* Copy everything and wait a moment for the readers in the log.  True: they are
+ * still there, and the gate goes on.  Others' databases have the thread in
+ * between. */
+static bool
+wait_for_readers(struct writer *w, struct wal_copied *ret_log, int *ret_rc,
+    struct failure *f)
+{
+	int64_t now = clock_now_us();
+
+	if (w->gate_end_us == 0)
+		w->gate_end_us = now + w->db_conf->wal_gate_time_us;
+	release_waiting(w);
+	*ret_rc = wal_checkpoint(w->conn, WAL_RESTART, WAIT_US, ret_log, f);
+	if (*ret_rc == 0 && ret_log->gave_up && now < w->gate_end_us)
+		return true;
+	w->gate_end_us = 0;
+	rest(w, ret_log->gave_up);
+	return false;
+}
+
 /* Copy what the keeper has left.  The writer is held: nothing can commit. */
 static void
 finish_copy(struct writer *w, int64_t bytes)
 {
-	bool waits = may_wait(w, bytes);
+	bool waits = w->gate_end_us || may_wait(w, bytes);
 	struct wal_copied log;
 	struct failure f;
 	int rc;
 
 	failure_init(&f);
-	rc = wal_checkpoint(w->conn, waits ? WAL_RESTART : WAL_COPY,
-	    w->db_conf->wal_gate_time_us, &log, &f);
+	if (!waits) {
+		rc = wal_checkpoint(w->conn, WAL_COPY, 0, &log, &f);
+	} else if (wait_for_readers(w, &log, &rc, &f)) {
+		failure_fini(&f);
+		squeue_kick(&w->q);
+		return;
+	}
 	if (rc == WAL_SYNC_FAILED)
 		alarm_sync(w);
 	else if (rc < 0)
@@ -142,8 +227,6 @@ finish_copy(struct writer *w, int64_t bytes)
 		    f.text ? f.text : "out of memory");
 	failure_fini(&f);
 	count(&log, waits);
-	if (waits)
-		rest(w, log.gave_up);
 	w->copied_bytes = bytes;
 }
 
@@ -156,6 +239,10 @@ gate_run(struct writer *w)
 		check_log(w);
 	if (w->alarm || w->is_stuck)
 		return;
+	if (w->gate_end_us) {
+		finish_copy(w, bytes);
+		return;
+	}
 	switch (keeper_get_state(w->keeper)) {
 	case KEEPER_IDLE:
 		if (is_due(w, bytes))
@@ -177,10 +264,11 @@ gate_run(struct writer *w)
 bool
 gate_holds(struct writer *w)
 {
-	int64_t bytes = wal_get_bytes(w->conn);
-	bool over = bytes >= w->db_conf->wal_hard_limit_bytes &&
-	    bytes >= w->db_conf->wal_limit_bytes;
+	/* what is all copied and only cannot begin anew is not helped by that */
+	bool over = is_over(w, wal_get_bytes(w->conn)) && has_backlog(w);
 
+	if (w->gate_end_us)
+		return true;
 	if (!over || atomic_exchange(&w->ticked, false)) {
 		atomic_store(&w->held_back, false);
 		return false;

@@ -225,9 +225,7 @@ refuse(struct request *r)
 
 	if (code)
 		failure_set(&r->failure, code, "%s", tx->expired_text);
-	r->tx_state = code     ? TX_STATE_EXPIRED
-	    : tx->has_snapshot ? TX_STATE_READ
-			       : TX_STATE_OPEN;
+	writer_set_tx_state(r);
 	answer_error(r, &r->out);
 	mailbox_post(r, true);
 }

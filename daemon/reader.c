@@ -182,22 +182,33 @@ readers_reap(struct readers *rs)
 	}
 }
 
-int
-readers_release(struct readers *rs, struct tx *tx, struct failure *f)
+void
+readers_drop(struct readers *rs, struct tx *tx)
 {
 	struct reader *rd;
-	bool expired;
 
 	pthread_mutex_lock(&rs->lock);
 	rd = tx->reader;
-	expired = atomic_load(&tx->expired) != 0;
-	if (rd && !expired)
+	if (rd)
 		rd->drop = true;
+	pthread_mutex_unlock(&rs->lock);
+	if (rd)
+		squeue_kick(&rd->q);
+}
+
+int
+readers_release(struct readers *rs, struct tx *tx, struct failure *f)
+{
+	bool expired;
+
+	pthread_mutex_lock(&rs->lock);
+	expired = atomic_load(&tx->expired) != 0;
+	if (!expired && tx->reader)
+		tx->reader->drop = true;
 	pthread_mutex_unlock(&rs->lock);
 	if (expired)
 		return failure_set(f, ERR_TX_EXPIRED, "%s", tx->expired_text);
-	if (rd)
-		squeue_kick(&rd->q);
+	readers_drop(rs, tx);
 	return 0;
 }
 

@@ -36,6 +36,10 @@ int readers_submit(struct readers *rs, struct request *r);
 /* Answer the requests in the line that were asked to stop. */
 void readers_reap(struct readers *rs);
 
+/* Let go of the snapshot of a transaction whose request waits for the writer,
+ * whatever became of it. */
+void readers_drop(struct readers *rs, struct tx *tx);
+
 /* Let the writer have a transaction: its snapshot is rolled back soon and its
  * reader is free again.  Errors: -ERR_TX_EXPIRED, with f filled in: its reader
  * has ended it. */

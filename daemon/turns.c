@@ -60,6 +60,18 @@ turns_return(struct turns *t, struct request *r)
 	count(t, r);
 }
 
+void
+turns_each(
+    const struct turns *t, void (*fn)(struct request *r, void *arg), void *arg)
+{
+	struct place *place;
+
+	DL_FOREACH(t->ring, place) {
+		for (struct request *r = place->line.head; r; r = r->next)
+			fn(r, arg);
+	}
+}
+
 struct line
 turns_take_stopped(struct turns *t)
 {

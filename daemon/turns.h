@@ -44,6 +44,10 @@ struct request *turns_pop(struct turns *t);
 /* Put a request that was popped back: it is the next one. */
 void turns_return(struct turns *t, struct request *r);
 
+/* Call fn for each that waits. */
+void turns_each(
+    const struct turns *t, void (*fn)(struct request *r, void *arg), void *arg);
+
 /* Take those that were asked to stop; the order of the others stays. */
 struct line turns_take_stopped(struct turns *t);
 

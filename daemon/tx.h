@@ -45,6 +45,8 @@ struct tx {
 	bool implicit; /* begun by SAVEPOINT: RELEASE of the last commits */
 	_Atomic bool leased; /* it holds the writer; its worker looks too */
 	bool has_snapshot;   /* it has read something */
+	bool released;   /* the writer's gate has let go of its snapshot, which
+			      * is only good for writing now, if for that */
 	uint32_t change; /* its snapshot is no older than this change count */
 	int64_t held_us; /* when it got the writer or its snapshot */
 	int64_t last_us; /* when its last statement ended */

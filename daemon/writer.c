@@ -161,6 +161,20 @@ describe_wait(const struct holder *h, char *out, size_t n)
 		    h->sql[0] ? h->sql : "none yet");
 }
 
+/* The request leaves its transaction as it was, unless the gate took its
+ * snapshot: then nothing more can be read in it. */
+void
+writer_set_tx_state(struct request *r)
+{
+	struct tx *tx = r->tx;
+
+	if (tx->released && !atomic_load(&tx->expired))
+		control_poison(tx, &r->failure);
+	r->tx_state = atomic_load(&tx->expired) ? TX_STATE_EXPIRED
+	    : tx->has_snapshot                  ? TX_STATE_READ
+						: TX_STATE_OPEN;
+}
+
 /* Whoever asks answers them: the thread that runs the writer may be busy with a
  * long statement. */
 void
@@ -175,8 +189,7 @@ writer_reap(struct writer *w)
 	while ((r = line_pop(&stopped))) {
 		request_fail_stopped(r, where);
 		if (r->tx)
-			r->tx_state = r->tx->has_snapshot ? TX_STATE_READ
-							  : TX_STATE_OPEN;
+			writer_set_tx_state(r);
 		answer_error(r, &r->out);
 		mailbox_post(r, true);
 	}

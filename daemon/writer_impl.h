@@ -56,10 +56,12 @@ struct writer {
 	int64_t copied_bytes; /* of the WAL at the last checkpoint; 0: it began
 			       * anew since */
 	uint32_t generation;  /* of the WAL, when copied_bytes was set */
-	int64_t gate_us;      /* when it may wait for readers again */
-	int64_t rest_times;   /* how long it rests, in waits; 0: not at all */
-	const char *alarm;    /* why nothing is written any more; or NULL */
-	bool is_stuck;        /* in a transaction that is to be undone */
+	int64_t
+	    gate_end_us; /* it waits for readers until then; 0: it does not */
+	int64_t gate_us; /* when it may wait for readers again */
+	int64_t rest_times; /* how long it rests, in waits; 0: not at all */
+	const char *alarm;  /* why nothing is written any more; or NULL */
+	bool is_stuck;      /* in a transaction that is to be undone */
 };
 
 /* A log that has not grown for so long is copied, however small. */
@@ -68,7 +70,8 @@ struct writer {
 /* Look at the WAL: start the keeper, or copy what it left (gate.c). */
 void gate_run(struct writer *w);
 
-/* Say whether the WAL is so large that there is no turn before the next tick. */
+/* Say whether there is no turn now: the gate waits for readers, or the WAL is so
+ * large that the next tick comes first. */
 bool gate_holds(struct writer *w);
 
 /* The last thing that happens to a database: copy everything, empty the log. */
@@ -104,6 +107,9 @@ struct request *writer_take_inbox(struct writer *w);
 
 /* Put the members from a place on back in front of the line, in their order. */
 void writer_return(struct writer *w, size_t from, size_t n);
+
+/* Say in what state a request that could not run leaves its transaction. */
+void writer_set_tx_state(struct request *r);
 
 /* Say whether anybody waits in the line. */
 bool writer_is_wanted(struct writer *w);

@@ -689,6 +689,58 @@ START_TEST(walreset_the_gate_gives_up_on_a_reader_that_stays)
 }
 END_TEST
 
+/* Transactions that have read and wait for the writer: the gate must not wait for
+ * them.  The one whose snapshot is of now can write; the other one cannot, and
+ * nothing can be read in it any more, as its snapshot is gone. */
+START_TEST(walreset_the_gate_does_not_wait_for_those_who_wait_for_the_writer)
+{
+	static const char read_one[] = "SELECT count(*) FROM t";
+	static const char write_one[] = "INSERT INTO t(g) VALUES(1)";
+	_Atomic int acknowledged = 0;
+	struct request *first, *second;
+	struct fixture fx;
+	struct tx *tx[2];
+
+	fixture_open(&fx, "wal_limit=256KB wal_gate_time=3s", schema);
+	fixture_hold(&fx); /* nothing is copied, so the log grows */
+	squeue_kick(&fx.gates[2].q);
+	while (sem_wait(&fx.gates[2].entered) < 0)
+		continue;
+	fixture_release(&fx);
+	tx[0] = fixture_begin(&fx, TX_MODE_DEFERRED);
+	fixture_take(&fx,
+	    fixture_read(
+		&fx, fixture_in(tx[0], fixture_exec(&fx, read_one, NULL))));
+	for (int i = 0; i < 10; i++)
+		write_group(&fx, &acknowledged);
+	tx[1] = fixture_begin(&fx, TX_MODE_DEFERRED);
+	fixture_take(&fx,
+	    fixture_read(
+		&fx, fixture_in(tx[1], fixture_exec(&fx, read_one, NULL))));
+	ck_assert_int_ge(wal_get_bytes(fx.db->writer->conn), 256 << 10);
+	fixture_hold(&fx);
+	sem_post(&fx.gates[2].leave); /* now the keeper copies what it can */
+	while (keeper_get_state(fx.db->keeper) != KEEPER_COPIED)
+		sched_yield();
+	second = fixture_write(
+	    &fx, fixture_in(tx[1], fixture_exec(&fx, write_one, NULL)));
+	first = fixture_write(
+	    &fx, fixture_in(tx[0], fixture_exec(&fx, write_one, NULL)));
+	fixture_release(&fx);
+	ck_assert_int_eq(
+	    strncmp(fixture_take(&fx, second), "DONE changes=1", 14), 0);
+	ck_assert_uint_eq(stats_get(STAT_gates), 1);
+	ck_assert_uint_eq(stats_get(STAT_gates_given_up), 0);
+	fixture_take(
+	    &fx, fixture_write(&fx, fixture_in(tx[1], fixture_end(&fx, true))));
+	ck_assert_ptr_nonnull(strstr(fixture_take(&fx, first), "tx_state=4"));
+	tx_unref(tx[0]);
+	tx_unref(tx[1]);
+	assert_rows(&fx, 101);
+	fixture_close(&fx);
+}
+END_TEST
+
 /* Over the hard limit there is one turn for each tick. */
 START_TEST(walreset_a_log_over_its_hard_limit_holds_the_writer_back)
 {
@@ -808,6 +860,8 @@ make_suite(void)
 	tcase_add_test(
 	    tc, walreset_readers_without_a_gap_do_not_make_the_log_grow);
 	tcase_add_test(tc, walreset_the_gate_gives_up_on_a_reader_that_stays);
+	tcase_add_test(tc,
+	    walreset_the_gate_does_not_wait_for_those_who_wait_for_the_writer);
 	tcase_add_test(
 	    tc, walreset_a_log_over_its_hard_limit_holds_the_writer_back);
 	tcase_add_test(tc, walreset_a_log_that_nobody_writes_to_is_copied);

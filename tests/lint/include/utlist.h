@@ -9,6 +9,8 @@ void *lint_list_delete(void *head, void *el);
 #define DL_APPEND(head, el)  ((head) = lint_list_add((head), (el)))
 #define DL_PREPEND(head, el) ((head) = lint_list_add((head), (el)))
 #define DL_DELETE(head, el)  ((head) = lint_list_delete((head), (el)))
+#define DL_FOREACH(head, el) \
+	for ((el) = (head); (el); (el) = lint_list_next(el))
 #define DL_FOREACH_SAFE(head, el, tmp)                              \
 	for ((el) = (head); (el) && ((tmp) = lint_list_next(el), 1); \
 	     (el) = (tmp))
