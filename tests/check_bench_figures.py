@@ -150,8 +150,8 @@ class Judging(unittest.TestCase):
         self.check_none(self.judge([(10, 0), (10, 1)]), "not a number")
 
     def test_what_cannot_be_measured_says_why(self):
-        line = figures.judge(find("K1"), [{}], {})
-        self.check_none(line, "keeper")
+        line = figures.judge(find("A1"), [{}], {})
+        self.check_none(line, "metrics")
 
     def test_lines_are_json(self):
         lines = [figures.judge(f, [], {}) for f in figures.FIGURES]
@@ -191,7 +191,7 @@ class Printing(unittest.TestCase):
         text = table.figures([figures.judge(f, [], {})
                               for f in figures.FIGURES])
         self.assertEqual(len(re.findall(r"^\w+ +.* NO$", text, re.M)), 24)
-        self.assertIn("K1 has no figure: there is no keeper yet", text)
+        self.assertIn("A1 has no figure: there are no metrics yet", text)
 
 
 class Cells(unittest.TestCase):

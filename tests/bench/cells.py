@@ -28,7 +28,8 @@ class Group:
 GROUPS = (
     Group("durable writes", 5, Span(2.0, 0.3), (
         "write/sqlpoold/32x1", "write/direct/32x1", "write/sqlpoold/32x16",
-        "write/inproc-512/1x1", "write/sqlpoold/256x1")),
+        "write/inproc-512/1x1", "write/sqlpoold/256x1",
+        "write/sqlpoold-auto/32x1")),
     Group("a lone durable writer", 5, Span(1.0, 0.2), (
         "write/sqlpoold/1x1", "write/direct/1x1")),
     Group("synchronous=normal", 3, Span(1.5, 0.2), (

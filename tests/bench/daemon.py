@@ -20,8 +20,9 @@ class Daemon(servers.Sqlpoold):
     """databases: how many; they are called bench, bench1, bench2, ..."""
 
     def __init__(self, place: servers.Workplace, path: str | None = None,
-                 databases: int = 1, **options: str) -> None:
-        super().__init__(place, path, options)
+                 databases: int = 1, preload: str | None = None,
+                 **options: str) -> None:
+        super().__init__(place, path, options, preload)
         self.databases = ["bench"] + ["bench%d" % i
                                       for i in range(1, databases)]
 

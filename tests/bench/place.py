@@ -64,6 +64,7 @@ REDIS = {"read": "redis", "write": "redis-durable"}
 WHO = {
     "sqlpoold": Peer("sqlpool-bench", POOL),
     "sqlpoold-1": Peer("sqlpool-bench", {"read": "sqlpoold-1"}),
+    "sqlpoold-auto": Peer("sqlpool-bench", {"write": "sqlpoold-auto"}),
     "direct": Peer("peer_direct", FILE, divides=False),
     "direct-each": Peer("peer_direct", FILE, ("connect=each",),
                         divides=False),
@@ -111,6 +112,8 @@ class Place:
         makers: dict[str, Callable[[], Any]] = {
             "sqlpoold-normal": lambda: daemon.Daemon(w, synchronous="normal"),
             "sqlpoold-1": lambda: daemon.Daemon(w, workers="1"),
+            "sqlpoold-auto": lambda: daemon.Daemon(
+                w, preload="autocheckpoint.so"),
             "sqlpoold-scan": lambda: daemon.Daemon(w, path=self.scanned()),
             "file": lambda: File(str(w.path / "direct.db")),
             "file-large": lambda: File(str(w.path / "large.db")),

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import figures
+import machine
 import place as places
 import run
 import servers
@@ -56,7 +57,7 @@ class Series:
     xs: tuple[int, ...]
     measure: Measure
     unit: str = "answer"
-    why: str = ""  # what grows, and why
+    why: str = ""  # its cost may grow
 
 
 # --- Measuring --------------------------------------------------------------
@@ -175,9 +176,12 @@ SERIES = (
     Series("tables", "Tables of the schema", "other tables; 32 clients", True,
            (10, 30, 100, 300, 1000), tables),
     Series("databases", "Databases", "databases; 100 clients in all", True,
-           (1, 3, 10, 30, 100), databases),
+           (1, 3, 10, 30, 100), databases,
+           why="each database commits by itself: the fewer of the clients use "
+           "one, the fewer writes share a commit"),
     Series("mix", "Share of writes", "durable writes, percent; 32 clients",
-           False, (0, 10, 25, 50, 75, 90, 100), mix),
+           False, (0, 10, 25, 50, 75, 90, 100), mix,
+           why="it goes from the cost of a read to that of a write"),
 )
 
 
@@ -253,6 +257,8 @@ def growth_rows(series: Series, lines: Lines) -> list[list[str]]:
         if any(math.isnan(c) for c in costs):
             continue
         growth, word = judge(*costs)
+        if word == "grows":
+            word = "grows: " + (series.why or "NOT EXPLAINED")
         rows_.append([series.title, line, "%d to %d" % (near, far),
                       *("%s µs" % table.number(c) for c in costs),
                       table.number(growth), word])
@@ -284,6 +290,9 @@ def main() -> int:
     run.adopt_orphans()
     try:
         with servers.workplace() as workplace:
+            about = machine.describe(str(servers.SQLPOOLD),
+                                     str(workplace.path))
+            others = machine.Others()
             place = Place(workplace, size)
             for series in SERIES:
                 if series.name not in args.names:
@@ -293,11 +302,14 @@ def main() -> int:
                 draw(series, write_data(series, lines), lines,
                      OUT if args.quick else PLOTS)
                 growth += growth_rows(series, lines)
+            took = others.percent()
     except (run.RunError, servers.ServerError) as e:
         print("bench-scaling: %s" % e, file=sys.stderr)
         return 1
     finally:
         run.end_all()
+    print(table.machine(about, took))
+    print()
     print(table.align(growth, left=(0, 1, 2, 6)))
     return 0
 

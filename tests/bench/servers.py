@@ -241,18 +241,24 @@ class Sqlpoold(SaysReady):
     cache for each connection.
 
     path: the database file, served under the name `bench`; by default a new one.
-    options: those of sqlpoold.conf(5), e.g. {"workers": "1"}."""
+    options: those of sqlpoold.conf(5), e.g. {"workers": "1"}.
+    preload: a library of tests/bench/preload that makes another daemon of it."""
 
     name = "sqlpoold"
 
     def __init__(self, place: Workplace, path: str | None = None,
-                 options: dict[str, str] | None = None) -> None:
+                 options: dict[str, str] | None = None,
+                 preload: str | None = None) -> None:
         super().__init__(place)
+        self.preload = preload
         self.path = path or str(self.dir / "bench.db")
         self.options = {"max_clients": str(20000), **(options or {})}
 
     def command(self) -> list[str]:
         argv = [str(SQLPOOLD), "-s", self.socket]
+        if self.preload:  # env(1) becomes the daemon
+            argv[:0] = ["env", "LD_PRELOAD=%s" % (
+                BUILD / "tests/bench/preload" / self.preload)]
         for key, value in self.options.items():
             argv += ["-o", f"{key}={value}"]
         return [*argv, f"bench={self.path}"]
