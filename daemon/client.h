@@ -49,9 +49,12 @@ struct loop {
 	struct client *more;    /* those that has_more */
 	struct client *dirty;   /* have output that nobody tried to write */
 	struct client *zombies; /* closed, to be freed */
-	unsigned waiting_n;     /* requests in any client's reads */
-	bool hung_up;           /* some client was, in this turn */
-	unsigned held_n;        /* clients that hold requests back */
+	bool *reaps;            /* by database index: requests that wait there
+				 * were told to stop in this turn */
+	bool reaps_any;
+	unsigned waiting_n; /* requests in any client's reads */
+	bool hung_up;       /* some client was, in this turn */
+	unsigned held_n;    /* clients that hold requests back */
 	bool draining;
 };
 

@@ -34,10 +34,12 @@ abandon_session(struct client *cl, struct session *s)
 	cl->away_n++;
 	client_add_request(cl, r);
 	s->running = r;
-	if (s->state == TX_STATE_READ)
-		readers_submit(s->db->readers, r);
-	else
-		writer_submit(s->db->writer, r);
+	if ((s->state == TX_STATE_READ ? readers_submit(s->db->readers, r)
+				       : writer_submit(s->db->writer, r)) < 0) {
+		/* a limit has ended it just now, as the next turn will see */
+		s->running = NULL;
+		client_free_request(cl, r);
+	}
 }
 
 static void

@@ -62,17 +62,21 @@ alarm_sync(struct writer *w)
 }
 
 /* Looked at before each turn, when nobody in this process commits.  A process
- * outside may (access = shared), between the two words: so it is looked at
- * twice. */
+ * outside may begin the log anew (access = shared), and be between the two words,
+ * of which it writes the frames first: so one look is not enough then. */
 static void
 check_log(struct writer *w)
 {
+	bool shared = w->db_conf->access == CONF_ACCESS_SHARED;
 	uint32_t copied, frames;
 
-	for (int i = 0; i < 2; i++)
-		if (!wal_get_log(w->conn, &copied, &frames) || copied <= frames)
-			return;
-	alarm_log(w, copied, frames);
+	if (!wal_get_log(w->conn, &copied, &frames) || copied <= frames ||
+	    frames == 0)
+		w->suspect = false;
+	else if (shared && !w->suspect)
+		w->suspect = true;
+	else
+		alarm_log(w, copied, frames);
 }
 
 static bool
@@ -83,12 +87,15 @@ is_idle(const struct writer *w)
 	return committed_us && clock_now_us() - committed_us > GATE_IDLE_US;
 }
 
-static bool
-has_backlog(struct writer *w)
+/* Frames that are not copied. */
+static uint32_t
+get_backlog(struct writer *w)
 {
 	uint32_t copied, frames;
 
-	return wal_get_log(w->conn, &copied, &frames) && copied < frames;
+	return wal_get_log(w->conn, &copied, &frames) && copied < frames
+	    ? frames - copied
+	    : 0;
 }
 
 static bool
@@ -113,7 +120,7 @@ is_due(struct writer *w, int64_t bytes)
 	if (bytes >= w->copied_bytes + part)
 		return true;
 	if (is_over(w, bytes))
-		return has_backlog(w) || clock_now_us() >= w->gate_us;
+		return get_backlog(w) || clock_now_us() >= w->gate_us;
 	return bytes > w->copied_bytes && is_idle(w);
 }
 
@@ -203,15 +210,26 @@ wait_for_readers(struct writer *w, struct wal_copied *ret_log, int *ret_rc,
 	return false;
 }
 
-/* Copy what the keeper has left.  The writer is held: nothing can commit. */
+/* Copy what the keeper has left.  The writer is held: nothing can commit.  When
+ * that is a lot, as the reader that was in the way has just ended, the keeper does
+ * it. */
 static void
 finish_copy(struct writer *w, int64_t bytes)
 {
 	bool waits = w->gate_end_us || may_wait(w, bytes);
+	uint32_t backlog = get_backlog(w);
 	struct wal_copied log;
 	struct failure f;
 	int rc;
 
+	if ((backlog == 0 && !waits) ||
+	    wal_count_bytes(w->conn, backlog) > w->db_conf->wal_limit_bytes) {
+		if (waits)
+			release_waiting(w);
+		w->gate_end_us = 0;
+		w->copied_bytes = bytes;
+		return;
+	}
 	failure_init(&f);
 	if (!waits) {
 		rc = wal_checkpoint(w->conn, WAL_COPY, 0, &log, &f);
@@ -265,7 +283,7 @@ bool
 gate_holds(struct writer *w)
 {
 	/* what is all copied and only cannot begin anew is not helped by that */
-	bool over = is_over(w, wal_get_bytes(w->conn)) && has_backlog(w);
+	bool over = is_over(w, wal_get_bytes(w->conn)) && get_backlog(w);
 
 	if (w->gate_end_us)
 		return true;

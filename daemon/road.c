@@ -73,8 +73,24 @@ road_stop(struct client *cl, struct request *r, int code)
 	runner = atomic_load(&r->runner);
 	if (runner)
 		squeue_kick(runner);
-	if (r->db)
-		db_reap(r->db);
+	if (r->db) {
+		cl->loop->reaps[r->db->index] = true;
+		cl->loop->reaps_any = true;
+	}
+}
+
+void
+road_reap(struct loop *loop)
+{
+	if (!loop->reaps_any)
+		return;
+	loop->reaps_any = false;
+	for (size_t i = 0; i < loop->dbs->n; i++) {
+		if (!loop->reaps[i])
+			continue;
+		loop->reaps[i] = false;
+		db_reap(&loop->dbs->list[i]);
+	}
 }
 
 void

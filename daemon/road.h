@@ -17,11 +17,16 @@
 void road_take(struct client *cl, struct request *r);
 
 /* Stop a request with an ERR_ code, wherever it is.  One that waits here is
- * answered and freed at once. */
+ * answered and freed at once; one that waits for a writer or a reader by
+ * road_reap. */
 void road_stop(struct client *cl, struct request *r, int code);
 
 /* Stop a request whose deadline has passed. */
 void road_deadline(struct request *r);
+
+/* At the end of a turn: have those that were stopped taken out of the lines, once
+ * for each line, since that walks it. */
+void road_reap(struct loop *loop);
 
 /* Take the first request that waits in one of its client's lines, or NULL. */
 struct request *road_pop_waiting(struct line *line);

@@ -90,10 +90,16 @@ wal_get_frames(const struct dbconn *c)
 }
 
 int64_t
-wal_get_bytes(const struct dbconn *c)
+wal_count_bytes(const struct dbconn *c, uint32_t frames)
 {
 	/* a frame is a 24-byte header and a page: fileformat2.html, 4.1 */
-	return (int64_t)c->wal_frames * (c->page_bytes + 24);
+	return (int64_t)frames * (c->page_bytes + 24);
+}
+
+int64_t
+wal_get_bytes(const struct dbconn *c)
+{
+	return wal_count_bytes(c, c->wal_frames);
 }
 
 int
@@ -130,6 +136,14 @@ wait_for_readers(void *arg, int called_n)
 	return 1;
 }
 
+/* After an attempt: false when another process checkpoints, which SQLite says at
+ * once and without asking us to wait. */
+static bool
+is_worth_another(const struct wal_copied *log)
+{
+	return log->frames >= 0;
+}
+
 int
 wal_checkpoint(struct dbconn *c, enum wal_how how, int64_t wait_us,
     struct wal_copied *ret, struct failure *f)
@@ -149,7 +163,8 @@ wal_checkpoint(struct dbconn *c, enum wal_how how, int64_t wait_us,
 		attempt_end_us = clock_now_us() + ATTEMPT_US;
 		rc = sqlite3_wal_checkpoint_v2(
 		    c->db, "main", modes[how], &ret->frames, &ret->copied);
-	} while (rc == SQLITE_BUSY && clock_now_us() < end_us);
+	} while (rc == SQLITE_BUSY && is_worth_another(ret) &&
+	    clock_now_us() < end_us);
 	dbconn_set_busy_timeout(c);
 	ret->gave_up = rc == SQLITE_BUSY;
 	return rc == SQLITE_OK || rc == SQLITE_BUSY ? 0 : dbconn_fail(c, rc, f);

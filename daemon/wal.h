@@ -18,6 +18,9 @@ bool wal_take_committed(struct dbconn *c);
 uint32_t wal_get_frames(const struct dbconn *c);
 int64_t wal_get_bytes(const struct dbconn *c);
 
+/* Give how long so many frames are in the file. */
+int64_t wal_count_bytes(const struct dbconn *c, uint32_t frames);
+
 /* A sync failed: what was written before may never reach the disk, whatever later
  * syncs say (fsync(2)).  The negative of SQLITE_IOERR_FSYNC. */
 #define WAL_SYNC_FAILED (-1034)

@@ -149,8 +149,9 @@ open_hots(struct worker *w)
 	struct loop *loop = &w->loop;
 
 	loop->hots = calloc(loop->dbs->n + 1, sizeof(*loop->hots));
+	loop->reaps = calloc(loop->dbs->n + 1, sizeof(*loop->reaps));
 	loop->arena = malloc(COLLECT_ARENA_BYTES);
-	if (!loop->hots || !loop->arena)
+	if (!loop->hots || !loop->reaps || !loop->arena)
 		return -ERR_NO_MEMORY;
 	for (size_t i = 0; i < loop->dbs->n; i++) {
 		int rc = dbconn_open(loop->dbs->list[i].conf, DBCONN_READER,
@@ -262,6 +263,7 @@ turn(struct worker *w)
 	dispatch_held(loop);
 	ends_hung_up(loop);
 	ends_zombies(loop);
+	road_reap(loop);
 	client_free_zombies(loop);
 	atomic_store(&w->clients_n, (unsigned)loop->clients_n);
 	look_at_orders(w);
@@ -403,6 +405,7 @@ worker_free(struct worker *w)
 		dbconn_close(loop->hots[i].conn);
 	free(loop->hots);
 	free(loop->arena);
+	free(loop->reaps);
 	out_pool_fini(&loop->pool);
 	deadlines_fini(&loop->deadlines);
 	request_pool_fini(&loop->requests);

@@ -60,6 +60,7 @@ struct writer {
 	    gate_end_us; /* it waits for readers until then; 0: it does not */
 	int64_t gate_us; /* when it may wait for readers again */
 	int64_t rest_times; /* how long it rests, in waits; 0: not at all */
+	bool suspect;       /* it looked as if the WAL contradicted itself */
 	const char *alarm;  /* why nothing is written any more; or NULL */
 	bool is_stuck;      /* in a transaction that is to be undone */
 };
