@@ -241,6 +241,7 @@ dbs_close(struct dbs *dbs)
 {
 	for (size_t i = 0; i < dbs->n; i++) {
 		readers_free(dbs->list[i].readers);
+		writer_drain(dbs->list[i].writer);
 		keeper_free(dbs->list[i].keeper);
 		writer_close(dbs->list[i].writer);
 	}

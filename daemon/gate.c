@@ -27,6 +27,9 @@
 /* How long the gate waits in one turn of the writer. */
 #define WAIT_US 1000
 
+/* Over the hard limit the keeper looks so often. */
+#define OVER_US 200000
+
 /* After the gate gave up, the writer runs for as long as it has waited; then,
  * each time that it gives up again, for twice as long, up to this many times. */
 #define REST_TIMES 32
@@ -120,8 +123,9 @@ is_due(struct writer *w, int64_t bytes)
 	if (bytes >= w->copied_bytes + part)
 		return true;
 	if (is_over(w, bytes))
-		return get_backlog(w) || clock_now_us() >= w->gate_us;
-	return bytes > w->copied_bytes && is_idle(w);
+		return clock_now_us() - w->job_us > OVER_US &&
+		    (get_backlog(w) || clock_now_us() >= w->gate_us);
+	return is_idle(w) && (bytes > w->copied_bytes || get_backlog(w));
 }
 
 static bool
@@ -263,10 +267,14 @@ gate_run(struct writer *w)
 	}
 	switch (keeper_get_state(w->keeper)) {
 	case KEEPER_IDLE:
-		if (is_due(w, bytes))
+		if (is_due(w, bytes)) {
+			w->job_us = clock_now_us();
+			if (is_idle(w)) /* again in a while, if need be */
+				atomic_store(&w->committed_us, w->job_us);
 			keeper_start(w->keeper);
-		else if (is_idle(w))
+		} else if (is_idle(w)) {
 			atomic_store(&w->committed_us, 0);
+		}
 		break;
 	case KEEPER_COPYING:
 		break;
@@ -285,6 +293,8 @@ gate_holds(struct writer *w)
 	/* what is all copied and only cannot begin anew is not helped by that */
 	bool over = is_over(w, wal_get_bytes(w->conn)) && get_backlog(w);
 
+	if (w->alarm)
+		return false; /* they are refused at once */
 	if (w->gate_end_us)
 		return true;
 	if (!over || atomic_exchange(&w->ticked, false)) {
@@ -296,21 +306,18 @@ gate_holds(struct writer *w)
 	return true;
 }
 
-void
-gate_drain(struct writer *w)
+/* Empty the log.  False: it stays. */
+static bool
+empty_log(struct writer *w)
 {
 	struct wal_copied log;
 	struct failure f;
+	bool ok;
 
 	failure_init(&f);
-	if (w->alarm)
-		dbconn_keep_wal(w->conn);
-	if (w->alarm)
-		log_error("%s: the WAL is left as it is; keep a copy of %s and "
-			  "%s-wal and check both",
-		    w->db_conf->name, w->db_conf->path, w->db_conf->path);
-	else if (wal_checkpoint(w->conn, WAL_EMPTY,
-		     w->db_conf->wal_gate_time_us, &log, &f) < 0)
+	ok = wal_checkpoint(w->conn, WAL_EMPTY, w->db_conf->wal_gate_time_us,
+		 &log, &f) == 0;
+	if (!ok)
 		log_warn(
 		    "%s: the last checkpoint failed: %s; the WAL stays and "
 		    "is read at the next start",
@@ -320,4 +327,23 @@ gate_drain(struct writer *w)
 			 "and is read at the next start",
 		    w->db_conf->name);
 	failure_fini(&f);
+	return ok;
+}
+
+void
+writer_drain(struct writer *w)
+{
+	if (!w)
+		return;
+	/* a job that ended when the writer's turns had ended */
+	if (w->keeper && keeper_get_state(w->keeper) == KEEPER_COPIED &&
+	    keeper_take(w->keeper) == WAL_SYNC_FAILED)
+		alarm_sync(w);
+	if (w->alarm)
+		log_error("%s: the WAL is left as it is; keep a copy of %s and "
+			  "%s-wal and check both",
+		    w->db_conf->name, w->db_conf->path, w->db_conf->path);
+	/* the last connection that closes would copy and delete it otherwise */
+	if (w->alarm || !empty_log(w))
+		dbconn_keep_wal(w->conn);
 }

@@ -48,7 +48,6 @@ writer_close(struct writer *w)
 {
 	if (!w)
 		return;
-	gate_drain(w);
 	dbconn_close(w->conn);
 	tx_unref(w->lease);
 	free(w->members);

@@ -31,8 +31,12 @@ struct writer;
 int writer_open(const struct conf *conf, const struct conf_db *db,
     struct crew *crew, struct writer **ret_writer, struct failure *f);
 
-/* Copy the WAL into the file, close the connection and free the writer.  All
- * other connections are closed and the crew has stopped.  NULL is fine. */
+/* Copy the whole WAL into the file and empty it.  The crews have stopped, the
+ * readers are closed, the keeper is not.  NULL is fine. */
+void writer_drain(struct writer *w);
+
+/* Close the connection, the last one to the file, and free the writer.  NULL is
+ * fine. */
 void writer_close(struct writer *w);
 
 /* The database's commit sequence number: how many commits this daemon made. */

@@ -56,6 +56,7 @@ struct writer {
 	int64_t copied_bytes; /* of the WAL at the last checkpoint; 0: it began
 			       * anew since */
 	uint32_t generation;  /* of the WAL, when copied_bytes was set */
+	int64_t job_us;       /* when the keeper was started last */
 	int64_t
 	    gate_end_us; /* it waits for readers until then; 0: it does not */
 	int64_t gate_us; /* when it may wait for readers again */
@@ -74,9 +75,6 @@ void gate_run(struct writer *w);
 /* Say whether there is no turn now: the gate waits for readers, or the WAL is so
  * large that the next tick comes first. */
 bool gate_holds(struct writer *w);
-
-/* The last thing that happens to a database: copy everything, empty the log. */
-void gate_drain(struct writer *w);
 
 /* Run n members in one transaction and answer them (group.c). */
 void group_run(struct writer *w, size_t n);

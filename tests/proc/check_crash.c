@@ -366,25 +366,31 @@ sum_acked(void)
 	return sum;
 }
 
+/* Has every writer had a write acknowledged? */
 static bool
 have_moved(const void *arg)
 {
 	const int64_t *before = arg;
 
-	return sum_acked() >= *before + WRITERS;
+	for (int i = 0; i < WRITERS; i++)
+		if (atomic_load(&journals[i].acked) == before[i])
+			return false;
+	return true;
 }
 
 static void
 load_and_kill(int round)
 {
 	const struct timespec pause = { 0, 50000000 + round % 5 * 50000000 };
-	int64_t before = sum_acked();
+	int64_t before[WRITERS];
 	pid_t pids[PROCESSES];
 
+	for (int i = 0; i < WRITERS; i++)
+		before[i] = atomic_load(&journals[i].acked);
 	for (int i = 0; i < PROCESSES; i++)
 		pids[i] = proc_fork(
 		    run_writers, &journals[(size_t)i * THREADS]);
-	proc_wait_until(have_moved, &before, "writes");
+	proc_wait_until(have_moved, before, "writes");
 	nanosleep(&pause, NULL);
 	live_kill(&live);
 	for (int i = 0; i < PROCESSES; i++)

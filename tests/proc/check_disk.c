@@ -119,7 +119,17 @@ insert(struct sqlpool_conn *conn, int64_t id, int64_t n)
 		SQLPOOL_BLOB(row, sizeof(row))));
 }
 
-/* Write until the disk is full, and then once more. */
+static bool
+has_each_written(void)
+{
+	for (int i = 0; i < WRITERS; i++)
+		if (atomic_load(&writers[i].acked) == 0)
+			return false;
+	return true;
+}
+
+/* Write until the disk is full, and then once more; no second row before each has
+ * written one. */
 static void
 fill(void *arg)
 {
@@ -131,6 +141,8 @@ fill(void *arg)
 	for (int failed = 0; failed < 2;) {
 		if (insert(conn, id, atomic_load(&w->acked)) == 0) {
 			atomic_fetch_add(&w->acked, 1);
+			while (!has_each_written())
+				sched_yield();
 			continue;
 		}
 		e = sqlpool_get_error(conn);
