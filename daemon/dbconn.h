@@ -161,7 +161,7 @@ int stmt_put_row(struct stmt *st, size_t most, struct buf *b);
 
 /* Append arrays: column names, declared types (nil without), the names of the
  * parameters (nil without). */
-void stmt_put_columns(const struct stmt *st, struct buf *b);
+void stmt_put_columns(struct stmt *st, struct buf *b);
 void stmt_put_decltypes(const struct stmt *st, struct buf *b);
 void stmt_put_param_names(const struct stmt *st, struct buf *b);
 unsigned stmt_get_params_n(const struct stmt *st);

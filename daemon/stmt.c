@@ -27,11 +27,17 @@
  * usual (facts.md 3.1). */
 #define CACHE_BYTES_MAX ((size_t)8 << 20)
 
+/* The names of columns, as they are sent, are kept up to this much of them. */
+#define COLUMNS_BYTES_MAX 1024
+
 struct stmt {
 	sqlite3_stmt *s;
 	enum msg_kind kind;
 	enum stmt_tx tx;
-	char *savepoint; /* owned; NULL unless the statement names one */
+	char *savepoint;  /* owned; NULL unless the statement names one */
+	uint8_t *columns; /* owned; what stmt_put_columns wrote, or NULL */
+	size_t columns_n;
+	int columns_of; /* the preparation they are of: count_prepared */
 	unsigned heavy_runs;
 	size_t bytes; /* it takes about so much memory */
 	uint64_t used;
@@ -69,6 +75,7 @@ stmt_free(struct stmt *st)
 	if (!st)
 		return;
 	sqlite3_finalize(st->s);
+	free(st->columns);
 	free(st->savepoint);
 	free(st);
 }
@@ -497,14 +504,54 @@ put_name(struct buf *b, const char *name)
 		value_put_nil(b);
 }
 
-void
-stmt_put_columns(const struct stmt *st, struct buf *b)
+/* How often SQLite has prepared it anew, in a step, because the schema was not
+ * that of before: only then can its columns be others.
+ * sqlite.org/c3ref/c_stmtstatus_counter.html */
+static int
+count_prepared(const struct stmt *st)
+{
+	return sqlite3_stmt_status(st->s, SQLITE_STMTSTATUS_REPREPARE, 0);
+}
+
+/* False: there was no memory for some name. */
+static bool
+put_columns(const struct stmt *st, struct buf *b)
 {
 	int n = sqlite3_column_count(st->s);
+	bool ok = true;
 
 	value_put_array(b, (uint32_t)n);
-	for (int i = 0; i < n; i++)
-		put_name(b, sqlite3_column_name(st->s, i));
+	for (int i = 0; i < n; i++) {
+		const char *name = sqlite3_column_name(st->s, i);
+
+		put_name(b, name);
+		ok = ok && name;
+	}
+	return ok && !buf_failed(b);
+}
+
+/* Without memory they are written anew each time. */
+static void
+keep_columns(struct stmt *st, const uint8_t *p, size_t n)
+{
+	free(st->columns);
+	st->columns = n <= COLUMNS_BYTES_MAX ? malloc(n) : NULL;
+	if (!st->columns)
+		return;
+	memcpy(st->columns, p, n);
+	st->columns_n = n;
+	st->columns_of = count_prepared(st);
+}
+
+void
+stmt_put_columns(struct stmt *st, struct buf *b)
+{
+	size_t at = b->n;
+
+	if (st->columns && st->columns_of == count_prepared(st))
+		buf_put(b, st->columns, st->columns_n);
+	else if (put_columns(st, b))
+		keep_columns(st, b->p + at, b->n - at);
 }
 
 void

@@ -68,13 +68,21 @@ run(const char *sql)
 	    &fx, fixture_read(&fx, fixture_exec(&fx, sql, NULL)));
 }
 
-static void
-write_sql(const char *sql)
+/* Run on the writer; tx may be NULL. */
+static const char *
+write_in(struct tx *tx, const char *sql)
 {
 	struct request *r = fixture_exec(&fx, sql, NULL);
 
-	ck_assert_int_eq(
-	    strncmp(fixture_take(&fx, fixture_write(&fx, r)), "DONE", 4), 0);
+	if (tx)
+		r = fixture_in(tx, r);
+	return fixture_take(&fx, fixture_write(&fx, r));
+}
+
+static void
+write_sql(const char *sql)
+{
+	ck_assert_int_eq(strncmp(write_in(NULL, sql), "DONE", 4), 0);
 }
 
 /* --- The cache ------------------------------------------------------------- */
@@ -514,21 +522,69 @@ END_TEST
 
 /* --- The schema changes ---------------------------------------------------- */
 
+/* Run it twice: the names are kept from the first time. */
+static void
+run_twice(const char *sql, const char *want)
+{
+	ck_assert_str_eq(run(sql), want);
+	ck_assert_str_eq(run(sql), want);
+}
+
 START_TEST(stmt_shows_the_columns_of_now)
 {
 	static const char sql[] = "SELECT * FROM t";
 
-	ck_assert_str_eq(
-	    run(sql), "DONE columns=['id','v','w'] rows=[[1,'one',1.5]]");
+	run_twice(sql, "DONE columns=['id','v','w'] rows=[[1,'one',1.5]]");
 	write_sql("ALTER TABLE t ADD COLUMN more DEFAULT 'x'");
-	ck_assert_str_eq(run(sql),
-	    "DONE columns=['id','v','w','more'] rows=[[1,'one',1.5,'x']]");
+	run_twice(
+	    sql, "DONE columns=['id','v','w','more'] rows=[[1,'one',1.5,'x']]");
 	write_sql("ALTER TABLE t DROP COLUMN w");
 	write_sql("ALTER TABLE t DROP COLUMN more");
-	ck_assert_str_eq(run(sql), "DONE columns=['id','v'] rows=[[1,'one']]");
+	run_twice(sql, "DONE columns=['id','v'] rows=[[1,'one']]");
 	write_sql("DELETE FROM t");
 	write_sql("ALTER TABLE t RENAME COLUMN v TO n");
-	ck_assert_str_eq(run(sql), "DONE columns=['id','n'] rows=[]");
+	run_twice(sql, "DONE columns=['id','n'] rows=[]");
+}
+END_TEST
+
+/* On the connection that changes the schema, and undoes that. */
+START_TEST(stmt_that_writes_shows_the_columns_of_now)
+{
+	static const char sql[] = "DELETE FROM t WHERE id = 0 RETURNING *";
+	struct tx *tx = fixture_begin(&fx, TX_MODE_IMMEDIATE);
+
+	for (int i = 0; i < 2; i++)
+		ck_assert_str_eq(
+		    write_in(NULL, sql), "DONE columns=['id','v','w'] rows=[]");
+	write_in(tx, "ALTER TABLE t RENAME COLUMN v TO n");
+	for (int i = 0; i < 2; i++)
+		ck_assert_str_eq(write_in(tx, sql),
+		    "DONE columns=['id','n','w'] rows=[] tx_state=3");
+	fixture_take(
+	    &fx, fixture_write(&fx, fixture_in(tx, fixture_end(&fx, false))));
+	tx_unref(tx);
+	for (int i = 0; i < 2; i++)
+		ck_assert_str_eq(
+		    write_in(NULL, sql), "DONE columns=['id','v','w'] rows=[]");
+}
+END_TEST
+
+/* Of which so many are not kept. */
+START_TEST(stmt_shows_long_names_of_columns)
+{
+	char name[1100];
+	const char *sql, *want;
+
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	for (size_t n = sizeof(name) - 1; n > 900; n -= 10) {
+		name[n] = '\0';
+		sql = fixture_format(
+		    &fx, "SELECT 1 AS %s, w AS y FROM t", name);
+		want = fixture_format(
+		    &fx, "DONE columns=['%s','y'] rows=[[1,1.5]]", name);
+		run_twice(sql, want);
+	}
 }
 END_TEST
 
@@ -635,6 +691,8 @@ main(void)
 	tcase_add_test(tc, stmt_stops_at_the_value_that_makes_a_row_too_long);
 	tcase_add_test(tc, stmt_tells_its_names_and_types);
 	tcase_add_test(tc, stmt_shows_the_columns_of_now);
+	tcase_add_test(tc, stmt_that_writes_shows_the_columns_of_now);
+	tcase_add_test(tc, stmt_shows_long_names_of_columns);
 	tcase_add_test(tc, stmt_survives_its_table);
 	tcase_add_test(tc, stmt_is_described_as_it_is_now);
 	tcase_add_test(tc, stmt_whose_description_does_not_fit_says_so);
