@@ -50,7 +50,7 @@ value_read(struct span *cur, struct value *ret)
 	ret->count = 0;
 	if (b <= 0x7f || b >= 0xe0) {
 		ret->kind = VALUE_INT;
-		ret->i = (int8_t)b;
+		ret->i = b <= 0x7f ? b : (int64_t)b - 0x100;
 	} else if (b >= 0xc0) {
 		value_read_long(cur, b, ret);
 	} else if (b >= 0xa0) {
