@@ -47,7 +47,7 @@ value_read(struct span *cur, struct value *ret)
 	uint8_t b = *cur->p++;
 
 	cur->n--;
-	ret->count = 0;
+	*ret = (struct value){ .kind = VALUE_NULL };
 	if (b <= 0x7f || b >= 0xe0) {
 		ret->kind = VALUE_INT;
 		ret->i = b <= 0x7f ? b : (int64_t)b - 0x100;
