@@ -24,6 +24,10 @@
  * (read_connections, 256). */
 #define RELEASE_MAX 256
 
+/* The gate copies at most so many times wal_limit itself: with readers of 0.1 s
+ * and a writer at full speed the keeper is more than once that behind. */
+#define GATE_LIMITS 4
+
 /* How long the gate waits in one turn of the writer. */
 #define WAIT_US 1000
 
@@ -227,7 +231,8 @@ finish_copy(struct writer *w, int64_t bytes)
 	int rc;
 
 	if ((backlog == 0 && !waits) ||
-	    wal_count_bytes(w->conn, backlog) > w->db_conf->wal_limit_bytes) {
+	    wal_count_bytes(w->conn, backlog) >
+		w->db_conf->wal_limit_bytes * (waits ? GATE_LIMITS : 1)) {
 		if (waits)
 			release_waiting(w);
 		w->gate_end_us = 0;
