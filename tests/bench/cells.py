@@ -26,47 +26,47 @@ class Group:
 
 # Durable ones have the longest: their ratios are of worst cases.
 GROUPS = (
-    Group("durable writes", 5, Span(2.0, 0.3), (
+    Group("durable writes", 4, Span(1.8, 0.2), (
         "write/sqlpoold/32x1", "write/direct/32x1", "write/sqlpoold/32x16",
         "write/inproc-512/1x1", "write/sqlpoold/256x1",
         "write/sqlpoold-auto/32x1")),
     Group("a lone durable writer", 5, Span(1.0, 0.2), (
         "write/sqlpoold/1x1", "write/direct/1x1")),
-    Group("synchronous=normal", 3, Span(1.5, 0.2), (
+    Group("synchronous=normal", 3, Span(1.2, 0.2), (
         "normal/sqlpoold/32x1", "normal/direct/32x1",
         "normal/sqlpoold/1x1", "normal/direct/1x1")),
     Group("point reads", 5, Span(1.0, 0.2), (
         "read/sqlpoold/32x1", "read/echo/32x1", "read/redis/32x1",
         "read/postgres/32x1")),
-    Group("one worker; a lone reader", 5, Span(1.0, 0.2), (
+    Group("one worker; a lone reader", 4, Span(1.0, 0.2), (
         "read/sqlpoold-1/32x16", "read/inproc/1x1", "read/sqlpoold/1x1",
         "read/echo-block/1x1")),
-    Group("the library", 5, Span(1.0, 0.2), (
+    Group("the library", 4, Span(1.0, 0.2), (
         "read/sqlpoold/1x16", "read/bare/1x16")),
-    Group("reads beside", 3, Span(2.0, 0.3), (
+    Group("reads beside", 3, Span(1.5, 0.2), (
         "read/alone/32x1", "read/beside-writers/32x1",
         "read/beside-scans/32x1")),
-    Group("large results", 5, Span(1.0, 0.0), (
+    Group("large results", 4, Span(1.0, 0.0), (
         "large/sqlpoold/1x1", "large/inproc/1x1")),
     Group("decoding", 2, Span(1.0, 0.0), ("decode/library",)),
     Group("idle clients", 1, Span(10.0, 0.0), (
         "idle/sqlpoold/10000", "idle/sqlpoold/1000")),
     Group("the WAL", 2, Span(4.0, 0.0), ("wal/sqlpoold/8",)),
     # only for the tables of who does what
-    Group("others read", 2, Span(0.8, 0.2), (
+    Group("others read", 2, Span(0.6, 0.2), (
         "read/direct/32x1", "read/direct-each/32x1", "read/pgbouncer/32x1",
         "read/aiosqlite/32x1",
         "read/sqlpoold/32x16", "read/echo/32x16", "read/redis/32x16",
         "read/postgres/32x16",
         "read/direct/1x1", "read/direct-each/1x1", "read/redis/1x1",
         "read/postgres/1x1", "read/pgbouncer/1x1", "read/aiosqlite/1x1")),
-    Group("others write", 2, Span(1.0, 0.2), (
+    Group("others write", 2, Span(0.7, 0.2), (
         "write/direct-each/32x1", "write/redis/32x1", "write/postgres/32x1",
         "write/pgbouncer/32x1", "write/aiosqlite/32x1",
         "write/redis/32x16", "write/postgres/32x16",
         "write/inproc/1x1", "write/direct-each/1x1", "write/redis/1x1",
         "write/postgres/1x1", "write/pgbouncer/1x1", "write/aiosqlite/1x1")),
-    Group("plausible", 3, Span(1.0, 0.2), (
+    Group("plausible", 2, Span(1.0, 0.2), (
         "tool/redis-benchmark/32x16", "tool/redis/32x16",
         "tool/pgbench/32x1", "tool/postgres/32x1")),
 )

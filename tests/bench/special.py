@@ -18,7 +18,7 @@ from place import GENERATOR, PEERS, Place, Span
 
 WAIT_S = 20  # for something that is about to happen
 LEAD_S = 1.0  # a load in the background ends so much later
-LEAD_SCANS_S = 3.0  # they hardly get on while there are reads
+LEAD_SCANS_S = 2.0  # they hardly get on while there are reads
 WAL_LIMIT_BYTES = 16 << 20  # the daemon's default
 
 

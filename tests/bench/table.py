@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 # Of a core.  What the kernel does for our own writes is some 10 % of one.
-BUSY_PERCENT = 40
+BUSY_PERCENT = 50
 
 
 def number(value: float | None) -> str:
