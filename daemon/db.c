@@ -17,6 +17,9 @@
 /* SQLite's primary codes: sqlite.org/rescode.html */
 enum { SQL_READONLY = 8, SQL_CANTOPEN = 14, SQL_NOTADB = 26 };
 
+/* How often /proc/locks is searched. */
+#define LOCK_LOOKS 5
+
 #define READER_THREADS_LEAST 2
 #define READER_THREADS_MOST  32
 
@@ -60,23 +63,35 @@ read_lock_line(char *line, const struct stat *st)
 	return pid == (long)getpid() ? 0 : pid;
 }
 
+/* One look through the list of locks. */
+static long
+search_locks(const struct stat *st)
+{
+	char line[256];
+	FILE *locks = fopen("/proc/locks", "re");
+	long pid = 0;
+
+	while (locks && pid == 0 && fgets(line, sizeof(line), locks))
+		pid = read_lock_line(line, st);
+	if (locks)
+		fclose(locks);
+	return pid;
+}
+
 /* Who holds a lock on the file.  The file itself is not opened: closing it would
- * drop SQLite's own locks (facts.md 0.2). */
+ * drop SQLite's own locks (facts.md 0.2).  The
+ * kernel gives the list in pieces, and a line can be missed when others' locks
+ * come and go in between: so it is looked at a few times. */
 static long
 find_lock_holder(const char *path)
 {
 	struct stat st;
-	char line[256];
 	long pid = 0;
-	FILE *locks;
 
 	if (stat(path, &st) < 0)
 		return 0;
-	locks = fopen("/proc/locks", "re");
-	while (locks && pid == 0 && fgets(line, sizeof(line), locks))
-		pid = read_lock_line(line, &st);
-	if (locks)
-		fclose(locks);
+	for (int i = 0; i < LOCK_LOOKS && pid == 0; i++)
+		pid = search_locks(&st);
 	return pid;
 }
 
