@@ -7,14 +7,9 @@
 #include <stdlib.h>
 
 #include "tests/bench/lib/known.h"
+#include "tests/bench/lib/sums.h"
 
 #define INIT_ROWS_N 10000 /* of one transaction */
-
-/* What will have grown. */
-struct sums {
-	int64_t n;       /* of bench */
-	int64_t history; /* rows of bench_history */
-};
 
 /* The parent's, between begin_verify and verify. */
 static struct sums before;
@@ -245,18 +240,9 @@ int
 file_verify(const struct bench_plan *plan,
     const uint64_t ended_n[BENCH_KINDS_N], char *why, size_t why_n)
 {
-	uint64_t updates = ended_n[BENCH_WRITE] + ended_n[BENCH_RMW];
 	struct sums after = { 0 };
 
 	if (get_sums(plan, &after, why, why_n) < 0)
 		return -1;
-	if (after.n - before.n == (int64_t)updates &&
-	    after.history - before.history == (int64_t)ended_n[BENCH_TPCB])
-		return 0;
-	snprintf(why, why_n,
-	    "%" PRIu64 " updates and %" PRIu64 " of tpcb were acknowledged, "
-	    "and the tables have %" PRId64 " and %" PRId64 " more",
-	    updates, ended_n[BENCH_TPCB], after.n - before.n,
-	    after.history - before.history);
-	return -1;
+	return sums_compare(&before, &after, ended_n, why, why_n);
 }
