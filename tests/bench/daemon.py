@@ -24,7 +24,8 @@ class Daemon(servers.Sqlpoold):
                  **options: str) -> None:
         super().__init__(place, path, options, preload)
         library = servers.BUILD / "tests/bench/preload" / (preload or "")
-        if not library.exists():  # the loader would go on without it
+        if preload and not library.exists():
+            # the loader would go on without it
             raise servers.ServerError("there is no %s" % library)
         self.databases = ["bench"] + ["bench%d" % i
                                       for i in range(1, databases)]

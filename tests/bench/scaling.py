@@ -177,8 +177,8 @@ SERIES = (
            (10, 30, 100, 300, 1000), tables),
     Series("databases", "Databases", "databases; 100 clients in all", True,
            (1, 3, 10, 30, 100), databases,
-           why="each database commits by itself: the fewer of the clients use "
-           "one, the fewer writes share a commit"),
+           why="writes of one database share commits, and reads of one a "
+           "transaction: the fewer clients use one, the less is shared"),
     Series("mix", "Share of writes", "durable writes, percent; 32 clients",
            False, (0, 10, 25, 50, 75, 90, 100), mix,
            why="it goes from the cost of a read to that of a write"),
