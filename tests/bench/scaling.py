@@ -205,8 +205,10 @@ def measure(place: Place, series: Series, rounds: int, span: Span) -> Lines:
                     file=sys.stderr, flush=True)
             for line, point in series.measure(place, x, span).items():
                 got.setdefault(line, {}).setdefault(x, []).append(point)
-    return {line: {x: middle(points) for x, points in along.items()}
-            for line, along in got.items()}
+    # the same line has the same colour in every plot
+    order = sorted(got, key=lambda line: (line != "reads", line != "writes"))
+    return {line: {x: middle(points) for x, points in got[line].items()}
+            for line in order}
 
 
 # --- What is made of it -----------------------------------------------------
