@@ -115,7 +115,7 @@ client_new(struct loop *loop, int fd, pid_t pid, uid_t uid)
 	cl->loop = loop;
 	cl->fd = fd;
 	cl->owner.pid = pid;
-	cl->uid = uid;
+	cl->owner.uid = uid;
 	cl->since_us = clock_now_us();
 	cl->max_frame_bytes = FRAME_DEFAULT_MAX_BYTES;
 	cl->window_bytes = (size_t)loop->conf->window_bytes;

@@ -64,8 +64,7 @@ struct client {
 	struct loop *loop;
 	int fd;
 	struct event *readable, *writable;
-	struct owner owner; /* pid, application name */
-	uid_t uid;
+	struct owner owner; /* pid, user, application name */
 
 	/* bytes */
 	struct buf partial; /* a frame that has not arrived completely */

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemon/clock.h"
 #include "daemon/mailbox.h"
@@ -18,8 +19,15 @@ struct reader {
 	struct reader *next_free;
 	bool idle; /* it is in the list of free ones */
 	struct line inbox;
-	struct tx *tx; /* referenced; whose snapshot it holds */
-	bool drop;     /* the writer has taken tx over */
+	struct tx *tx;           /* referenced; whose snapshot it holds */
+	bool drop;               /* the writer has taken tx over */
+	struct request *running; /* or stands still; NULL: none */
+	struct owner owner;      /* whose snapshot it holds, with which */
+	char sql[TX_SQL_BYTES];  /* statement; kept from the last one's end */
+
+	/* any thread */
+	_Atomic int64_t since_us; /* of its snapshot; 0: it holds none */
+	_Atomic bool blocked;     /* current is set */
 
 	/* whoever runs it */
 	struct dbconn *conn;     /* opened at the first request */
@@ -222,6 +230,54 @@ readers_tick(struct readers *rs)
 	pthread_mutex_unlock(&rs->lock);
 }
 
+static void
+describe_snapshot(struct reader *rd, int64_t since_us, struct snapshot *s)
+{
+	s->kind = atomic_load(&rd->blocked) ? SNAPSHOT_STREAM
+	    : rd->tx                        ? SNAPSHOT_TX
+					    : SNAPSHOT_READ;
+	s->owner = rd->owner;
+	s->since_us = since_us;
+	memcpy(s->sql, rd->sql, sizeof(s->sql));
+}
+
+/* Put it in its place among n that are there already; of more than most the
+ * youngest is dropped. */
+static void
+insert_snapshot(
+    struct snapshot *list, size_t n, size_t most, const struct snapshot *s)
+{
+	size_t at = n < most ? n : most;
+
+	while (at > 0 && list[at - 1].since_us > s->since_us) {
+		if (at < most)
+			list[at] = list[at - 1];
+		at--;
+	}
+	if (at < most)
+		list[at] = *s;
+}
+
+size_t
+readers_list_snapshots(
+    struct readers *rs, struct snapshot *ret_list, size_t most)
+{
+	struct snapshot s;
+	size_t n = 0;
+
+	pthread_mutex_lock(&rs->lock);
+	for (unsigned i = 0; i < rs->readers_n; i++) {
+		int64_t since_us = atomic_load(&rs->all[i]->since_us);
+
+		if (since_us == 0)
+			continue;
+		describe_snapshot(rs->all[i], since_us, &s);
+		insert_snapshot(ret_list, n++, most, &s);
+	}
+	pthread_mutex_unlock(&rs->lock);
+	return n;
+}
+
 /* --- Running: a thread of the crew --------------------------------------- */
 
 /* Let go of the transaction; the connection is out of it. */
@@ -234,6 +290,8 @@ unbind(struct reader *rd)
 	tx = rd->tx;
 	rd->tx = NULL;
 	rd->drop = false;
+	rd->running = NULL;
+	atomic_store(&rd->since_us, 0);
 	if (tx)
 		tx->reader = NULL;
 	pthread_mutex_unlock(&rd->pool->lock);
@@ -306,6 +364,34 @@ get_state(const struct reader *rd, const struct request *r)
 	return r->tx->has_snapshot ? TX_STATE_READ : TX_STATE_OPEN;
 }
 
+/* Under the lock: say what it runs from now on. */
+static void
+note_running(struct reader *rd, struct request *r)
+{
+	struct span sql = r->steps_n > 0 ? r->steps[0].sql : r->sql;
+	size_t n = sql.n < TX_SQL_BYTES ? sql.n : TX_SQL_BYTES - 1;
+
+	rd->running = r;
+	rd->owner = r->tx ? r->tx->owner : *r->owner;
+	if (n == 0)
+		return; /* TX_END */
+	memcpy(rd->sql, sql.p, n);
+	rd->sql[n] = '\0';
+}
+
+/* The request is not here any more; the snapshot is when its transaction has
+ * one. */
+static void
+note_ended(struct reader *rd, const struct request *r)
+{
+	pthread_mutex_lock(&rd->pool->lock);
+	rd->running = NULL;
+	atomic_store(&rd->blocked, false);
+	if (!r->tx || !r->tx->has_snapshot)
+		atomic_store(&rd->since_us, 0);
+	pthread_mutex_unlock(&rd->pool->lock);
+}
+
 /* Send the request home. */
 static void
 finish(struct reader *rd, struct request *r)
@@ -327,6 +413,7 @@ finish(struct reader *rd, struct request *r)
 		control_poison(r->tx, &r->failure);
 	r->tx_state = get_state(rd, r);
 	rd->current = NULL;
+	note_ended(rd, r);
 	if (unbinds)
 		unbind(rd);
 	if (r->reroute) {
@@ -394,6 +481,8 @@ start(struct reader *rd, struct request *r)
 	answer_init(&ex->answer, r, &r->out);
 	request_move(r, REQUEST_RUNNING);
 	r->started_us = clock_now_us();
+	if (atomic_load(&rd->since_us) == 0)
+		atomic_store(&rd->since_us, r->started_us);
 	if (request_get_stop(r)) {
 		request_fail_stopped(r, "before it began");
 		return -r->failure.code;
@@ -492,6 +581,8 @@ next_request(struct reader *rd)
 			rd->idle = true;
 		}
 	}
+	if (r)
+		note_running(rd, r);
 	pthread_mutex_unlock(&rs->lock);
 	return r;
 }
@@ -551,6 +642,7 @@ reader_run(struct squeue *q)
 			expire_running(rd, r);
 		if (rc == EXEC_BLOCKED) {
 			rd->current = r;
+			atomic_store(&rd->blocked, true);
 			return;
 		}
 		finish(rd, r);

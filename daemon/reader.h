@@ -21,6 +21,19 @@
 
 struct readers;
 
+/* Who keeps the WAL from beginning anew, and since when. */
+enum snapshot_kind {
+	SNAPSHOT_READ,   /* a statement that runs */
+	SNAPSHOT_STREAM, /* a result that its client does not fetch */
+	SNAPSHOT_TX,     /* a read transaction */
+};
+struct snapshot {
+	enum snapshot_kind kind;
+	struct owner owner;
+	int64_t since_us;
+	char sql[TX_SQL_BYTES]; /* the last statement, cut; NUL-terminated */
+};
+
 /* Make a pool; no connection is opened yet.  Errors: -ERR_NO_MEMORY. */
 int readers_new(const struct conf *conf, const struct conf_db *db,
     struct crew *crew, struct readers **ret_readers);
@@ -44,6 +57,12 @@ void readers_drop(struct readers *rs, struct tx *tx);
  * reader is free again.  Errors: -ERR_TX_EXPIRED, with f filled in: its reader
  * has ended it. */
 int readers_release(struct readers *rs, struct tx *tx, struct failure *f);
+
+/* List the snapshots that are held now, oldest first, at most n of them.  The
+ * workers' short reads are not among them (inline_budget).  Gives how many there
+ * are. */
+size_t
+readers_list_snapshots(struct readers *rs, struct snapshot *ret_list, size_t n);
 
 /* Let readers that hold a transaction look at its limits; ten times a second. */
 void readers_tick(struct readers *rs);

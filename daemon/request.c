@@ -149,7 +149,8 @@ copy_span(struct span *s, uint8_t **to)
 static size_t
 count_bytes(const struct request *r)
 {
-	size_t n = r->sql.n + 1 + (r->frame ? 0 : r->params.n);
+	size_t n = r->sql.n + 1 + (r->frame ? 0 : r->params.n) +
+	    (r->owner ? sizeof(*r->owner) : 0);
 
 	for (size_t i = 0; i < r->steps_n; i++) {
 		const struct step *s = &r->steps[i];
@@ -171,6 +172,11 @@ request_own(struct request *r)
 		return -ERR_NO_MEMORY;
 	r->bytes = to;
 	r->owned = true;
+	if (r->owner) {
+		memcpy(to, r->owner, sizeof(*r->owner));
+		r->owner = r->bytes;
+		to += sizeof(*r->owner);
+	}
 	copy_span(&r->sql, &to);
 	*to++ = '\0';
 	if (!r->frame)

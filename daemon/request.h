@@ -124,9 +124,11 @@ struct request {
 	enum msg_kind kind;
 	bool unknown; /* kind is not known: it could not be prepared before the
 		       * writes its client sent earlier */
-	bool owned;   /* the spans point into frame and bytes */
-	void *frame;  /* the frame it came in, when that is too long to copy */
-	void *bytes;  /* owned copy of what else the spans point to */
+	bool owned;   /* the spans and owner point into frame and bytes */
+	const struct owner *owner; /* whose it is, once it is handed over;
+				    * NULL: its transaction's */
+	void *frame; /* the frame it came in, when that is too long to copy */
+	void *bytes; /* owned copy of what else the spans point to */
 	size_t bytes_n; /* what it counts against the bounds of queues */
 	size_t max_frame_bytes;
 	int64_t arrived_us;
@@ -177,8 +179,8 @@ void request_free_piece(struct request *r, struct piece *p);
 /* Move it along one edge of the picture above.  The holder. */
 void request_move(struct request *r, enum request_state to);
 
-/* Copy what the spans point to into the request, so that it can outlive the
- * buffer it was read from; of a request that owns its frame, only the SQL, which
+/* Copy what the spans and owner point to into the request, so that it can outlive
+ * the buffer it was read from; of a request that owns its frame, only the SQL, which
  * may be a prepared statement's.  A NUL stands behind the SQL then, which its
  * length does not count.  Does nothing the second time.  Worker.
  * Errors: -ERR_NO_MEMORY. */

@@ -135,6 +135,7 @@ send_away(struct client *cl, struct request *r)
 		    "%zu bytes of results wait until this connection reads "
 		    "them; read them first, or raise max_client_bytes",
 		    cl->unsent_bytes);
+	r->owner = &cl->owner;
 	if (request_own(r) < 0 || set_deadline(cl, r) < 0)
 		return failure_set(
 		    &r->failure, ERR_NO_MEMORY, "out of memory for a request");

@@ -21,9 +21,10 @@ struct reader;
 #define TX_APP_BYTES  64
 #define TX_SQL_BYTES  128
 
-/* Who a transaction belongs to; constant. */
+/* Who a transaction or a request belongs to; constant. */
 struct owner {
 	pid_t pid;
+	uid_t uid;
 	char app[TX_APP_BYTES]; /* NUL-terminated; "" when it gave none */
 };
 

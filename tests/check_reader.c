@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "daemon/answer.h"
+#include "daemon/clock.h"
 #include "proto/error.h"
 #include "tests/lib/faults.h"
 
@@ -767,6 +768,103 @@ add_results(Suite *s)
 	suite_add_tcase(s, tc);
 }
 
+/* --- Who holds a snapshot ---------------------------------------------------- */
+
+/* Say who is in the list, oldest first, and check what else it says. */
+static const char *
+list_snapshots(size_t most)
+{
+	static const char *const kinds[] = {
+		[SNAPSHOT_READ] = "read",
+		[SNAPSHOT_STREAM] = "stream",
+		[SNAPSHOT_TX] = "transaction",
+	};
+	struct snapshot list[4];
+	size_t n = readers_list_snapshots(fx.db->readers, list, most);
+	const char *text = fixture_format(&fx, "%zu:", n);
+	int64_t before_us = 0;
+
+	for (size_t i = 0; i < n && i < most; i++) {
+		text = fixture_format(
+		    &fx, "%s %s %s;", text, kinds[list[i].kind], list[i].sql);
+		ck_assert_int_eq(list[i].owner.pid, 4711);
+		ck_assert_uint_eq(list[i].owner.uid, 1234);
+		ck_assert_str_eq(list[i].owner.app, "the test");
+		ck_assert_int_ge(list[i].since_us, before_us);
+		ck_assert_int_le(list[i].since_us, clock_now_us());
+		before_us = list[i].since_us;
+	}
+	return text;
+}
+
+START_TEST(reader_lists_who_holds_a_snapshot)
+{
+	struct request *large, *endless;
+	struct tx *tx;
+
+	fixture_open(&fx, TIGHT, schema);
+	ck_assert_str_eq(list_snapshots(4), "0:");
+	large = start_blocked(LARGE, NULL);
+	tx = fixture_begin(&fx, TX_MODE_READ);
+	ck_assert_str_eq(list_snapshots(4), "1: stream " LARGE ";");
+	run_in(tx, "SELECT 1"); /* reads nothing */
+	ck_assert_str_eq(list_snapshots(4), "1: stream " LARGE ";");
+	run_in(tx, "SELECT v FROM t");
+	run_in(tx, "SELECT nope");
+	ck_assert_str_eq(
+	    list_snapshots(4), "2: stream " LARGE "; transaction SELECT nope;");
+	endless = ask_read(ENDLESS);
+	fixture_wait_bytes(&fx, endless, ANSWER_CHUNK_BYTES);
+	ck_assert_str_eq(list_snapshots(4),
+	    "3: stream " LARGE "; transaction SELECT nope; read " ENDLESS ";");
+	ck_assert_str_eq(
+	    list_snapshots(2), "3: stream " LARGE "; transaction SELECT nope;");
+	fixture_cancel(&fx, endless, ERR_CANCELLED);
+	fixture_take(&fx, endless);
+	run_end(tx, true);
+	tx_unref(tx);
+	fixture_cancel(&fx, large, ERR_CANCELLED);
+	fixture_take(&fx, large);
+	ck_assert_str_eq(list_snapshots(4), "0:");
+	run_read("SELECT v FROM t");
+	ck_assert_str_eq(list_snapshots(4), "0:");
+	fixture_close(&fx);
+}
+END_TEST
+
+/* The one that keeps the WAL longest is the one that is named. */
+START_TEST(reader_lists_the_oldest_snapshots_first)
+{
+	struct tx *tx[4];
+
+	fixture_open(&fx, NULL, schema);
+	for (int i = 0; i < 4; i++)
+		tx[i] = fixture_begin(&fx, TX_MODE_READ);
+	for (int i = 3; i >= 0; i--)
+		run_in(tx[i],
+		    fixture_format(&fx, "SELECT v FROM t WHERE id = %d", i));
+	ck_assert_str_eq(list_snapshots(2),
+	    "4: transaction SELECT v FROM t WHERE id = 3;"
+	    " transaction SELECT v FROM t WHERE id = 2;");
+	for (int i = 0; i < 4; i++) {
+		run_end(tx[i], true);
+		tx_unref(tx[i]);
+	}
+	ck_assert_str_eq(list_snapshots(2), "0:");
+	fixture_close(&fx);
+}
+END_TEST
+
+static void
+add_snapshots(Suite *s)
+{
+	TCase *tc = tcase_create("snapshots");
+
+	tcase_add_test(tc, reader_lists_who_holds_a_snapshot);
+	tcase_add_test(tc, reader_lists_the_oldest_snapshots_first);
+	suite_add_tcase(s, tc);
+}
+
 static void
 add_stops_and_bounds(Suite *s)
 {
@@ -818,5 +916,6 @@ main(void)
 	add_results(s);
 	add_stops_and_bounds(s);
 	add_transactions(s);
+	add_snapshots(s);
 	return fixture_run(s);
 }

@@ -81,14 +81,20 @@ END_TEST
 START_TEST(request_owns_a_copy_of_its_bytes)
 {
 	char sql[] = "SELECT ?", params[] = "\x91\x01";
+	struct owner owner = { .pid = 7, .uid = 8, .app = "app" };
 	struct request *r = request_new();
 	const uint8_t *copy;
 
 	r->sql = as_span(sql);
+	r->owner = &owner;
 	r->params = as_span(params);
 	ck_assert_int_eq(request_own(r), 0);
 	memset(sql, 'x', sizeof(sql));
 	memset(params, 'x', sizeof(params));
+	memset(&owner, 'x', sizeof(owner));
+	ck_assert_int_eq(r->owner->pid, 7);
+	ck_assert_uint_eq(r->owner->uid, 8);
+	ck_assert_str_eq(r->owner->app, "app");
 	ck_assert(is_text(r->sql, "SELECT ?"));
 	ck_assert_uint_eq(r->sql.p[r->sql.n], 0);
 	ck_assert(is_text(r->params, "\x91\x01"));

@@ -178,7 +178,9 @@ fixture_init(struct fixture *fx, const char *options, const char *schema)
 {
 	char err[CONF_ERR_MAX], spec[200];
 
-	*fx = (struct fixture){ .owner = { .pid = 4711, .app = "the test" } };
+	*fx = (struct fixture){
+		.owner = { .pid = 4711, .uid = 1234, .app = "the test" },
+	};
 	set_up_library();
 	make_dir(fx);
 	fx->conf = conf_new();
@@ -290,6 +292,7 @@ fill_in(struct fixture *fx, struct request *r, const struct msg_head *head)
 	r->arrived_us = clock_now_us();
 	r->vars = vars_ref(fx->vars);
 	r->place = &fx->place;
+	r->owner = &fx->owner;
 	atomic_store(&r->sent, SENT_ALL);
 }
 
