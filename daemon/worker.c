@@ -17,6 +17,7 @@
 #include "daemon/road.h"
 #include "daemon/stats.h"
 #include "proto/error.h"
+#include "proto/patience.h"
 
 /* So many newcomers are made clients in one turn, and so many may wait for it:
  * one process that connects in a loop must not keep a worker from the rest. */
@@ -38,7 +39,12 @@ struct worker {
 	struct event *timer; /* for stalled results */
 	struct event *due;   /* for the earliest deadline */
 	int64_t due_us;      /* when that goes off; INT64_MAX: it does not */
-	int64_t active_us;   /* when there was something to do last */
+
+	/* while there is nothing to do */
+	struct patience patience;
+	bool waits;
+	int64_t wait_us; /* since when */
+	int64_t look_us; /* until when to look before sleeping */
 
 	/* the start */
 	sem_t started;
@@ -206,15 +212,51 @@ has_newcomers(struct worker *w)
 	return any;
 }
 
-/* Look for a short while before sleeping: waking a core costs more than a
- * query.  Only while somebody may send something soon. */
+static void
+begin_wait(struct worker *w, int64_t now)
+{
+	if (patience_asks(&w->patience, now))
+		patience_note_queued(
+		    &w->patience, now, patience_read_queued_us());
+	w->waits = true;
+	w->wait_us = now;
+	w->look_us = now + patience_get_us(&w->patience);
+}
+
+static void
+end_wait(struct worker *w)
+{
+	int64_t now;
+
+	if (!w->waits)
+		return;
+	now = clock_now_us();
+	w->waits = false;
+	patience_note(&w->patience, now - w->wait_us);
+	if (w->look_us == w->wait_us)
+		return;
+	stats_add(STAT_looks, 1);
+	stats_add(STAT_looks_in_vain, now > w->look_us);
+}
+
+/* Look for a short while before sleeping, if that has paid lately. */
+static bool
+looks(struct worker *w)
+{
+	int64_t now;
+
+	if (w->patience.bound_us == 0)
+		return false;
+	now = clock_now_us();
+	if (!w->waits)
+		begin_wait(w, now);
+	return now < w->look_us;
+}
+
 static bool
 may_sleep(struct worker *w)
 {
-	int64_t poll_us = w->loop.conf->poll_time_us;
-	if (w->loop.collected.head || w->loop.dirty || w->loop.more)
-		return false;
-	if (poll_us && clock_now_us() - w->active_us < poll_us)
+	if (w->loop.collected.head || w->loop.dirty || w->loop.more || looks(w))
 		return false;
 	return mailbox_sleep(&w->loop.mailbox) && !has_newcomers(w);
 }
@@ -254,7 +296,7 @@ turn(struct worker *w)
 	collect_more(loop);
 	mail = mailbox_take(&loop->mailbox);
 	if (mail || loop->collected.head)
-		w->active_us = clock_now_us();
+		end_wait(w);
 	road_mail(mail);
 	dispatch_collected(loop);
 	loop->arena_n = 0;
@@ -299,6 +341,7 @@ worker_start(const struct conf *conf, struct dbs *dbs,
 	w->loop.dbs = dbs;
 	w->loop.read = collect_read;
 	w->due_us = INT64_MAX;
+	patience_init(&w->patience, conf->poll_time_us);
 	w->start_failure = f;
 	sem_init(&w->started, 0, 0);
 	pthread_mutex_init(&w->lock, NULL);
