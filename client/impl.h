@@ -53,8 +53,11 @@
 #define INLINE_COLUMNS 8
 
 #define DEFAULT_CONNECT_MS   5000
-#define DEFAULT_REQUEST_MS   30000
 #define DEFAULT_WINDOW_BYTES (256 << 10)
+/* How long a request has whose daemon does not say, and the longest it can:
+ * PROTOCOL.md, "Limits". */
+#define DEFAULT_REQUEST_MS 30000
+#define LONGEST_REQUEST_MS (24U * 3600 * 1000)
 
 /* ---- error.c ---- */
 
@@ -101,7 +104,8 @@ struct sqlpool_conn {
 	int dead;          /* the positive code it died of */
 	bool write_broken; /* the peer reads no more, but may have said why */
 	bool going_away;   /* GOAWAY came: no new requests */
-	uint32_t request_timeout_ms;
+	uint32_t request_timeout_ms; /* the application's; 0: none */
+	uint32_t daemon_timeout_ms;  /* for a request that brings none */
 	uint32_t window_bytes;
 	size_t max_frame_in;
 	size_t max_frame_out;
@@ -160,7 +164,7 @@ struct sqlpool_result {
 	bool batch;
 	bool in_stream; /* it is part of the session's order of statements */
 	uint64_t id;
-	uint32_t timeout_ms;
+	uint32_t timeout_ms; /* how long the daemon may take */
 	uint64_t frame_end;  /* its last byte, counted as out_total is */
 	struct buf frame;    /* UNSENT: its bytes */
 	uint64_t granted;    /* bytes of ROWS the daemon may send in all */

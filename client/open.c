@@ -162,6 +162,11 @@ take_hello(void *arg, const struct msg_tell *tell)
 		conn->window_bytes = (uint32_t)tell->window_bytes;
 	if (tell->in_flight_n > 0)
 		conn->in_flight_max = tell->in_flight_n;
+	if (MSG_HAS(tell, TELL_timeout_ms))
+		conn->daemon_timeout_ms = tell->timeout_ms > 0 &&
+			tell->timeout_ms < LONGEST_REQUEST_MS
+		    ? (uint32_t)tell->timeout_ms
+		    : LONGEST_REQUEST_MS;
 	conn->server.max_frame_bytes = conn->max_frame_out;
 	conn->server.in_flight_n = conn->in_flight_max;
 }
@@ -215,8 +220,6 @@ read_options(const struct sqlpool_options *options, struct sqlpool_options *ret)
 	}
 	if (!o.connect_timeout_ms)
 		o.connect_timeout_ms = DEFAULT_CONNECT_MS;
-	if (!o.request_timeout_ms)
-		o.request_timeout_ms = DEFAULT_REQUEST_MS;
 	if (!o.window_bytes)
 		o.window_bytes = DEFAULT_WINDOW_BYTES;
 	if (!o.max_frame_bytes)
@@ -235,6 +238,7 @@ conn_new(const struct sqlpool_options *options)
 	conn->fd = -1;
 	conn->pid = getpid();
 	conn->request_timeout_ms = options->request_timeout_ms;
+	conn->daemon_timeout_ms = DEFAULT_REQUEST_MS;
 	conn->window_bytes = options->window_bytes;
 	conn->max_frame_in = options->max_frame_bytes;
 	conn->max_frame_out = FRAME_DEFAULT_MAX_BYTES;

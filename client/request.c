@@ -127,6 +127,8 @@ request_begin(struct sqlpool_conn *conn, enum msg_type type,
 	result = result_new(conn);
 	if (!result)
 		return -ERR_NO_MEMORY;
+	if (!timeout_ms)
+		timeout_ms = conn->request_timeout_ms;
 	if (timeout_ms)
 		result->timeout_ms = timeout_ms;
 	result->done_expected = type == TYPE_EXEC || type == TYPE_BATCH ||
@@ -135,7 +137,8 @@ request_begin(struct sqlpool_conn *conn, enum msg_type type,
 	result->in_stream = result->done_expected || type == TYPE_TX_BEGIN ||
 	    type == TYPE_TX_END;
 	msg_begin(m, &result->frame, type, result->id, 0);
-	msg_put_uint(m, HEAD_timeout_ms, result->timeout_ms);
+	if (timeout_ms) /* else it has its database's */
+		msg_put_uint(m, HEAD_timeout_ms, timeout_ms);
 	msg_open_body(m);
 	*ret = result;
 	return 0;
@@ -391,8 +394,11 @@ count_waiting(const struct sqlpool_conn *conn)
 static int64_t
 make_deadline(const struct sqlpool_conn *conn)
 {
-	return socket_now_us() +
-	    ((int64_t)conn->request_timeout_ms + GRACE_MS) * 1000;
+	uint32_t timeout_ms = conn->request_timeout_ms
+	    ? conn->request_timeout_ms
+	    : conn->daemon_timeout_ms;
+
+	return socket_now_us() + ((int64_t)timeout_ms + GRACE_MS) * 1000;
 }
 
 /* Let the application wait while too much waits here, as long as it gets

@@ -27,7 +27,7 @@ result_new(struct sqlpool_conn *conn)
 	}
 	result->conn = conn;
 	result->id = conn->next_id++;
-	result->timeout_ms = conn->request_timeout_ms;
+	result->timeout_ms = conn->daemon_timeout_ms;
 	result->granted = conn->window_bytes;
 	result->row = result->inline_row;
 	failure_clear(&result->failure);

@@ -276,7 +276,10 @@ struct sqlpool_options {
 	const char *database;        /* NULL: the daemon's only one */
 	const char *app_name;        /* for the daemon's reports; the program */
 	uint32_t connect_timeout_ms; /* for sqlpool_open; default 5 s */
-	uint32_t request_timeout_ms; /* default 30 s */
+	uint32_t request_timeout_ms; /* of each request, unless it brings its
+				      * own; default: the database's (30 s
+				      * unless the daemon is configured
+				      * otherwise) */
 	uint32_t window_bytes;       /* unread bytes of a result; 256 KiB */
 	uint32_t max_frame_bytes;    /* longest reply; default 16 MiB */
 	bool decltypes;              /* ask for declared column types */

@@ -192,10 +192,13 @@ local_hello(struct client *cl, struct request *r, struct buf *b)
 	msg_put_uint(&m, TELL_window_bytes, cl->window_bytes);
 	msg_put_uint(&m, TELL_in_flight_n, conf->max_in_flight);
 	msg_put_uint(&m, TELL_epoch, cl->loop->dbs->epoch);
-	if (cl->db)
+	if (cl->db) {
 		msg_put_str(&m, TELL_database, cl->db->conf->name);
-	else if (cl->is_admin_db)
+		msg_put_uint(&m, TELL_timeout_ms,
+		    (uint64_t)cl->db->conf->request_timeout_us / 1000);
+	} else if (cl->is_admin_db) {
 		msg_put_str(&m, TELL_database, ADMIN_NAME);
+	}
 	msg_end(&m, FRAME_HARD_MAX_BYTES);
 	request_move(r, REQUEST_ANSWERED);
 }

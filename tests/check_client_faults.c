@@ -191,6 +191,38 @@ START_TEST(silence_ends_at_the_deadline_and_the_connection_lives_on)
 }
 END_TEST
 
+/* A daemon whose requests have 50 ms unless they say otherwise, and which is
+ * late all the same. */
+static void
+play_brief(struct fakeserver *f)
+{
+	uint64_t id = fake_take_type(f, TYPE_HELLO);
+	struct fake_request r;
+
+	fake_begin(f, TYPE_OK, id);
+	msg_put_uint(&f->m, TELL_version, MSG_VERSION);
+	msg_put_uint(&f->m, TELL_timeout_ms, 50);
+	fake_end(f);
+	fake_send(f);
+	ck_assert(fake_take(f, &r));
+	ck_assert_uint_eq(r.head.type, TYPE_EXEC);
+	ck_assert(!MSG_HAS(&r.head, HEAD_timeout_ms));
+	(void)fake_take_type(f, TYPE_CANCEL);
+}
+
+START_TEST(without_a_timeout_of_its_own_a_request_has_the_daemons)
+{
+	struct sqlpool_conn *conn = clientscript_open(play_brief, 0);
+	struct sqlpool_result *result;
+
+	ck_assert_int_eq(sqlpool_query(conn, "SELECT", NULL, 0, &result),
+	    -SQLPOOL_ERR_CLIENT_TIMEOUT);
+	ck_assert_str_eq(
+	    sqlpool_get_error(conn)->message, "no answer within 50 ms");
+	clientscript_close(conn);
+}
+END_TEST
+
 /* Send rows of a request that nobody reads, as long as somebody is there. */
 static void
 play_flood(struct fakeserver *f)
@@ -366,6 +398,8 @@ make_suite(void)
 	tcase_add_test(tc, a_reply_cut_at_any_byte_is_a_lost_connection);
 	tcase_add_test(
 	    tc, silence_ends_at_the_deadline_and_the_connection_lives_on);
+	tcase_add_test(
+	    tc, without_a_timeout_of_its_own_a_request_has_the_daemons);
 	tcase_add_test(tc, rows_beyond_the_window_close_the_connection);
 	tcase_add_test(tc, traffic_does_not_stretch_a_deadline);
 	tcase_add_test(tc, the_daemons_last_words_are_the_error);

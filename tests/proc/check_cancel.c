@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/clock.h"
 #include "proto/error.h"
 #include "proto/frame.h"
 #include "tests/lib/live.h"
@@ -319,6 +320,32 @@ START_TEST(the_daemons_own_deadline_holds_without_one)
 }
 END_TEST
 
+/* The library says no time of its own, unless the application has one. */
+START_TEST(the_daemons_own_deadline_holds_for_the_librarys_requests)
+{
+	struct sqlpool_options options = SQLPOOL_OPTIONS;
+	struct sqlpool_conn *conn;
+	int64_t began;
+
+	start(LIVE_OPTIONS("request_timeout=100ms"));
+	options.socket_path = live.socket_path;
+	for (int own = 0; own < 2; own++) {
+		options.request_timeout_ms = own ? 1000 : 0;
+		ck_assert_int_eq(sqlpool_open(&options, &conn), 0);
+		began = clock_now_us();
+		ck_assert_int_eq(
+		    sqlpool_exec(conn, ENDLESS "SELECT max(x) FROM c", NULL, 0),
+		    -SQLPOOL_ERR_DEADLINE);
+		ck_assert_int_eq(
+		    sqlpool_get_error(conn)->outcome, SQLPOOL_NOT_APPLIED);
+		ck_assert_int_ge(
+		    clock_now_us() - began, own ? 1000000 : 100000);
+		sqlpool_close(conn);
+	}
+	stop();
+}
+END_TEST
+
 /* Two databases; the first one has a deadline of its own. */
 static void
 start_two(void)
@@ -465,6 +492,8 @@ make_suite(void)
 	tcase_add_test(tc, deadlines_of_one_connection_are_each_its_own);
 	tcase_add_test(tc, a_deadline_holds_for_what_waits_on_its_worker);
 	tcase_add_test(tc, the_daemons_own_deadline_holds_without_one);
+	tcase_add_test(
+	    tc, the_daemons_own_deadline_holds_for_the_librarys_requests);
 	tcase_add_test(tc, a_database_has_its_own_deadline);
 	suite_add_tcase(suite, tc);
 	return suite;
