@@ -171,6 +171,14 @@ judge_failure(struct exec *ex, int rc)
 	return rc < 0 ? rc : -ex->r->failure.code;
 }
 
+/* PRAGMA incremental_vacuum has no columns, and gives a row of them for each
+ * page: nothing to send. */
+static bool
+is_tick(const struct exec *ex)
+{
+	return stmt_get_columns_n(ex->stmt) == 0;
+}
+
 /* One row has arrived: take it in. */
 static int
 take_row(struct exec *ex)
@@ -178,8 +186,11 @@ take_row(struct exec *ex)
 	struct answer *a = &ex->answer;
 	int rc;
 
-	if (!a->open)
+	if (!a->open) {
+		if (is_tick(ex))
+			return 0;
 		open_frame(ex);
+	}
 	rc = put_row(ex);
 	if (rc == 0)
 		rc = check_size(ex);
@@ -345,6 +356,8 @@ run_step_rows(struct exec *ex)
 		first = false;
 		if (rc == 0)
 			return 0;
+		if (is_tick(ex))
+			continue;
 		rc = stmt_put_row(ex->stmt, r->max_frame_bytes, a->out);
 		if (rc == -ERR_NO_MEMORY)
 			return failure_set(&r->failure, ERR_NO_MEMORY,

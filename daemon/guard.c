@@ -321,13 +321,33 @@ guard_reset(struct guard *g)
 	g->tx_name[0] = g->reason[0] = '\0';
 }
 
+/* Skip what SQLite has skipped before a statement: it is known to begin with
+ * nothing else (sqlite.org/syntax/comment-syntax.html). */
+static const char *
+skip_to_statement(const char *sql)
+{
+	for (;;) {
+		sql += strspn(sql, " \t\n\v\f\r;\xef\xbb\xbf");
+		if (strncmp(sql, "--", 2) == 0) {
+			sql += strcspn(sql, "\n");
+		} else if (strncmp(sql, "/*", 2) == 0) {
+			const char *end = strstr(sql + 2, "*/");
+
+			sql = end ? end + 2 : sql + strlen(sql);
+		} else {
+			return sql;
+		}
+	}
+}
+
 /* VACUUM touches nothing by name, and so does DDL that found nothing to do: only
  * the opcode tells them apart (opcode.html, "Vacuum").  Rare, so it may take a
  * prepare of its own. */
 static bool
 is_vacuum(sqlite3_stmt *stmt)
 {
-	char *sql = sqlite3_mprintf("EXPLAIN %s", sqlite3_sql(stmt));
+	char *sql = sqlite3_mprintf(
+	    "EXPLAIN %s", skip_to_statement(sqlite3_sql(stmt)));
 	sqlite3_stmt *explain = NULL;
 	bool found = false;
 

@@ -129,6 +129,9 @@ static const struct kind_case {
 	{ KIND_SCHEMA, "PRAGMA user_version = 5" },
 	{ KIND_SCHEMA, "PRAGMA application_id(5)" },
 	{ KIND_SCHEMA, "PRAGMA optimize" },
+	{ KIND_SCHEMA, "; /* a */ PRAGMA main.optimize(0xfffe)" },
+	{ KIND_SCHEMA, "; REINDEX main.t_v; --" },
+	{ KIND_SCHEMA, "; CREATE TABLE IF NOT EXISTS t(x) -- VACUUM" },
 	{ KIND_SCHEMA, "PRAGMA incremental_vacuum(10)" },
 
 	{ KIND_TX, "BEGIN" },
@@ -143,6 +146,12 @@ static const struct kind_case {
 
 	{ KIND_MAINTENANCE, "VACUUM" },
 	{ KIND_MAINTENANCE, "/* tidy */ vacuum main" },
+	{ KIND_MAINTENANCE, "; VACUUM" },
+	{ KIND_MAINTENANCE, " ;\f; -- a\n /* b; ** */; --\n/**/ Vacuum; ; -- c" },
+	{ KIND_MAINTENANCE, "\xef\xbb\xbfVACUUM" },
+	{ KIND_MAINTENANCE, "\n\v\r\n\tVACUUM\n\"main\" /* no end" },
+	{ KIND_MAINTENANCE, "; VACUUM INTO 'x'" },
+	{ KIND_MAINTENANCE, "VACUUM main INTO ?1" },
 };
 /* clang-format on */
 

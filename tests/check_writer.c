@@ -2,6 +2,7 @@
  * runs by itself. */
 #include <check.h>
 #include <sqlite3.h>
+#include <stdlib.h>
 
 #include "daemon/clock.h"
 #include "daemon/log.h"
@@ -324,6 +325,94 @@ START_TEST(writer_runs_ddl_by_itself_and_in_its_turn)
 }
 END_TEST
 
+/* Requests that tend the file run alone, in every spelling, between two groups;
+ * what only the daemon may do is refused with a remedy. */
+/* clang-format off */
+static const struct upkeep_case {
+	const char *sql;
+	const char *reply; /* NULL: DONE, without rows */
+} upkeep[] = {
+	{ .sql = "VACUUM" },
+	{ .sql = ";VACUUM;" },
+	{ .sql = "-- tidy up\n ; /* now */ vacuum main ; -- it" },
+	{ .sql = "REINDEX" },
+	{ .sql = "; REINDEX t" },
+	{ .sql = "ANALYZE" },
+	{ .sql = "/**/ ; analyze main.t" },
+	{ "PRAGMA optimize", "DONE columns=['optimize'] rows=[]" },
+	{ ";; PRAGMA optimize(0xfffe)", "DONE columns=['optimize'] rows=[]" },
+	{ .sql = "PRAGMA incremental_vacuum" },
+	{ .sql = "; PRAGMA incremental_vacuum(2)" },
+	{ "VACUUM INTO '/nonexistent/x'", "ERROR name=NOT_ALLOWED" },
+	{ "; /* */ PRAGMA wal_checkpoint", "ERROR name=NOT_ALLOWED" },
+	{ "PRAGMA wal_checkpoint(TRUNCATE)", "ERROR name=NOT_ALLOWED" },
+	{ "PRAGMA auto_vacuum = 1", "ERROR name=NOT_ALLOWED" },
+};
+/* clang-format on */
+
+/* With pages that nothing uses. */
+static const char free_schema[] =
+    "PRAGMA auto_vacuum = 2; CREATE TABLE t(id INTEGER PRIMARY KEY, v UNIQUE);"
+    "CREATE TABLE gone(x); INSERT INTO gone VALUES(zeroblob(100000));"
+    "DROP TABLE gone;";
+
+static int
+count_free_pages(void)
+{
+	return atoi(fixture_query(&fx, "PRAGMA freelist_count"));
+}
+
+START_TEST(writer_runs_upkeep_by_itself_in_every_spelling)
+{
+	const struct upkeep_case *c = &upkeep[_i];
+	const char *want = c->reply ? c->reply : "DONE", *text;
+	struct request *before[2], *r, *after[2];
+	int free_n;
+
+	fixture_open(&fx, NULL, free_schema);
+	free_n = count_free_pages();
+	ck_assert_int_gt(free_n, 2);
+	fixture_hold(&fx);
+	before[0] = insert();
+	before[1] = insert();
+	r = fixture_write(&fx, ask(c->sql));
+	after[0] = insert();
+	after[1] = insert();
+	fixture_release(&fx);
+	text = fixture_take(&fx, r);
+	ck_assert_msg(strncmp(text, want, strlen(want)) == 0, "%s", text);
+	take_done(before, 2);
+	take_done(after, 2);
+	ck_assert_uint_eq(stats_get(STAT_groups_rerun), 0);
+	if (strstr(c->sql, "incremental"))
+		ck_assert_int_eq(
+		    count_free_pages(), strstr(c->sql, "(2)") ? free_n - 2 : 0);
+	ck_assert_str_eq(
+	    fixture_query(&fx, "SELECT count(*) FROM t; PRAGMA quick_check"),
+	    "4\nok\n");
+	fixture_close(&fx);
+}
+END_TEST
+
+/* PRAGMA incremental_vacuum steps through rows that have no columns. */
+START_TEST(writer_gives_free_pages_back_in_a_batch)
+{
+	static const struct fixture_step steps[] = {
+		{ .sql = "PRAGMA incremental_vacuum(2)" },
+		{ .sql = "SELECT 1" }, { 0 }
+	};
+	int free_n;
+
+	fixture_open(&fx, NULL, free_schema);
+	free_n = count_free_pages();
+	ck_assert_str_eq(
+	    fixture_take(&fx, fixture_write(&fx, fixture_batch(&fx, steps))),
+	    "DONE steps=[; columns=['1'] rows=[[1]]]");
+	ck_assert_int_eq(count_free_pages(), free_n - 2);
+	fixture_close(&fx);
+}
+END_TEST
+
 /* What its worker could not prepare, because of a write before it. */
 /* clang-format off */
 static const struct unknown_case {
@@ -495,6 +584,9 @@ main(void)
 	tcase_add_test(tc, writer_bounds_the_time_of_one_write);
 	tcase_add_test(tc, writer_applies_no_write_whose_answer_does_not_fit);
 	tcase_add_test(tc, writer_runs_ddl_by_itself_and_in_its_turn);
+	tcase_add_loop_test(tc, writer_runs_upkeep_by_itself_in_every_spelling,
+	    0, (int)COUNT(upkeep));
+	tcase_add_test(tc, writer_gives_free_pages_back_in_a_batch);
 	tcase_add_loop_test(tc, writer_finds_out_what_an_unknown_statement_is,
 	    0, (int)COUNT(unknowns));
 	tcase_add_test(tc, writer_runs_a_read_that_comes_back);
