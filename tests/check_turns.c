@@ -1,10 +1,12 @@
 /* check_turns.c - the order in which clients are served. */
 #include <check.h>
+#include <limits.h>
 #include <string.h>
 
 #include "daemon/turns.h"
 #include "proto/error.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/judge.h"
 
 #define PLACES_N 4
 
@@ -117,6 +119,109 @@ START_TEST(turns_give_up_what_is_stopped_and_keep_the_rest)
 }
 END_TEST
 
+/* Many clients of any number of workers, who ask again when they were answered:
+ * groups of any size, answers and new requests in any order; some keep a
+ * pipeline of requests waiting. */
+enum { CLIENTS_N = 256, ROUNDS = 4000, PIPELINE = 50 };
+
+static struct place crowd[CLIENTS_N];
+
+struct asker {
+	size_t waiting_n; /* of its requests */
+	unsigned ahead_n; /* clients that may go before its first one */
+	unsigned served_n;
+};
+
+static struct asker askers[CLIENTS_N];
+
+static size_t
+count_waiting(void)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < CLIENTS_N; i++)
+		n += askers[i].waiting_n > 0;
+	return n;
+}
+
+static void
+ask(size_t client)
+{
+	struct request *r = request_new();
+	struct asker *a = &askers[client];
+
+	r->id = client;
+	r->place = &crowd[client];
+	if (a->waiting_n++ == 0)
+		a->ahead_n = (unsigned)count_waiting() - 1;
+	turns_push(&turns, r);
+}
+
+/* Serve one: nobody who waited is overtaken by more than waited before it. */
+static size_t
+serve(void)
+{
+	struct request *r = turns_pop(&turns);
+	struct asker *a = &askers[r->id];
+	size_t client = (size_t)r->id;
+
+	for (size_t i = 0; i < CLIENTS_N; i++) {
+		if (i == client || askers[i].waiting_n == 0)
+			continue;
+		if (askers[i].ahead_n-- == 0) /* (Check notes its asserts) */
+			ck_abort_msg("client %zu was overtaken", i);
+	}
+	a->waiting_n--;
+	a->served_n++;
+	a->ahead_n = (unsigned)count_waiting() - (a->waiting_n > 0);
+	request_free(r);
+	return client;
+}
+
+/* Clients from `pipelined` on keep PIPELINE requests waiting, the others one.
+ * Each that was served asks again behind its group, in any order. */
+static void
+run_crowd(size_t pipelined)
+{
+	struct judge_random random = { 1 };
+	size_t served[64];
+
+	memset(crowd, 0, sizeof(crowd));
+	memset(askers, 0, sizeof(askers));
+	for (size_t i = 0; i < CLIENTS_N; i++)
+		for (size_t k = 0; k < (i < pipelined ? 1 : PIPELINE); k++)
+			ask(i);
+	for (int round = 0; round < ROUNDS; round++) {
+		size_t n = 1 + judge_random_below(&random, 64);
+
+		for (size_t i = 0; i < n; i++)
+			served[i] = serve();
+		for (; n > 0; n--) {
+			size_t k = judge_random_below(&random, (uint32_t)n);
+
+			ask(served[k]);
+			served[k] = served[n - 1];
+		}
+	}
+}
+
+START_TEST(turns_let_nobody_be_overtaken)
+{
+	unsigned least = UINT_MAX, most = 0;
+
+	run_crowd(_i ? 100 : CLIENTS_N);
+	for (size_t i = 0; i < CLIENTS_N; i++) {
+		least = askers[i].served_n < least ? askers[i].served_n : least;
+		most = askers[i].served_n > most ? askers[i].served_n : most;
+	}
+	/* the order of answers alone decides who asks first */
+	ck_assert_uint_gt(least, 100);
+	ck_assert_uint_le(5 * most, 6 * least);
+	while (turns.ring)
+		request_free(turns_pop(&turns));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -128,6 +233,7 @@ main(void)
 	tcase_add_test(tc, turns_let_nobody_wait_behind_all_of_another_client);
 	tcase_add_test(tc, turns_go_back_in_front_in_their_order);
 	tcase_add_test(tc, turns_give_up_what_is_stopped_and_keep_the_rest);
+	tcase_add_loop_test(tc, turns_let_nobody_be_overtaken, 0, 2);
 	suite_add_tcase(s, tc);
 	return fixture_run(s);
 }

@@ -410,8 +410,9 @@ START_TEST(a_database_has_its_own_deadline)
 }
 END_TEST
 
-/* Later ones with shorter deadlines: each ends at its own, in the order of these,
- * and what has a long one stays. */
+/* Later ones with shorter deadlines: each ends at its own, and what has a long
+ * one stays.  (Two that are due when the daemon looks may be answered in either
+ * order.) */
 START_TEST(deadlines_of_one_connection_are_each_its_own)
 {
 	uint64_t ids[16], last;
@@ -426,15 +427,19 @@ START_TEST(deadlines_of_one_connection_are_each_its_own)
 	a.timeout_ms = 60000;
 	last = raw_put_exec(&a, 0, insert_sql);
 	raw_flush(&a);
-	for (size_t i = COUNT(ids); i > 0; i--) {
+	for (size_t n = 0; n < COUNT(ids); n++) {
 		struct rawreply r;
+		size_t i;
 
 		ck_assert(raw_take(&a, &r));
-		ck_assert_uint_eq(r.head.id, ids[i - 1]);
+		for (i = 0; i < COUNT(ids) && ids[i] != r.head.id; i++)
+			continue;
+		ck_assert_uint_lt(i, COUNT(ids));
+		ids[i] = 0;
 		ck_assert_int_eq((int)r.tell.code, ERR_DEADLINE);
 		/* not before it was due */
-		ck_assert_uint_ge(r.tell.queue_us + r.tell.exec_us,
-		    25000 * (COUNT(ids) - i + 1));
+		ck_assert_uint_ge(
+		    r.tell.queue_us + r.tell.exec_us, 25000 * (COUNT(ids) - i));
 	}
 	raw_end(&b, true);
 	raw_expect(&a, last, 0);

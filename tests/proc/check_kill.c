@@ -11,8 +11,11 @@
 
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
 
-/* How long what a dead client held may stay held. */
-#define FREED_US INT64_C(100000)
+/* How long what a dead client held may stay held: the best of so many, since
+ * others may have the processor when one dies.  Nothing but a tick of the daemon
+ * would take as long each time. */
+#define FREED_US INT64_C(20000)
+#define TRIES    10
 
 static struct live live;
 
@@ -198,41 +201,55 @@ ask_for_it(struct rawconn *c, int kind)
 	return id;
 }
 
-START_TEST(a_killed_clients_work_is_undone_and_what_it_held_is_free_at_once)
+/* Let a victim die; gives how long its heir waited then. */
+static int64_t
+kill_one(int kind, struct sqlpool_conn *conn)
 {
-	struct victim v = { .kind = _i };
-	struct sqlpool_conn *conn;
+	struct victim v = { .kind = kind };
 	struct rawconn heir;
 	int64_t began_us, took_us;
 	uint64_t id;
 	pid_t pid;
 
-	live_init(&live);
-	live_start(&live, LIVE_OPTIONS("read_connections=1"));
-	conn = live_connect(&live, "setup");
-	live_exec(conn, "CREATE TABLE t(who, n)");
 	proc_gate_init(&v.ready);
 	pid = proc_fork(be_victim, &v);
 	proc_gate_wait(&v.ready);
-	if (victims[_i].busy)
-		live_wait_busy(&live, victims[_i].busy);
+	if (victims[kind].busy)
+		live_wait_busy(&live, victims[kind].busy);
 	raw_open(&heir, live.socket_path);
-	id = ask_for_it(&heir, _i);
+	id = ask_for_it(&heir, kind);
 	began_us = clock_now_us();
 	proc_kill(pid);
 	ck_assert_int_eq(raw_expect_int(&heir, id), 0);
 	took_us = clock_now_us() - began_us;
 	raw_expect(&heir, raw_put_end(&heir, 0, true), 0);
-	ck_assert_msg(took_us < FREED_US * proc_get_slowness(),
-	    "%s: free after %" PRId64 " us", victims[_i].name, took_us);
 	ck_assert_int_eq(live_get_queue(&live), 0);
 	ck_assert_int_eq(
 	    live_get_int(conn, "SELECT count(*) FROM t WHERE who = 'victim'"),
 	    0);
 	live_exec(conn, "INSERT INTO t VALUES ('after', 1)");
-	sqlpool_close(conn);
 	raw_close(&heir);
 	proc_gate_fini(&v.ready);
+	return took_us;
+}
+
+START_TEST(a_killed_clients_work_is_undone_and_what_it_held_is_free_at_once)
+{
+	int64_t most_us = FREED_US * proc_get_slowness(), best_us = INT64_MAX;
+	struct sqlpool_conn *conn;
+
+	live_init(&live);
+	live_start(&live, LIVE_OPTIONS("read_connections=1"));
+	conn = live_connect(&live, "setup");
+	live_exec(conn, "CREATE TABLE t(who, n)");
+	for (int i = 0; i < TRIES && best_us > most_us; i++) {
+		int64_t took_us = kill_one(_i, conn);
+
+		best_us = took_us < best_us ? took_us : best_us;
+	}
+	ck_assert_msg(best_us <= most_us, "%s: free after %" PRId64 " us",
+	    victims[_i].name, best_us);
+	sqlpool_close(conn);
 	live_stop(&live);
 	live_check_file(live.db_path);
 	live_fini(&live);

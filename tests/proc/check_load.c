@@ -19,6 +19,7 @@
 #define THREADS   4
 #define WRITERS   32 /* in all */
 #define READERS   2  /* processes, with a thread for each way to read */
+#define STARVED   5  /* times as many: without a line it is thousands */
 
 struct writer {
 	_Atomic int64_t inserted; /* rows acknowledged */
@@ -373,8 +374,10 @@ check_fairness(void)
 	printf("%lld to %lld writes each, slowest %lld us; %lld reads\n",
 	    (long long)least, (long long)most, (long long)slowest_us,
 	    (long long)shared->reads);
-	PROC_CHECK(least > 0 && 2 * most <= 3 * least,
-	    "unfair: one made %lld writes, another one %lld", (long long)least,
+	/* whoever gets its answer late asks late; the line's own fairness is
+	 * check_turns.c's, and the figure make bench's */
+	PROC_CHECK(least > 0 && most <= STARVED * least,
+	    "starved: one made %lld writes, another one %lld", (long long)least,
 	    (long long)most);
 }
 
