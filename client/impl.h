@@ -3,7 +3,7 @@
  *	conn.c     bytes to and from the socket, frames to their results
  *	flight.c   which requests are in flight, and which wait
  *	socket.c   system calls              open.c     find, connect, HELLO, close
- *	request.c  requests into frames
+ *	request.c  requests into frames       steps.c    requests apart
  *	call.c     the blocking calls
  *	result.c   frames into rows
  *	column.c   values of a row           convert.c  SQLite's conversions
@@ -180,6 +180,7 @@ struct sqlpool_result {
 	struct failure failure;      /* of the request */
 	struct failure step_failure; /* of a batch's step */
 	struct sqlpool_summary summary;
+	struct sqlpool_summary whole; /* of a batch, all its steps */
 
 	/* where the reader stands */
 	bool loaded;       /* columns and rows below are valid */
@@ -257,6 +258,7 @@ struct statement {
 	const struct sqlpool_stmt *stmt;
 	const struct sqlpool_value *values;
 	size_t values_n;
+	bool as_before; /* neither: a step runs that of the step before it */
 };
 
 /* Make a result for a request of this type: its frame is begun, its body
@@ -275,6 +277,26 @@ int request_submit(struct sqlpool_result *result, struct msg_out *m);
 /* Put one statement on its way.  Errors: those of the three above. */
 int request_start_statement(struct sqlpool_conn *conn,
     const struct statement *s, struct sqlpool_result **ret_result);
+
+/* ---- steps.c ---- */
+
+struct sqlpool_request {
+	struct step *steps;
+	size_t steps_n;
+	size_t steps_cap;
+	struct buf bytes;    /* of the steps, one after the other */
+	uint32_t timeout_ms; /* 0: the connection's */
+	uint64_t max_rows;   /* 0: all */
+	bool read_only;
+};
+
+/* Say why it cannot be sent on this connection, or NULL.  request may be NULL. */
+const char *steps_check(const struct sqlpool_request *request,
+    const struct sqlpool_conn *conn, bool atomic);
+
+/* Put it into an open body: as a BATCH's steps, or as the only one. */
+void steps_put(
+    const struct sqlpool_request *request, struct msg_out *m, bool atomic);
 
 /* ---- result.c ---- */
 

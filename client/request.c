@@ -1,32 +1,10 @@
-/* request.c - requests into frames, and requests apart from a connection. */
+/* request.c - requests into frames, and frames on their way. */
 #include "impl.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "socket.h"
-
-/* Conditions nest inside the frame's own two levels and the steps' two:
- * walk.h allows 8. */
-#define CONDITION_MAX_DEPTH 4
-#define STEPS_MAX           10000
-/* An array head of a condition holds at most this many without a count. */
-#define CONDITION_MAX_OF 1000
-
-struct step {
-	struct buf fields; /* keys and values of the step's map */
-	unsigned fields_n;
-	struct buf condition;      /* the whole value; empty: none */
-	struct sqlpool_conn *conn; /* of a prepared statement; else NULL */
-};
-
-struct sqlpool_request {
-	struct step *steps;
-	size_t steps_n;
-	size_t steps_cap;
-	uint32_t timeout_ms; /* 0: the connection's */
-	uint64_t max_rows;   /* 0: all */
-};
 
 /* ---- values into bytes ---- */
 
@@ -83,7 +61,7 @@ request_put_statement(
 {
 	const char *why = check_values(s->values, s->values_n);
 
-	if (!s->sql && !s->stmt)
+	if (!s->sql && !s->stmt && !s->as_before)
 		why = "there is no SQL";
 	if (why) {
 		*ret_why = why;
@@ -91,7 +69,7 @@ request_put_statement(
 	}
 	if (s->sql)
 		msg_put_str(m, ASK_sql, s->sql);
-	else
+	else if (s->stmt)
 		msg_put_uint(m, ASK_stmt, s->stmt->number);
 	if (s->values_n == 0)
 		return 0;
@@ -163,227 +141,7 @@ request_submit(struct sqlpool_result *result, struct msg_out *m)
 	return conn_fail(conn, -rc, OUTCOME_NOT_APPLIED, "out of memory");
 }
 
-/* ---- requests apart ---- */
-
-struct sqlpool_request *
-sqlpool_request_new(void)
-{
-	return calloc(1, sizeof(struct sqlpool_request));
-}
-
-static void
-step_fini(struct step *step)
-{
-	buf_fini(&step->fields);
-	buf_fini(&step->condition);
-}
-
-void
-sqlpool_request_free(struct sqlpool_request *request)
-{
-	if (!request)
-		return;
-	for (size_t i = 0; i < request->steps_n; i++)
-		step_fini(&request->steps[i]);
-	free(request->steps);
-	free(request);
-}
-
-static struct step *
-reserve_step(struct sqlpool_request *request)
-{
-	if (request->steps_n == request->steps_cap) {
-		size_t cap = request->steps_cap ? 2 * request->steps_cap : 4;
-		struct step *steps = realloc(
-		    request->steps, cap * sizeof(*steps));
-
-		if (!steps)
-			return NULL;
-		request->steps = steps;
-		request->steps_cap = cap;
-	}
-	return &request->steps[request->steps_n];
-}
-
-static int
-add_step(struct sqlpool_request *request, const struct statement *s)
-{
-	struct step *step;
-	struct msg_out m = { 0 };
-	const char *why;
-	int rc;
-
-	if (!request || request->steps_n >= STEPS_MAX)
-		return -ERR_MISUSE;
-	step = reserve_step(request);
-	if (!step)
-		return -ERR_NO_MEMORY;
-	*step = (struct step){ .conn = s->stmt ? s->stmt->conn : NULL };
-	m.b = &step->fields;
-	rc = request_put_statement(&m, s, &why);
-	if (rc == 0 && buf_failed(&step->fields))
-		rc = -ERR_NO_MEMORY;
-	if (rc < 0) {
-		step_fini(step);
-		return rc;
-	}
-	step->fields_n = m.keys_n;
-	return (int)request->steps_n++;
-}
-
-int
-sqlpool_request_add(struct sqlpool_request *request, const char *sql,
-    const struct sqlpool_value *values, size_t values_n)
-{
-	struct statement s = {
-		.sql = sql, .values = values, .values_n = values_n
-	};
-
-	return add_step(request, &s);
-}
-
-int
-sqlpool_request_add_stmt(struct sqlpool_request *request,
-    const struct sqlpool_stmt *stmt, const struct sqlpool_value *values,
-    size_t values_n)
-{
-	struct statement s = {
-		.stmt = stmt, .values = values, .values_n = values_n
-	};
-
-	if (!stmt || !stmt->conn)
-		return -ERR_MISUSE;
-	return add_step(request, &s);
-}
-
-/* steps_n: a step that is named must be earlier than this. */
-static int
-put_condition(struct buf *b, const struct sqlpool_condition *c, size_t steps_n,
-    unsigned depth)
-{
-	bool leaf = c->kind == SQLPOOL_IF_OK || c->kind == SQLPOOL_IF_ERROR;
-
-	if ((unsigned)c->kind > SQLPOOL_IF_OR || depth >= CONDITION_MAX_DEPTH)
-		return -ERR_MISUSE;
-	if (leaf) {
-		if (c->step >= steps_n)
-			return -ERR_MISUSE;
-		value_put_array(b, 2);
-		value_put_uint(b, (uint64_t)c->kind);
-		value_put_uint(b, c->step);
-		return 0;
-	}
-	if (!c->of || c->of_n == 0 || c->of_n > CONDITION_MAX_OF ||
-	    (c->kind == SQLPOOL_IF_NOT && c->of_n != 1))
-		return -ERR_MISUSE;
-	value_put_array(b, (uint32_t)c->of_n + 1);
-	value_put_uint(b, (uint64_t)c->kind);
-	for (size_t i = 0; i < c->of_n; i++) {
-		int rc = put_condition(b, &c->of[i], steps_n, depth + 1);
-
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
-}
-
-int
-sqlpool_request_set_condition(
-    struct sqlpool_request *request, const struct sqlpool_condition *condition)
-{
-	struct buf b;
-	struct step *last;
-	int rc;
-
-	if (!request || !condition || request->steps_n == 0)
-		return -ERR_MISUSE;
-	last = &request->steps[request->steps_n - 1];
-	buf_init(&b);
-	rc = put_condition(&b, condition, request->steps_n - 1, 0);
-	if (rc == 0 && buf_failed(&b))
-		rc = -ERR_NO_MEMORY;
-	if (rc < 0) {
-		buf_fini(&b);
-		return rc;
-	}
-	buf_fini(&last->condition);
-	last->condition = b;
-	return 0;
-}
-
-int
-sqlpool_request_set_option(struct sqlpool_request *request,
-    enum sqlpool_request_option option, uint64_t value)
-{
-	if (!request)
-		return -ERR_MISUSE;
-	switch (option) {
-	case SQLPOOL_TIMEOUT_MS:
-		if (value > UINT32_MAX)
-			return -ERR_MISUSE;
-		request->timeout_ms = (uint32_t)value;
-		return 0;
-	case SQLPOOL_MAX_ROWS:
-		if (value > INT64_MAX)
-			return -ERR_MISUSE;
-		request->max_rows = value;
-		return 0;
-	}
-	return -ERR_MISUSE;
-}
-
 /* ---- sending ---- */
-
-static void
-put_single(struct msg_out *m, const struct sqlpool_request *request)
-{
-	const struct step *step = &request->steps[0];
-
-	buf_put(m->b, step->fields.p, step->fields.n);
-	m->keys_n += step->fields_n;
-	if (request->max_rows)
-		msg_put_uint(m, ASK_max_rows, request->max_rows);
-}
-
-static void
-put_steps(struct msg_out *m, const struct sqlpool_request *request)
-{
-	msg_key(m, ASK_steps);
-	value_put_array(m->b, (uint32_t)request->steps_n);
-	for (size_t i = 0; i < request->steps_n; i++) {
-		const struct step *step = &request->steps[i];
-		bool max_rows = request->max_rows != 0;
-		bool condition = step->condition.n > 0;
-
-		value_put_map(m->b,
-		    step->fields_n + (unsigned)max_rows + (unsigned)condition);
-		buf_put(m->b, step->fields.p, step->fields.n);
-		if (max_rows) {
-			value_put_uint(m->b, ASK_max_rows);
-			value_put_uint(m->b, request->max_rows);
-		}
-		if (condition) {
-			value_put_uint(m->b, ASK_cond);
-			buf_put(m->b, step->condition.p, step->condition.n);
-		}
-	}
-}
-
-static const char *
-check_request(const struct sqlpool_conn *conn,
-    const struct sqlpool_request *request, bool atomic)
-{
-	if (!request || request->steps_n == 0)
-		return "the request has no step";
-	if (!atomic &&
-	    (request->steps_n > 1 || request->steps[0].condition.n > 0))
-		return "a request of several steps, or with a condition, can "
-		       "only run atomically";
-	for (size_t i = 0; i < request->steps_n; i++)
-		if (request->steps[i].conn && request->steps[i].conn != conn)
-			return "a statement was prepared on another connection";
-	return NULL;
-}
 
 static size_t
 count_waiting(const struct sqlpool_conn *conn)
@@ -440,7 +198,7 @@ send_request(struct sqlpool_conn *conn, const struct sqlpool_request *request,
 
 	if (rc < 0)
 		return rc;
-	why = ret_result ? check_request(conn, request, atomic)
+	why = ret_result ? steps_check(request, conn, atomic)
 			 : "there is nowhere to put the result";
 	if (why)
 		return conn_fail(
@@ -451,10 +209,7 @@ send_request(struct sqlpool_conn *conn, const struct sqlpool_request *request,
 		    request->timeout_ms, &m, &result);
 	if (!result)
 		return rc;
-	if (atomic)
-		put_steps(&m, request);
-	else
-		put_single(&m, request);
+	steps_put(request, &m, atomic);
 	rc = request_submit(result, &m);
 	if (rc == 0)
 		*ret_result = result;

@@ -338,6 +338,7 @@ load_chunk(struct sqlpool_result *result)
 		result->steps_left = enter_array(&result->steps);
 		if (result->steps_left == 0)
 			return bad_result(result, "no steps");
+		result->whole = result->summary;
 		return load_step(result);
 	}
 	result->rows = chunk->rows;
@@ -466,6 +467,19 @@ sqlpool_next(struct sqlpool_result *result)
 	}
 }
 
+/* Behind the last step the summary is that of all of them. */
+static void
+end_steps(struct sqlpool_result *result)
+{
+	result->has_row = false;
+	if (!result->batch)
+		return;
+	leave_step(result);
+	result->summary = result->whole;
+	if (result->conn)
+		result->conn->summary = result->summary;
+}
+
 int
 sqlpool_next_result(struct sqlpool_result *result)
 {
@@ -478,7 +492,7 @@ sqlpool_next_result(struct sqlpool_result *result)
 	if (rc < 0)
 		return rc;
 	if (!result->batch || result->steps_left == 0) {
-		result->has_row = false;
+		end_steps(result);
 		return SQLPOOL_DONE;
 	}
 	rc = load_step(result);

@@ -470,6 +470,9 @@ SQLPOOL_API void sqlpool_request_free(struct sqlpool_request *request);
 /* Add a step: one statement with its values (see sqlpool_exec).  Returns the
  * step's index, from 0.
  *
+ * sql: NULL for the statement of the step before, which is sent once then: a
+ * statement with its first values and then any number of others, run by
+ * sqlpool_run_atomic, is many rows in one request.  There may be 10000 steps.
  * Errors: SQLPOOL_ERR_MISUSE, SQLPOOL_ERR_NO_MEMORY. */
 SQLPOOL_API SQLPOOL_MUST_CHECK int
 sqlpool_request_add(struct sqlpool_request *request, const char *sql,
@@ -508,7 +511,8 @@ SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_request_set_condition(
 
 enum sqlpool_request_option {
 	SQLPOOL_TIMEOUT_MS = 1, /* instead of the connection's; 0: that */
-	SQLPOOL_MAX_ROWS = 2,   /* stop after so many rows; 0: all */
+	SQLPOOL_MAX_ROWS = 2,  /* stop after so many rows; 0: all; not atomic */
+	SQLPOOL_READ_ONLY = 3, /* 1: refuse what would write, SQLITE_READONLY */
 };
 
 /* Set an option of a request.
@@ -614,8 +618,9 @@ SQLPOOL_API void sqlpool_result_free(struct sqlpool_result *result);
 SQLPOOL_API const struct sqlpool_error *
 sqlpool_result_error(const struct sqlpool_result *result);
 
-/* Give what the request, or the step, did.  Complete after SQLPOOL_DONE.  NULL
- * when result is NULL; the result's. */
+/* Give what the request, or the step, did; behind the last step, what all of them
+ * did together.  Complete after SQLPOOL_DONE.  NULL when result is NULL; the
+ * result's. */
 SQLPOOL_API const struct sqlpool_summary *
 sqlpool_result_summary(const struct sqlpool_result *result);
 

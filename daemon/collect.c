@@ -91,6 +91,7 @@ take_body(struct request *r)
 	r->params = r->ask.params;
 	r->max_rows = r->ask.max_rows;
 	r->commit = r->ask.commit;
+	r->read_only = r->ask.read_only;
 }
 
 static void

@@ -15,6 +15,20 @@
 /* The keys of a DONE that follow the rows: eight of at most ten bytes. */
 #define SUMMARY_BYTES 128
 
+#define SQL_READONLY 8 /* SQLITE_READONLY, sqlite.org/rescode.html */
+
+int
+exec_check_read_only(struct request *r, const struct stmt *st)
+{
+	enum msg_kind kind = stmt_get_kind(st);
+
+	if (!r->read_only || kind == KIND_READ || kind == KIND_EMPTY)
+		return 0;
+	return failure_set(&r->failure, SQL_READONLY,
+	    "the request is read_only, and the statement %s",
+	    kind == KIND_TX ? "begins or ends a transaction" : "writes");
+}
+
 int
 exec_prepare(
     struct exec *ex, struct dbconn *conn, struct request *r, struct buf *out)
@@ -30,7 +44,9 @@ exec_prepare(
 		return rc;
 	if (!ex->stmt)
 		return 0;
-	rc = stmt_bind(conn, ex->stmt, r->params, &r->failure);
+	rc = exec_check_read_only(r, ex->stmt);
+	if (rc == 0)
+		rc = stmt_bind(conn, ex->stmt, r->params, &r->failure);
 	if (rc < 0) {
 		stmt_reset(ex->stmt);
 		ex->stmt = NULL;
@@ -320,7 +336,7 @@ static int
 check_step_kind(struct exec *ex)
 {
 	if (stmt_get_kind(ex->stmt) != KIND_TX)
-		return 0;
+		return exec_check_read_only(ex->r, ex->stmt);
 	return failure_set(&ex->r->failure, ERR_NOT_ALLOWED,
 	    "a BATCH is a transaction already: BEGIN, COMMIT, ROLLBACK and "
 	    "SAVEPOINT are not allowed in it");

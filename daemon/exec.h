@@ -38,6 +38,10 @@ struct exec {
 	bool single;          /* all rows go into one frame, else EXEC_OVER */
 };
 
+/* Refuse a statement that changes something when the request is read_only.  st
+ * may be NULL.  Errors, with r->failure set: SQLITE_READONLY. */
+int exec_check_read_only(struct request *r, const struct stmt *st);
+
 /* Prepare the request's statement and bind its parameters; ex->stmt's kind can
  * be looked at then.  The answer will be written to out.  On failure
  * r->failure is set, and nothing needs to be closed. */

@@ -146,6 +146,13 @@ copy_span(struct span *s, uint8_t **to)
 	*to += s->n;
 }
 
+/* Steps that run the same statement share its text. */
+static bool
+shares_sql(const struct request *r, size_t i)
+{
+	return i > 0 && r->steps[i].sql.p == r->steps[i - 1].sql.p;
+}
+
 static size_t
 count_bytes(const struct request *r)
 {
@@ -155,9 +162,31 @@ count_bytes(const struct request *r)
 	for (size_t i = 0; i < r->steps_n; i++) {
 		const struct step *s = &r->steps[i];
 
-		n += s->sql.n + (r->frame ? 0 : s->params.n + s->cond.n);
+		n += shares_sql(r, i) ? 0 : s->sql.n;
+		n += r->frame ? 0 : s->params.n + s->cond.n;
 	}
 	return n;
+}
+
+static void
+copy_steps(struct request *r, uint8_t *to)
+{
+	struct span from = { 0 }, copy = { 0 }; /* of the last text */
+
+	for (size_t i = 0; i < r->steps_n; i++) {
+		struct step *s = &r->steps[i];
+
+		if (i == 0 || s->sql.p != from.p) {
+			from = s->sql;
+			copy_span(&s->sql, &to);
+			copy = s->sql;
+		}
+		s->sql = copy;
+		if (r->frame)
+			continue;
+		copy_span(&s->params, &to);
+		copy_span(&s->cond, &to);
+	}
 }
 
 int
@@ -181,13 +210,7 @@ request_own(struct request *r)
 	*to++ = '\0';
 	if (!r->frame)
 		copy_span(&r->params, &to);
-	for (size_t i = 0; i < r->steps_n; i++) {
-		copy_span(&r->steps[i].sql, &to);
-		if (r->frame)
-			continue;
-		copy_span(&r->steps[i].params, &to);
-		copy_span(&r->steps[i].cond, &to);
-	}
+	copy_steps(r, to);
 	return 0;
 }
 

@@ -120,6 +120,7 @@ struct request {
 	uint64_t max_rows; /* 0: all */
 	bool commit;       /* TX_END */
 	bool atomic;       /* SCRIPT */
+	bool read_only;    /* EXEC, BATCH: what would write is refused */
 	bool decltypes;
 	enum msg_kind kind;
 	bool unknown; /* kind is not known: it could not be prepared before the

@@ -1,6 +1,7 @@
 /* router.c - the choice of roads. */
 #include "daemon/router.h"
 
+#include "daemon/exec.h"
 #include "proto/error.h"
 
 #define SQL_ERROR 1 /* SQLITE_ERROR, sqlite.org/rescode.html */
@@ -52,6 +53,8 @@ choose_statement(struct request *r, struct dbconn *hot, const struct conf *conf,
 		return ROAD_WRITER;
 	}
 	r->kind = stmt_get_kind(st);
+	if (exec_check_read_only(r, st) < 0)
+		return ROAD_ERROR;
 	switch (r->kind) {
 	case KIND_EMPTY:
 		return ROAD_INLINE;

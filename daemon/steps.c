@@ -59,6 +59,30 @@ fail_step(struct request *r, size_t i, int code, const char *text)
 	return -code;
 }
 
+/* A step that names no statement runs that of the step before it. */
+static int
+find_sql(struct request *r, size_t i, const struct msg_ask *ask,
+    steps_lookup *lookup, void *arg)
+{
+	bool sql = MSG_HAS(ask, ASK_sql), stmt = MSG_HAS(ask, ASK_stmt);
+
+	if (sql && stmt)
+		return fail_step(r, i, ERR_FIELD_MISSING,
+		    "either sql or stmt must be given, not both");
+	if (!sql && !stmt && i == 0)
+		return fail_step(r, i, ERR_FIELD_MISSING,
+		    "either sql or stmt must be given: no step is before this "
+		    "one, whose statement it could run");
+	if (!sql && !stmt)
+		r->steps[i].sql = r->steps[i - 1].sql;
+	else
+		r->steps[i].sql = sql ? ask->sql : lookup(arg, ask->stmt);
+	if (!r->steps[i].sql.p)
+		return fail_step(r, i, ERR_STATEMENT_UNKNOWN,
+		    "no prepared statement has this number");
+	return 0;
+}
+
 static int
 read_step(struct request *r, size_t i, struct span map, steps_lookup *lookup,
     void *arg)
@@ -68,18 +92,15 @@ read_step(struct request *r, size_t i, struct span map, steps_lookup *lookup,
 	struct msg_ask ask;
 	char text[160];
 	struct span cond;
+	int rc;
 
 	if (msg_read_ask(map, &ask, &fault) < 0) {
 		msg_describe_fault(&fault, text, sizeof(text));
 		return fail_step(r, i, fault.code, text);
 	}
-	if (MSG_HAS(&ask, ASK_sql) == MSG_HAS(&ask, ASK_stmt))
-		return fail_step(r, i, ERR_FIELD_MISSING,
-		    "either sql or stmt must be given");
-	step->sql = MSG_HAS(&ask, ASK_sql) ? ask.sql : lookup(arg, ask.stmt);
-	if (!step->sql.p)
-		return fail_step(r, i, ERR_STATEMENT_UNKNOWN,
-		    "no prepared statement has this number");
+	rc = find_sql(r, i, &ask, lookup, arg);
+	if (rc < 0)
+		return rc;
 	step->params = ask.params;
 	step->cond = ask.cond;
 	cond = ask.cond;

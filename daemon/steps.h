@@ -17,7 +17,8 @@
  * there is none of that number. */
 typedef struct span steps_lookup(void *arg, uint64_t number);
 
-/* Read r->ask.steps into r->steps.  The spans point where they pointed.
+/* Read r->ask.steps into r->steps.  The spans point where they pointed; steps
+ * that run one statement share its text.
  *
  * Errors, with r->failure and its step set: -ERR_FIELD_TYPE, -ERR_FIELD_RANGE,
  * -ERR_FIELD_MISSING, -ERR_FIELD_UNKNOWN, -ERR_STATEMENT_UNKNOWN,

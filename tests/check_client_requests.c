@@ -29,6 +29,7 @@ play_fields(struct fakeserver *f)
 	assert_span(r.ask.sql, "SELECT ?1", 9);
 	assert_span(r.ask.params, "\x91\xa1x", 3);
 	ck_assert_uint_eq(r.ask.max_rows, 5);
+	ck_assert(r.ask.read_only);
 	fake_done(f, r.head.id);
 	fake_send(f);
 	/* without options: the connection's timeout */
@@ -36,6 +37,7 @@ play_fields(struct fakeserver *f)
 	ck_assert_uint_eq(r.head.timeout_ms, 5000);
 	ck_assert(!MSG_HAS(&r.ask, ASK_params));
 	ck_assert(!MSG_HAS(&r.ask, ASK_max_rows));
+	ck_assert(!MSG_HAS(&r.ask, ASK_read_only));
 	fake_done(f, r.head.id);
 	fake_send(f);
 	/* steps with conditions: ok(0); not(or(error(0), and(ok(1)))) */
@@ -77,6 +79,12 @@ add_conditions(struct sqlpool_request *request)
 	ck_assert_int_eq(
 	    sqlpool_request_add(request, "b", SQLPOOL_VALUES(SQLPOOL_INT(7))),
 	    1);
+	/* the last one counts */
+	ck_assert_int_eq(
+	    sqlpool_request_set_condition(request,
+		&(struct sqlpool_condition){
+		    .kind = SQLPOOL_IF_NOT, .of = &ok0, .of_n = 1 }),
+	    0);
 	ck_assert_int_eq(sqlpool_request_set_condition(request, &ok0), 0);
 	ck_assert_int_eq(sqlpool_request_add(request, "c", NULL, 0), 2);
 	ck_assert_int_eq(sqlpool_request_set_condition(request, &none), 0);
@@ -98,6 +106,14 @@ START_TEST(requests_carry_their_options_and_conditions)
 	ck_assert_int_eq(
 	    sqlpool_request_set_option(request, SQLPOOL_MAX_ROWS, 5), 0);
 	ck_assert_int_eq(
+	    sqlpool_request_set_option(request, SQLPOOL_READ_ONLY, 1), 0);
+	ck_assert_int_eq(
+	    sqlpool_request_set_option(request, SQLPOOL_READ_ONLY, 2),
+	    -SQLPOOL_ERR_MISUSE);
+	/* a number of rows is for one statement's result */
+	ck_assert_int_eq(
+	    sqlpool_run_atomic(conn, request, &result), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(
 	    sqlpool_request_set_option(request, SQLPOOL_TIMEOUT_MS, UINT64_MAX),
 	    -SQLPOOL_ERR_MISUSE);
 	ck_assert_int_eq(sqlpool_request_set_option(
@@ -111,6 +127,55 @@ START_TEST(requests_carry_their_options_and_conditions)
 	add_conditions(request);
 	ck_assert_int_eq(
 	    sqlpool_run(conn, request, &result), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(sqlpool_run_atomic(conn, request, &result),
+	    -SQLPOOL_ERR_QUEUE_FULL);
+	sqlpool_request_free(request);
+	clientscript_close(conn);
+}
+END_TEST
+
+static void
+play_rows(struct fakeserver *f)
+{
+	struct fake_request r;
+
+	fake_take_hello(f, 16, 65536);
+	ck_assert(fake_take(f, &r));
+	ck_assert_uint_eq(r.head.type, TYPE_BATCH);
+	assert_span(r.ask.steps,
+	    "\x94"
+	    "\x82\x00\xa1"
+	    "a\x02\x91\x01"
+	    "\x81\x02\x91\x02"
+	    "\x81\x02\x81\xa1"
+	    "x\x03"
+	    "\x80",
+	    19);
+	fake_error(f, r.head.id, SQLPOOL_ERR_QUEUE_FULL, "full");
+	fake_send(f);
+}
+
+START_TEST(many_rows_name_their_statement_once)
+{
+	struct sqlpool_conn *conn = clientscript_open(play_rows, 5000);
+	struct sqlpool_request *request = sqlpool_request_new();
+	struct sqlpool_result *result;
+
+	/* there is no step before */
+	ck_assert_int_eq(
+	    sqlpool_request_add(request, NULL, SQLPOOL_VALUES(SQLPOOL_INT(1))),
+	    -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(
+	    sqlpool_request_add(request, "a", SQLPOOL_VALUES(SQLPOOL_INT(1))),
+	    0);
+	ck_assert_int_eq(
+	    sqlpool_request_add(request, NULL, SQLPOOL_VALUES(SQLPOOL_INT(2))),
+	    1);
+	ck_assert_int_eq(
+	    sqlpool_request_add(request, NULL,
+		SQLPOOL_VALUES(SQLPOOL_NAMED("x", SQLPOOL_INT(3)))),
+	    2);
+	ck_assert_int_eq(sqlpool_request_add(request, NULL, NULL, 0), 3);
 	ck_assert_int_eq(sqlpool_run_atomic(conn, request, &result),
 	    -SQLPOOL_ERR_QUEUE_FULL);
 	sqlpool_request_free(request);
@@ -213,6 +278,7 @@ play_batch(struct fakeserver *f)
 	msg_put_int(&step, TELL_changes, 3);
 	msg_put_int(&step, TELL_rowid, 9);
 	msg_close_map(&step);
+	msg_put_int(&f->m, TELL_changes, 4);
 	msg_put_uint(&f->m, TELL_seq, 70);
 	msg_put_uint(&f->m, TELL_tx_state, TX_STATE_NONE);
 	fake_end(f);
@@ -249,6 +315,10 @@ START_TEST(an_atomic_request_has_a_result_for_each_step)
 	ck_assert_int_eq(sqlpool_result_summary(result)->rowid, 9);
 	ck_assert_uint_eq(sqlpool_result_summary(result)->seq, 70);
 	ck_assert_int_eq(sqlpool_next_result(result), SQLPOOL_DONE);
+	ck_assert_int_eq(sqlpool_result_summary(result)->changes, 4);
+	ck_assert_uint_eq(sqlpool_get_summary(conn)->seq, 70);
+	ck_assert_int_eq(sqlpool_next_result(result), SQLPOOL_DONE);
+	ck_assert_int_eq(sqlpool_next(result), SQLPOOL_DONE);
 	sqlpool_result_free(result);
 	clientscript_close(conn);
 }
@@ -417,6 +487,7 @@ make_suite(void)
 	tc = tcase_create("requests");
 	tcase_set_timeout(tc, 20);
 	tcase_add_test(tc, requests_carry_their_options_and_conditions);
+	tcase_add_test(tc, many_rows_name_their_statement_once);
 	tcase_add_test(tc, a_script_is_one_request);
 	tcase_add_test(tc, an_atomic_request_has_a_result_for_each_step);
 	tcase_add_test(tc, a_prepared_statement_goes_by_number);

@@ -92,6 +92,36 @@ START_TEST(steps_are_read_with_sql_parameters_and_conditions)
 }
 END_TEST
 
+START_TEST(steps_without_a_statement_run_that_of_the_step_before)
+{
+	struct span text;
+
+	ck_assert_int_eq(read_steps("95 82 00 a178 02 91 01"
+				    "81 02 91 02"
+				    "82 02 91 03 05 92 00 00"
+				    "82 01 07 02 91 04"
+				    "80"),
+	    0);
+	text = r->steps[0].sql;
+	ck_assert(is_text(text, "x"));
+	ck_assert_ptr_eq(r->steps[1].sql.p, text.p);
+	ck_assert_ptr_eq(r->steps[2].sql.p, text.p);
+	ck_assert(is_text(r->steps[2].params, "\x91\x03"));
+	ck_assert(is_text(r->steps[3].sql, "SELECT 7"));
+	ck_assert(is_text(r->steps[4].sql, "SELECT 7"));
+	/* a request's own copy holds each text once */
+	ck_assert_int_eq(request_own(r), 0);
+	ck_assert_ptr_ne(r->steps[0].sql.p, text.p);
+	ck_assert(is_text(r->steps[0].sql, "x"));
+	ck_assert_ptr_eq(r->steps[1].sql.p, r->steps[0].sql.p);
+	ck_assert_ptr_eq(r->steps[2].sql.p, r->steps[0].sql.p);
+	ck_assert(is_text(r->steps[1].params, "\x91\x02"));
+	ck_assert_uint_eq(r->steps[2].cond.n, 3);
+	ck_assert(is_text(r->steps[4].sql, "SELECT 7"));
+	ck_assert_ptr_eq(r->steps[4].sql.p, r->steps[3].sql.p);
+}
+END_TEST
+
 START_TEST(steps_may_be_none)
 {
 	ck_assert_int_eq(read_steps("90"), 0);
@@ -167,9 +197,9 @@ static const struct fault_case {
 	{ "91 01", ERR_FIELD_TYPE, 0, "step 0: a step must be a map" },
 	{ "92" S1 "90", ERR_FIELD_TYPE, 1, "step 1: a step must be a map" },
 	{ "92" S1 "c0", ERR_FIELD_TYPE, 1, "must be a map" },
-	{ "91 80", ERR_FIELD_MISSING, 0, "either sql or stmt" },
-	{ "91 82 00 a178 01 07", ERR_FIELD_MISSING, 0, "either sql or stmt" },
-	{ "91 81 02 90", ERR_FIELD_MISSING, 0, "either sql or stmt" },
+	{ "91 80", ERR_FIELD_MISSING, 0, "no step is before this one" },
+	{ "91 82 00 a178 01 07", ERR_FIELD_MISSING, 0, "not both" },
+	{ "91 81 02 90", ERR_FIELD_MISSING, 0, "no step is before this one" },
 	{ "91 81 01 08", ERR_STATEMENT_UNKNOWN, 0, "no prepared statement" },
 	{ "91 81 00 05", ERR_FIELD_TYPE, 0, "field 0 (sql)" },
 	{ "91 81 00 a1 ff", ERR_FIELD_TYPE, 0, "field 0 (sql)" },
@@ -233,6 +263,8 @@ main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, steps_are_read_with_sql_parameters_and_conditions);
+	tcase_add_test(
+	    tc, steps_without_a_statement_run_that_of_the_step_before);
 	tcase_add_test(tc, steps_may_be_none);
 	tcase_add_loop_test(
 	    tc, steps_conditions_name_earlier_steps, 0, (int)COUNT(conds));
