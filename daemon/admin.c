@@ -10,10 +10,11 @@
 #include "proto/value.h"
 
 #define WORDS_BYTES 64
+#define COLUMNS_MAX 8
 
 struct command {
 	const char *words;
-	const char *columns[6];
+	const char *columns[COLUMNS_MAX];
 	void (*put_rows)(const struct dbs *dbs, struct answer *a);
 	const char *text;
 };
@@ -45,16 +46,108 @@ put_databases(const struct dbs *dbs, struct answer *a)
 }
 
 static void
+put_stat(struct answer *a, const char *name, uint64_t v, const char *database,
+    const char *text)
+{
+	value_put_array(a->out, 4);
+	put_cstr(a->out, name);
+	value_put_uint(a->out, v);
+	if (database)
+		put_cstr(a->out, database);
+	else
+		value_put_nil(a->out);
+	put_cstr(a->out, text);
+	a->rows_n++;
+}
+
+static void
+put_db_stats(struct answer *a, const struct stats_db *db)
+{
+	struct stats_total total = { 0 };
+
+	stats_add_total(db, &total);
+	for (int i = 0; i < DB_STAT_N; i++)
+		put_stat(a, stats_get_db_stat_name((enum stats_db_id)i),
+		    total.counts[i], stats_get_db_name(db),
+		    stats_get_db_stat_text((enum stats_db_id)i));
+}
+
+static void
 put_stats(const struct dbs *dbs, struct answer *a)
 {
 	(void)dbs;
-	for (int i = 0; i < STAT_N; i++) {
-		value_put_array(a->out, 3);
-		put_cstr(a->out, stats_get_name((enum stats_id)i));
-		value_put_uint(a->out, stats_get((enum stats_id)i));
-		put_cstr(a->out, stats_get_text((enum stats_id)i));
+	for (int i = 0; i < STAT_N; i++)
+		put_stat(a, stats_get_name((enum stats_id)i),
+		    stats_get((enum stats_id)i), NULL,
+		    stats_get_text((enum stats_id)i));
+	for (struct stats_db *db = stats_next_db(NULL); db;
+	     db = stats_next_db(db))
+		put_db_stats(a, db);
+}
+
+/* Errors that nobody had are left out. */
+static void
+put_errors(const struct dbs *dbs, struct answer *a)
+{
+	(void)dbs;
+	for (size_t i = 0; i < ERROR_INDEX_N; i++) {
+		uint64_t n = stats_get_error(i);
+		int code = error_get_code(i);
+
+		if (n == 0)
+			continue;
+		value_put_array(a->out, 4);
+		value_put_int(a->out, code);
+		put_cstr(a->out, error_get_name(code));
+		put_cstr(a->out,
+		    error_get_class_name((uint64_t)error_get_class(code)));
+		value_put_uint(a->out, n);
 		a->rows_n++;
 	}
+}
+
+static void
+put_distribution(struct answer *a, const char *database,
+    enum stats_hist_id which, enum stats_road road, const struct stats_sum *sum)
+{
+	uint64_t n = stats_get_observed(sum);
+
+	if (n == 0)
+		return;
+	value_put_array(a->out, 7);
+	put_cstr(a->out, database);
+	put_cstr(a->out, stats_get_hist_name(which));
+	if (stats_is_by_road(which))
+		put_cstr(a->out, stats_get_road_name(road));
+	else
+		value_put_nil(a->out);
+	value_put_uint(a->out, n);
+	value_put_real(a->out, (double)sum->sum / (double)n);
+	value_put_uint(a->out, stats_get_quantile(which, sum, 0.5));
+	value_put_uint(a->out, stats_get_quantile(which, sum, 0.99));
+	a->rows_n++;
+}
+
+static void
+put_hists(struct answer *a, const struct stats_db *db)
+{
+	struct stats_total total = { 0 };
+	const char *name = stats_get_db_name(db);
+
+	stats_add_total(db, &total);
+	for (int i = 0; i < HIST_N; i++)
+		for (int road = 0; road < STATS_ROADS_N; road++)
+			put_distribution(a, name, (enum stats_hist_id)i,
+			    (enum stats_road)road, &total.hists[i][road]);
+}
+
+static void
+put_latency(const struct dbs *dbs, struct answer *a)
+{
+	(void)dbs;
+	for (struct stats_db *db = stats_next_db(NULL); db;
+	     db = stats_next_db(db))
+		put_hists(a, db);
 }
 
 static void
@@ -71,8 +164,12 @@ put_version(const struct dbs *dbs, struct answer *a)
 static const struct command commands[] = {
 	{ "SHOW DATABASES", { "name", "path", "access", "commits", "queue" },
 	  put_databases, "what is served" },
-	{ "SHOW STATS", { "name", "value", "text" },
-	  put_stats, "counters since the start, over all databases" },
+	{ "SHOW STATS", { "name", "value", "database", "text" },
+	  put_stats, "counters since the start: of the daemon, then of each database" },
+	{ "SHOW LATENCY", { "database", "what", "road", "n", "mean", "p50", "p99" },
+	  put_latency, "how long requests wait and run, in microseconds, and how many share" },
+	{ "SHOW ERRORS", { "code", "name", "class", "n" },
+	  put_errors, "replies with an error since the start, by code" },
 	{ "SHOW VERSION", { "server", "sqlite" },
 	  put_version, "versions" },
 	{ "SHOW HELP", { "command", "text" },
@@ -142,7 +239,7 @@ admin_run(const struct dbs *dbs, struct request *r, struct buf *b)
 		return;
 	}
 	answer_open(&a);
-	while (n < 6 && cmd->columns[n])
+	while (n < COLUMNS_MAX && cmd->columns[n])
 		n++;
 	msg_key(&a.frame, TELL_columns);
 	value_put_array(b, n);

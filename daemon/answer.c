@@ -70,12 +70,19 @@ put_times(struct msg_out *m, struct request *r)
 {
 	int64_t now = clock_now_us();
 	int64_t began = r->started_us ? r->started_us : now;
+	int64_t queue_us = began > r->arrived_us ? began - r->arrived_us : 0;
+	int64_t exec_us = now > began ? now - began : 0;
 
 	r->ended_us = now;
-	msg_put_uint(m, TELL_queue_us,
-	    (uint64_t)(began > r->arrived_us ? began - r->arrived_us : 0));
-	msg_put_uint(
-	    m, TELL_exec_us, (uint64_t)(now > began ? now - began : 0));
+	msg_put_uint(m, TELL_queue_us, (uint64_t)queue_us);
+	msg_put_uint(m, TELL_exec_us, (uint64_t)exec_us);
+	if (!r->stats)
+		return;
+	stats_observe(r->stats, HIST_queue_wait, queue_us);
+	stats_observe(r->stats, HIST_execution, exec_us);
+	if (r->failure.code)
+		stats_count(r->stats, DB_STAT_failed, 1);
+	r->stats = NULL; /* once: the worker may take back its answer */
 }
 
 /* What every terminal reply says of the session; zeros are left out. */
@@ -114,7 +121,7 @@ answer_error(struct request *r, struct buf *out)
 	if (r->failure.code == 0)
 		failure_set(
 		    &r->failure, ERR_INTERNAL, "request left unanswered");
-	stats_add(STAT_errors, 1);
+	stats_add_error(r->failure.code);
 	msg_begin_body(&m, out, TYPE_ERROR, r->id, r->stream);
 	answer_put_failure(&m, &r->failure);
 	put_state(&m, r);

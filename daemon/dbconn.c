@@ -9,6 +9,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/dbconn_impl.h"
+#include "daemon/stats.h"
 #include "proto/error.h"
 
 /* The progress handler is called every so many opcodes: 20 to 30 us, within the
@@ -152,6 +153,12 @@ sql_total_changes(sqlite3_context *ctx, int n, sqlite3_value **v)
 	    ctx, own_changes(c) + (c->vars ? atomic_load(&c->vars->total) : 0));
 }
 
+static bool
+is_reader(const struct dbconn *c)
+{
+	return c->role == DBCONN_HOT || c->role == DBCONN_READER;
+}
+
 /* Whoever ran on this connection before, the session is told of its own writes.
  * The rowid can be set on the connection, so the writer's is SQLite's own: it
  * changes within triggers. */
@@ -166,7 +173,7 @@ add_functions(struct dbconn *c)
 		{ "total_changes", sql_total_changes },
 		{ "last_insert_rowid", sql_rowid },
 	};
-	size_t n = c->role == DBCONN_READER ? 3 : 2;
+	size_t n = is_reader(c) ? 3 : 2;
 
 	for (size_t i = 0; i < n; i++) {
 		int rc = sqlite3_create_function_v2(c->db, functions[i].name, 0,
@@ -222,8 +229,7 @@ apply_conf(struct dbconn *c, struct failure *f)
 	    "PRAGMA mmap_size=0; PRAGMA query_only=%d",
 	    c->conf->synchronous == CONF_SYNC_FULL ? "FULL" : "NORMAL",
 	    c->conf->foreign_keys ? 1 : 0,
-	    (long long)c->conf->cache_bytes / 1024,
-	    c->role == DBCONN_READER ? 1 : 0);
+	    (long long)c->conf->cache_bytes / 1024, is_reader(c) ? 1 : 0);
 	return exec_sql(c, f, sql);
 }
 
@@ -291,6 +297,22 @@ set_up(struct dbconn *c, struct failure *f)
 	return rc;
 }
 
+/* The keeper runs nothing of a client. */
+static bool
+open_stats(struct dbconn *c)
+{
+	static const enum stats_road roads[] = {
+		[DBCONN_WRITER] = STATS_WRITER,
+		[DBCONN_HOT] = STATS_INLINE,
+		[DBCONN_READER] = STATS_READER,
+	};
+
+	if (c->role == DBCONN_KEEPER)
+		return true;
+	c->stats = stats_open(c->conf->name, roads[c->role]);
+	return c->stats != NULL;
+}
+
 int
 dbconn_open(const struct conf_db *conf, enum dbconn_role role,
     struct dbconn **ret_conn, struct failure *f)
@@ -308,6 +330,10 @@ dbconn_open(const struct conf_db *conf, enum dbconn_role role,
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");
 	c->conf = conf;
 	c->role = role;
+	if (!open_stats(c)) {
+		free(c);
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	}
 	rc = sqlite3_open_v2(conf->path, &c->db, flags,
 	    vfs); /* SQLite opens a file that it may not write for reading */
 	if (rc == SQLITE_OK && sqlite3_db_readonly(c->db, "main") == 1)
@@ -331,7 +357,14 @@ dbconn_close(struct dbconn *c)
 	for (int i = 0; i < DBCONN_VERBS_N; i++)
 		sqlite3_finalize(c->verbs[i]);
 	sqlite3_close(c->db);
+	stats_close(c->stats);
 	free(c);
+}
+
+struct stats_set *
+dbconn_get_stats(const struct dbconn *c)
+{
+	return c->stats;
 }
 
 void

@@ -14,11 +14,13 @@
 #include "daemon/request.h"
 
 struct dbconn;
+struct stats_set;
 struct stmt;
 
 enum dbconn_role {
 	DBCONN_WRITER, /* the one that writes; creates the file, sets WAL */
-	DBCONN_READER, /* query_only */
+	DBCONN_HOT,    /* a worker's, for short reads; query_only */
+	DBCONN_READER, /* for long reads; query_only */
 	DBCONN_KEEPER, /* only copies the WAL */
 };
 
@@ -60,6 +62,9 @@ void dbconn_close(struct dbconn *c);
 
 /* Close it without copying the WAL into the file, whoever was the last. */
 void dbconn_keep_wal(struct dbconn *c);
+
+/* Give the set that counts what runs on it; NULL for a KEEPER. */
+struct stats_set *dbconn_get_stats(const struct dbconn *c);
 
 /* Let a running statement be stopped: when *stop is not 0, or at end_us (0:
  * never).  stop NULL: by nothing. */

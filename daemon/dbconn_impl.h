@@ -11,6 +11,7 @@ struct dbconn {
 	sqlite3 *db;
 	const struct conf_db *conf; /* borrowed */
 	enum dbconn_role role;
+	struct stats_set *stats; /* owned */
 	struct guard guard;
 	sqlite3_stmt *verbs[DBCONN_VERBS_N]; /* prepared at open */
 	struct stmt *cache;                  /* uthash by SQL text */

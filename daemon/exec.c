@@ -37,6 +37,7 @@ exec_prepare(
 
 	*ex = (struct exec){ .conn = conn, .r = r };
 	answer_init(&ex->answer, r, out);
+	r->stats = dbconn_get_stats(conn);
 	if (!r->started_us)
 		r->started_us = clock_now_us();
 	rc = stmt_prepare(conn, r->sql, &ex->stmt, &r->failure);
@@ -531,6 +532,7 @@ exec_batch(struct exec *ex, struct dbconn *conn, struct request *r,
 
 	*ex = (struct exec){ .conn = conn, .r = r };
 	answer_init(&ex->answer, r, out);
+	r->stats = dbconn_get_stats(conn);
 	if (!r->started_us)
 		r->started_us = clock_now_us();
 	if (!states)

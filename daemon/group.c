@@ -166,6 +166,7 @@ run_in_tx(struct writer *w, struct member *m)
 		return rc;
 	}
 	rc = run_member(w, m);
+	w->commit_us = rc == 0 ? clock_now_us() : 0;
 	failure_init(&commit);
 	if (rc == 0 && dbconn_run(w->conn, DBCONN_COMMIT, &commit) < 0) {
 		control_judge_commit(&commit);
@@ -173,8 +174,10 @@ run_in_tx(struct writer *w, struct member *m)
 		r->failure = commit;
 		rc = -commit.code;
 	}
-	if (rc < 0)
+	if (rc < 0) {
+		w->commit_us = 0;
 		writer_roll_back(w);
+	}
 	return rc;
 }
 
@@ -286,12 +289,16 @@ commit_all(struct writer *w, size_t n)
 	bool ok;
 
 	failure_init(&f);
+	w->commit_us = clock_now_us();
 	ok = dbconn_run(w->conn, DBCONN_COMMIT, &f) == 0;
 	failure_fini(&f);
-	if (!ok)
+	if (!ok) {
+		w->commit_us = 0;
 		return false;
+	}
 	seq = writer_count_commit(w);
 	stats_max(STAT_group_size_max, n);
+	stats_observe(dbconn_get_stats(w->conn), HIST_group_size, (int64_t)n);
 	for (size_t i = 0; i < n; i++) {
 		struct member *m = &w->members[i];
 

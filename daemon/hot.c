@@ -17,6 +17,8 @@ hot_end_batch(struct hot *h)
 		dbconn_run(h->conn, DBCONN_ROLLBACK, &f);
 	failure_fini(&f);
 	h->batching = false;
+	stats_observe(
+	    dbconn_get_stats(h->conn), HIST_batch_size, (int64_t)h->batch_n);
 	if (h->batch_n > 1)
 		stats_add(STAT_read_batches, 1);
 }
@@ -68,6 +70,7 @@ hot_run(struct hot *h, const struct conf *conf, struct request *r,
 	}
 	if (rc == EXEC_OVER) {
 		answer_abandon(&ex.answer);
+		r->stats = NULL;
 		r->started_us = 0;
 		failure_fini(&r->failure);
 		stats_add(STAT_reads_escalated, 1);

@@ -145,8 +145,10 @@ finish(struct writer *w, struct request *r)
 		control_judge_commit(&r->failure);
 	end_step(w, r);
 	over = !dbconn_in_tx(w->conn);
-	if (over && r->failure.code == 0 && commits)
+	if (over && r->failure.code == 0 && commits) {
+		w->commit_us = r->started_us;
 		r->seq = writer_count_commit(w);
+	}
 	dbconn_watch(w->conn, NULL, 0);
 	dbconn_set_vars(w->conn, NULL);
 	tx_touch(w->lease, r->sql);

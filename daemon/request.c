@@ -135,6 +135,8 @@ request_move(struct request *r, enum request_state to)
 {
 	assert(edges[r->state] & (1u << to));
 	r->state = to;
+	if (to == REQUEST_NEW)
+		r->stats = NULL;
 }
 
 static void

@@ -33,6 +33,7 @@ struct mailbox;
 struct session;
 struct place;
 struct squeue;
+struct stats_set;
 
 enum request_state {
 	REQUEST_NEW,
@@ -142,9 +143,11 @@ struct request {
 
 	/* the holder */
 	enum request_state state;
-	int64_t started_us; /* when execution began, 0: not yet */
-	int64_t ended_us;   /* when its last reply was written */
-	struct buf out;     /* frames not posted yet */
+	struct stats_set *stats; /* of the connection that runs it; NULL: none
+				  * does */
+	int64_t started_us;      /* when execution began, 0: not yet */
+	int64_t ended_us;        /* when its last reply was written */
+	struct buf out;          /* frames not posted yet */
 	struct failure failure;
 	int64_t changes, rowid;
 	uint64_t seq; /* 0: committed nothing */

@@ -246,11 +246,13 @@ run_atomic(struct script *s)
 	if (rc == 0)
 		rc = run_text(s);
 	if (rc == 0) {
+		w->commit_us = clock_now_us();
 		rc = dbconn_run(w->conn, DBCONN_COMMIT, &r->failure);
 		if (rc < 0)
 			control_judge_commit(&r->failure);
 	}
 	if (rc < 0) {
+		w->commit_us = 0;
 		writer_roll_back(w);
 		group_restore_vars(s->m);
 	} else {
@@ -287,6 +289,7 @@ script_run(struct writer *w, struct request *r)
 	*m = (struct member){ .r = r, .exec = { .conn = w->conn, .r = r } };
 	answer_init(a, r, &r->out);
 	request_move(r, REQUEST_RUNNING);
+	r->stats = dbconn_get_stats(w->conn);
 	r->started_us = clock_now_us();
 	s.end_us = r->started_us + w->db_conf->tx_max_age_us;
 	group_save_vars(m);

@@ -1,33 +1,78 @@
-/* stats.c - per-thread counters. */
+/* stats.c - counters of threads and of connections, and their sums. */
 #include "daemon/stats.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/error.h"
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
 struct stats {
 	_Atomic uint64_t v[STAT_N];
+	_Atomic uint64_t errors[ERROR_INDEX_N];
 	struct stats *next;
+};
+
+struct stats_db {
+	UT_hash_handle hh;       /* by name; in the order they were made */
+	struct stats_set *sets;  /* of open connections */
+	struct stats_total gone; /* what closed ones have counted */
+	char name[];
 };
 
 static _Thread_local struct stats *mine;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct stats *all; /* under lock; never removed */
+static struct stats *all;    /* under lock; never removed */
+static struct stats_db *dbs; /* likewise */
 
-static const char *const names[] = {
-#define STAT(name, text) #name,
+#define TIMES                                                             \
+	{                                                                 \
+		50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, \
+		    100000, 250000, 500000, 1000000, 2500000, 5000000,    \
+		    10000000                                              \
+	}
+#define POWERS                                                                 \
+	{                                                                      \
+		1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, \
+		    16384, 32768, 65536                                        \
+	}
+#define BOUNDS_SECONDS TIMES
+#define BOUNDS_COUNT   POWERS
+
+const uint32_t stats_bounds[HIST_N][STATS_BOUNDS_N] = {
+#define HIST(name, unit, by_road, text) BOUNDS_##unit,
+#include "daemon/stats.def"
+#undef HIST
+};
+
+struct row {
+	const char *name, *text;
+	enum stats_unit unit;
+	bool by_road;
+};
+
+static const struct row rows[] = {
+#define STAT(name, text) { #name, text, STATS_COUNT, false },
 #include "daemon/stats.def"
 #undef STAT
 };
 
-static const char *const texts[] = {
-#define STAT(name, text) text,
+static const struct row db_rows[] = {
+#define DB_STAT(name, text) { #name, text, STATS_COUNT, false },
 #include "daemon/stats.def"
-#undef STAT
+#undef DB_STAT
 };
+
+static const struct row hist_rows[] = {
+#define HIST(name, unit, by_road, text) { #name, text, STATS_##unit, by_road },
+#include "daemon/stats.def"
+#undef HIST
+};
+
+/* --- Counting ------------------------------------------------------------- */
 
 void
 stats_attach(void)
@@ -43,34 +88,112 @@ stats_attach(void)
 	pthread_mutex_unlock(&lock);
 }
 
-/* Only this thread writes its set, so load and store need not be one step. */
 void
 stats_add(enum stats_id which, uint64_t n)
 {
-	uint64_t v;
-
-	if (!mine)
-		return;
-	v = atomic_load_explicit(&mine->v[which], memory_order_relaxed);
-	atomic_store_explicit(&mine->v[which], v + n, memory_order_relaxed);
+	if (mine)
+		stats_bump(&mine->v[which], n);
 }
 
 void
 stats_max(enum stats_id which, uint64_t n)
 {
-	uint64_t v;
-
-	if (!mine)
-		return;
-	v = atomic_load_explicit(&mine->v[which], memory_order_relaxed);
-	if (n > v)
+	if (mine &&
+	    n > atomic_load_explicit(&mine->v[which], memory_order_relaxed))
 		atomic_store_explicit(&mine->v[which], n, memory_order_relaxed);
 }
+
+void
+stats_add_error(int code)
+{
+	stats_add(STAT_errors, 1);
+	if (mine)
+		stats_bump(&mine->errors[error_get_index(code)], 1);
+}
+
+/* Under the lock: the database of this name, made if need be. */
+static struct stats_db *
+find_db(const char *name)
+{
+	struct stats_db *db = NULL;
+	size_t n = strlen(name);
+
+	HASH_FIND(hh, dbs, name, n, db);
+	if (db)
+		return db;
+	db = calloc(1, sizeof(*db) + n + 1);
+	if (!db)
+		return NULL;
+	memcpy(db->name, name, n);
+	HASH_ADD_KEYPTR(hh, dbs, db->name, n, db);
+	if (db->hh.tbl)
+		return db;
+	free(db);
+	return NULL;
+}
+
+struct stats_set *
+stats_open(const char *database, enum stats_road road)
+{
+	struct stats_set *set = calloc(1, sizeof(*set));
+
+	if (!set)
+		return NULL;
+	set->road = road;
+	pthread_mutex_lock(&lock);
+	set->db = find_db(database);
+	if (set->db) {
+		set->next = set->db->sets;
+		set->at = &set->db->sets;
+		if (set->next)
+			set->next->at = &set->next;
+		set->db->sets = set;
+	}
+	pthread_mutex_unlock(&lock);
+	if (set->db)
+		return set;
+	free(set);
+	return NULL;
+}
+
+/* Under the lock. */
+static void
+add_set(struct stats_total *total, const struct stats_set *set)
+{
+	for (int i = 0; i < DB_STAT_N; i++)
+		total->counts[i] += atomic_load_explicit(
+		    &set->counts[i], memory_order_relaxed);
+	for (int i = 0; i < HIST_N; i++) {
+		const struct stats_hist *h = &set->hists[i];
+		struct stats_sum *sum = &total->hists[i][set->road];
+
+		for (int k = 0; k <= STATS_BOUNDS_N; k++)
+			sum->n[k] += atomic_load_explicit(
+			    &h->n[k], memory_order_relaxed);
+		sum->sum += atomic_load_explicit(&h->sum, memory_order_relaxed);
+	}
+}
+
+void
+stats_close(struct stats_set *set)
+{
+	if (!set)
+		return;
+	pthread_mutex_lock(&lock);
+	add_set(&set->db->gone, set);
+	*set->at = set->next;
+	if (set->next)
+		set->next->at = set->at;
+	pthread_mutex_unlock(&lock);
+	free(set);
+}
+
+/* --- Reading -------------------------------------------------------------- */
 
 uint64_t
 stats_get(enum stats_id which)
 {
-	bool is_max = strstr(names[which], "_max") != NULL;
+	bool is_max = stats_is_max(which);
 	uint64_t sum = 0;
 
 	pthread_mutex_lock(&lock);
@@ -87,14 +210,150 @@ stats_get(enum stats_id which)
 	return sum;
 }
 
+uint64_t
+stats_get_error(size_t index)
+{
+	uint64_t sum = 0;
+
+	pthread_mutex_lock(&lock);
+	for (struct stats *s = all; s; s = s->next)
+		sum += atomic_load_explicit(
+		    &s->errors[index], memory_order_relaxed);
+	pthread_mutex_unlock(&lock);
+	return sum;
+}
+
+struct stats_db *
+stats_next_db(const struct stats_db *db)
+{
+	struct stats_db *next;
+
+	pthread_mutex_lock(&lock);
+	next = db ? db->hh.next : dbs;
+	pthread_mutex_unlock(&lock);
+	return next;
+}
+
+const char *
+stats_get_db_name(const struct stats_db *db)
+{
+	return db->name;
+}
+
+void
+stats_add_sum(struct stats_sum *to, const struct stats_sum *from)
+{
+	for (int k = 0; k <= STATS_BOUNDS_N; k++)
+		to->n[k] += from->n[k];
+	to->sum += from->sum;
+}
+
+void
+stats_add_total(const struct stats_db *db, struct stats_total *total)
+{
+	pthread_mutex_lock(&lock);
+	for (int i = 0; i < DB_STAT_N; i++)
+		total->counts[i] += db->gone.counts[i];
+	for (int i = 0; i < HIST_N; i++)
+		for (int road = 0; road < STATS_ROADS_N; road++)
+			stats_add_sum(
+			    &total->hists[i][road], &db->gone.hists[i][road]);
+	for (const struct stats_set *set = db->sets; set; set = set->next)
+		add_set(total, set);
+	pthread_mutex_unlock(&lock);
+}
+
+uint64_t
+stats_get_observed(const struct stats_sum *sum)
+{
+	uint64_t n = 0;
+
+	for (int k = 0; k <= STATS_BOUNDS_N; k++)
+		n += sum->n[k];
+	return n;
+}
+
+uint64_t
+stats_get_quantile(
+    enum stats_hist_id which, const struct stats_sum *sum, double q)
+{
+	uint64_t all_n = stats_get_observed(sum), n = 0;
+	int k = 0;
+
+	if (all_n == 0)
+		return 0;
+	for (; k < STATS_BOUNDS_N - 1; k++) {
+		n += sum->n[k];
+		if ((double)n >= q * (double)all_n)
+			break;
+	}
+	return stats_bounds[which][k];
+}
+
+/* --- The table ------------------------------------------------------------ */
+
+bool
+stats_is_max(enum stats_id which)
+{
+	return strstr(rows[which].name, "_max") != NULL;
+}
+
 const char *
 stats_get_name(enum stats_id which)
 {
-	return names[which];
+	return rows[which].name;
 }
 
 const char *
 stats_get_text(enum stats_id which)
 {
-	return texts[which];
+	return rows[which].text;
+}
+
+const char *
+stats_get_db_stat_name(enum stats_db_id which)
+{
+	return db_rows[which].name;
+}
+
+const char *
+stats_get_db_stat_text(enum stats_db_id which)
+{
+	return db_rows[which].text;
+}
+
+const char *
+stats_get_hist_name(enum stats_hist_id which)
+{
+	return hist_rows[which].name;
+}
+
+const char *
+stats_get_hist_text(enum stats_hist_id which)
+{
+	return hist_rows[which].text;
+}
+
+enum stats_unit
+stats_get_hist_unit(enum stats_hist_id which)
+{
+	return hist_rows[which].unit;
+}
+
+bool
+stats_is_by_road(enum stats_hist_id which)
+{
+	return hist_rows[which].by_road;
+}
+
+const char *
+stats_get_road_name(enum stats_road road)
+{
+	static const char *const names[] = {
+		[STATS_INLINE] = "inline",
+		[STATS_READER] = "reader",
+		[STATS_WRITER] = "writer",
+	};
+
+	return names[road];
 }

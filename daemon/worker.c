@@ -160,7 +160,7 @@ open_hots(struct worker *w)
 	if (!loop->hots || !loop->reaps || !loop->arena)
 		return -ERR_NO_MEMORY;
 	for (size_t i = 0; i < loop->dbs->n; i++) {
-		int rc = dbconn_open(loop->dbs->list[i].conf, DBCONN_READER,
+		int rc = dbconn_open(loop->dbs->list[i].conf, DBCONN_HOT,
 		    &loop->hots[i].conn, w->start_failure);
 
 		if (rc < 0)

@@ -248,11 +248,18 @@ writer_return(struct writer *w, size_t from, size_t n)
 uint64_t
 writer_count_commit(struct writer *w)
 {
+	int64_t began = w->commit_us, now;
+
+	w->commit_us = 0;
 	/* what changed nothing is no commit: it makes no snapshot old */
 	if (!wal_take_committed(w->conn))
 		return 0;
+	now = clock_now_us();
 	stats_add(STAT_commits, 1);
-	atomic_store(&w->committed_us, clock_now_us());
+	if (began)
+		stats_observe(
+		    dbconn_get_stats(w->conn), HIST_commit, now - began);
+	atomic_store(&w->committed_us, now);
 	stats_max(STAT_wal_frames_max, wal_get_frames(w->conn));
 	return atomic_fetch_add(&w->seq, 1) + 1;
 }

@@ -52,6 +52,7 @@ struct writer {
 	struct tx *lease;        /* referenced; NULL: none */
 	struct request *current; /* of the lease: its client's window is full */
 	struct exec exec;        /* its state */
+	int64_t commit_us; /* when the COMMIT that runs began; 0: none does */
 	bool in_step; /* a savepoint is open around the lease's statement */
 	int64_t copied_bytes; /* of the WAL at the last checkpoint; 0: it began
 			       * anew since */

@@ -1,8 +1,6 @@
 /* error.c - the error table as functions.  Constant data: any thread. */
 #include "proto/error.h"
 
-#include <stddef.h>
-
 struct error_row {
 	int code;
 	enum error_class class;
@@ -55,6 +53,31 @@ error_get_name(int code)
 	if (!name && code > 0 && code < ERR_FRAME_MAGIC)
 		name = find_sqlite(code & 0xff);
 	return name ? name : "UNKNOWN";
+}
+
+#define OWN_N    (sizeof(own_rows) / sizeof(own_rows[0]))
+#define SQLITE_N (sizeof(sqlite_rows) / sizeof(sqlite_rows[0]))
+
+size_t
+error_get_index(int code)
+{
+	for (size_t i = 0; i < OWN_N; i++)
+		if (own_rows[i].code == code)
+			return i;
+	for (size_t i = 0; i < SQLITE_N; i++)
+		if (sqlite_rows[i].code == code)
+			return OWN_N + i;
+	if (code > 0xff && code < ERR_FRAME_MAGIC)
+		return error_get_index(code & 0xff);
+	return ERROR_INDEX_UNKNOWN;
+}
+
+int
+error_get_code(size_t index)
+{
+	if (index < OWN_N)
+		return own_rows[index].code;
+	return index < OWN_N + SQLITE_N ? sqlite_rows[index - OWN_N].code : 0;
 }
 
 const char *

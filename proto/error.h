@@ -7,12 +7,25 @@
 #ifndef PROTO_ERROR_H
 #define PROTO_ERROR_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum error_code {
 #define ERR(name, number, class, outcome, text) ERR_##name = (number),
 #include "proto/errors.def"
 #undef ERR
+};
+
+/* The rows of the table from 0 on, ours first; the last index is that of all codes
+ * that are not in it. */
+enum error_index {
+#define ERR(name, number, class, outcome, text) ERROR_INDEX_##name,
+#define SQL(name, number)                       ERROR_INDEX_##name,
+#include "proto/errors.def"
+#undef ERR
+#undef SQL
+	ERROR_INDEX_UNKNOWN,
+	ERROR_INDEX_N,
 };
 
 /* What kind of trouble it is; the wire carries the number. */
@@ -42,6 +55,11 @@ const char *error_get_name(int code);
 
 /* Give the one-line text of one of our own codes; NULL for SQLite's. */
 const char *error_get_text(int code);
+
+/* Give a code's place in the table, for counting; an unknown extended code of
+ * SQLite's has that of its primary code.  And back: 0 for the last index. */
+size_t error_get_index(int code);
+int error_get_code(size_t index);
 
 /* Give the class of a code, ours or SQLite's. */
 enum error_class error_get_class(int code);

@@ -80,11 +80,13 @@ START_TEST(admin_shows_every_counter)
 	insert();
 	fixture_settle(&fx);
 	text = show("SHOW STATS");
-	ck_assert_int_eq(
-	    strncmp(text, "DONE columns=['name','value','text'] rows=[[", 44),
+	ck_assert_int_eq(strncmp(text,
+			     "DONE columns=['name','value','database','text'] "
+			     "rows=[[",
+			     55),
 	    0);
-	ck_assert_ptr_nonnull(strstr(text, "['writes',1,'"));
-	ck_assert_ptr_nonnull(strstr(text, "['commits',1,'"));
+	ck_assert_ptr_nonnull(strstr(text, "['writes',1,null,'"));
+	ck_assert_ptr_nonnull(strstr(text, "['commits',1,null,'"));
 	for (int i = 0; i < STAT_N; i++)
 		ck_assert_ptr_nonnull(strstr(text,
 		    fixture_format(

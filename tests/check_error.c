@@ -114,6 +114,26 @@ START_TEST(error_has_a_class_an_outcome_and_a_name)
 }
 END_TEST
 
+START_TEST(error_index_leads_to_the_code_and_back)
+{
+	for (size_t i = 0; i < ERROR_INDEX_UNKNOWN; i++)
+		ck_assert_uint_eq(error_get_index(error_get_code(i)), i);
+	ck_assert_int_eq(
+	    error_get_code(ERROR_INDEX_QUEUE_FULL), ERR_QUEUE_FULL);
+	ck_assert_uint_eq(
+	    error_get_index(ERR_QUEUE_FULL), ERROR_INDEX_QUEUE_FULL);
+	ck_assert_uint_eq(
+	    error_get_index(787), ERROR_INDEX_SQLITE_CONSTRAINT_FOREIGNKEY);
+	ck_assert_uint_eq(
+	    error_get_index(787 + (50 << 8)), ERROR_INDEX_SQLITE_CONSTRAINT);
+	ck_assert_uint_eq(error_get_index(200000), ERROR_INDEX_UNKNOWN);
+	ck_assert_uint_eq(error_get_index(99), ERROR_INDEX_UNKNOWN);
+	ck_assert_uint_eq(error_get_index(-1), ERROR_INDEX_UNKNOWN);
+	ck_assert_int_eq(error_get_code(ERROR_INDEX_UNKNOWN), 0);
+	ck_assert_int_eq(error_get_code(ERROR_INDEX_N), 0);
+}
+END_TEST
+
 START_TEST(error_names_what_it_does_not_know_unknown)
 {
 	ck_assert_str_eq(error_get_class_name(CLASS_SQL), "sql");
@@ -143,6 +163,7 @@ make_suite(void)
 	tcase_add_test(tc, error_numbers_are_frozen);
 	tcase_add_loop_test(tc, error_has_a_class_an_outcome_and_a_name, 0,
 	    (int)COUNT(classes));
+	tcase_add_test(tc, error_index_leads_to_the_code_and_back);
 	tcase_add_test(tc, error_names_what_it_does_not_know_unknown);
 	suite_add_tcase(s, tc);
 	return s;

@@ -227,7 +227,7 @@ fixture_start(struct fixture *fx)
 		squeue_init(&fx->gates[0].q, fx->dbs.writers, run_gate);
 		squeue_init(&fx->gates[1].q, fx->dbs.readers, run_gate);
 		squeue_init(&fx->gates[2].q, fx->dbs.keepers, run_gate);
-		rc = dbconn_open(fx->db->conf, DBCONN_READER, &fx->hot, &f);
+		rc = dbconn_open(fx->db->conf, DBCONN_HOT, &fx->hot, &f);
 	}
 	if (rc < 0)
 		text = fixture_format(

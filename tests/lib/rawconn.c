@@ -143,6 +143,19 @@ raw_put_cancel(struct rawconn *c, uint64_t target)
 	return id;
 }
 
+uint64_t
+raw_put_admin(struct rawconn *c, const char *command)
+{
+	struct msg_out m;
+
+	msg_begin(&m, &c->out, TYPE_EXEC, ++c->last_id, 0);
+	msg_put_str(&m, HEAD_database, "@admin");
+	msg_open_body(&m);
+	msg_put_str(&m, ASK_sql, command);
+	end(&m);
+	return c->last_id;
+}
+
 bool
 raw_send(struct rawconn *c, const void *p, size_t n)
 {
@@ -271,6 +284,68 @@ raw_expect_int(struct rawconn *c, uint64_t id)
 	}
 	PROC_CHECK(v.kind == VALUE_INT, "it is no integer");
 	return v.i;
+}
+
+static bool
+is_text(const struct value *v, const char *text)
+{
+	return v->kind == VALUE_TEXT && v->s.n == strlen(text) &&
+	    memcmp(v->s.p, text, v->s.n) == 0;
+}
+
+static uint32_t
+find_column(struct span columns, const char *name)
+{
+	struct value v;
+	uint32_t n;
+
+	value_read(&columns, &v);
+	n = v.count;
+	for (uint32_t i = 0; i < n; i++) {
+		value_read(&columns, &v);
+		if (is_text(&v, name))
+			return i;
+	}
+	proc_fail("no column %s", name);
+}
+
+/* Steps over one row. */
+static bool
+match_row(struct span *cur, const char *first, const char *second, uint32_t at,
+    int64_t *ret)
+{
+	struct value v;
+	bool ok = true;
+	uint32_t n;
+
+	value_read(cur, &v);
+	n = v.count;
+	for (uint32_t i = 0; i < n; i++) {
+		value_read(cur, &v);
+		ok = ok && (i > 0 || is_text(&v, first)) &&
+		    (i != 1 || !second || is_text(&v, second));
+		if (ok && i == at)
+			*ret = v.kind == VALUE_INT ? v.i
+			    : v.kind == VALUE_REAL ? (int64_t)v.f
+						   : -1;
+	}
+	return ok;
+}
+
+int64_t
+raw_find_int(const struct rawreply *r, const char *first, const char *second,
+    const char *column)
+{
+	struct span cur = r->tell.rows;
+	uint32_t at = find_column(r->tell.columns, column);
+	struct value v = { .count = 0 };
+	int64_t found = -1, here = -1;
+
+	value_read(&cur, &v);
+	for (uint32_t i = v.count; i > 0; i--)
+		if (match_row(&cur, first, second, at, &here))
+			found = here;
+	return found;
 }
 
 void

@@ -42,6 +42,9 @@ raw_put_begin(struct rawconn *c, uint64_t stream, enum msg_tx_mode mode);
 uint64_t raw_put_end(struct rawconn *c, uint64_t stream, bool commit);
 uint64_t raw_put_cancel(struct rawconn *c, uint64_t target);
 
+/* A command for @admin. */
+uint64_t raw_put_admin(struct rawconn *c, const char *command);
+
 /* Send what was put. */
 void raw_flush(struct rawconn *c);
 
@@ -59,6 +62,12 @@ void raw_expect(struct rawconn *c, uint64_t id, int code);
 
 /* The same, and give the first value of its first row, an integer. */
 int64_t raw_expect_int(struct rawconn *c, uint64_t id);
+
+/* Find the row of a reply whose first values are these texts (the second may be
+ * NULL), and give the integer, or the whole part of the real, in its column of
+ * this name.  -1: there is no such row, or it is NULL. */
+int64_t raw_find_int(const struct rawreply *r, const char *first,
+    const char *second, const char *column);
 
 /* Run a statement on a stream; fail unless it has this error (0: none). */
 void raw_run(struct rawconn *c, uint64_t stream, const char *sql, int code);
