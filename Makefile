@@ -295,6 +295,7 @@ supp = $(abspath $(wildcard tests/lint/$(1).supp))
 test_env = SQLPOOLD=$(abspath $(B))/sqlpoold \
 	SQLPOOL_CLI=$(abspath $(B))/sqlpool-cli \
 	SQLPOOL_BENCH=$(abspath $(B))/sqlpool-bench BUILD=$(abspath $(B)) \
+	SQLPOOLD_USER=$$(id -u) \
 	CK_TIMEOUT_MULTIPLIER=$(slow_$(VARIANT)) \
 	ASAN_OPTIONS=detect_leaks=1:halt_on_error=1:abort_on_error=0 \
 	LSAN_OPTIONS=$(patsubst %,suppressions=%:,$(call \

@@ -1,37 +1,23 @@
-/* conf.c - the configuration: defaults, command line, file, databases.
+/* conf.c - the configuration: defaults, environment, command line, databases.
  *
- * libconfuse sees every option as a string; option.c turns text into values,
- * whether it comes from the file, from `-o` or is a default.  A value of the
- * file is taken as soon as it has been read, because only then does libconfuse
- * know its line: an option at the top level at once, those of a database when
- * its section ends.
+ * Every value comes as text, wherever it comes from, and option.c turns it into
+ * what the fields hold; file.c reads files.
  *
  * Thread: see conf.h.
  */
 #include "conf/conf.h"
 
-#include <confuse.h>
-#include <errno.h>
-#include <stdarg.h>
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "conf/option.h"
+#include "conf/conf_impl.h"
 
-/* Room for the rows of options.def, one before and two after them. */
-#define FILE_OPTS_MAX 67
+#define ENV_PREFIX "SQLPOOLD_"
+#define ENV_SOCKET "SQLPOOL_SOCKET"
 
-/* What libconfuse's callbacks need to know.  They find it through the first
- * option of every section, since libconfuse passes on no pointer of ours. */
-struct reading {
-	struct conf *conf;
-	const char *path;
-	char *err; /* CONF_ERR_MAX; the first error stays */
-};
-
-static int
-out_of_memory(char *err)
+int
+conf_fail_memory(char *err)
 {
 	snprintf(err, CONF_ERR_MAX, "out of memory");
 	return -1;
@@ -78,7 +64,7 @@ db_check_new(
 			    name, conf->dbs[i].path);
 			return -1;
 		}
-		/* Links to one file are found when it is opened. */
+		/* conf_check finds links to one file */
 		if (strcmp(conf->dbs[i].path, path) == 0) {
 			snprintf(err, CONF_ERR_MAX,
 			    "database %s: %.200s is already database %s: "
@@ -90,15 +76,15 @@ db_check_new(
 	return 0;
 }
 
-/* Append a database that has the defaults. */
-static int
-db_append(struct conf *conf, const char *name, const char *path, char *err)
+int
+conf_append_db(struct conf *conf, const char *name, const char *path, char *err)
 {
 	struct conf_db db = conf->db_default;
 	struct conf_db *dbs;
 
 	if (db_check_new(conf, name, path, err) < 0)
 		return -1;
+	memset(db.origins, 0, sizeof(db.origins));
 	db.name = strdup(name);
 	db.path = strdup(path);
 	if (db.name == NULL || db.path == NULL)
@@ -111,7 +97,7 @@ db_append(struct conf *conf, const char *name, const char *path, char *err)
 	return 0;
 out:
 	db_fini(&db);
-	return out_of_memory(err);
+	return conf_fail_memory(err);
 }
 
 /* Get the length of a file name without the ending of a database. */
@@ -160,7 +146,11 @@ conf_add_db(struct conf *conf, const char *spec, char err[CONF_ERR_MAX])
 		    spec, CONF_PATH_MAX);
 		return -1;
 	}
-	return db_append(conf, name, path, err);
+	if (conf_append_db(conf, name, path, err) < 0)
+		return -1;
+	conf->dbs[conf->db_n - 1].origins[CONF_ID_path].from =
+	    CONF_FROM_COMMAND_LINE;
+	return 0;
 }
 
 /* --- Setting by name ------------------------------------------------------ */
@@ -171,67 +161,204 @@ static int
 default_store(
     struct conf *conf, const struct option *o, const struct option_value *v)
 {
+	size_t id = option_id(o);
+
 	if (option_store(o, &conf->db_default, v) < 0)
 		return -1;
 	for (size_t i = 0; i < conf->db_n; i++) {
-		if ((conf->dbs[i].given & option_bit(o)) == 0 &&
+		if (conf->dbs[i].origins[id].from == CONF_FROM_DEFAULT &&
 		    option_store(o, &conf->dbs[i], v) < 0)
 			return -1;
 	}
 	return 0;
 }
 
-/* Parse a value that stands outside of any database. */
-static int
-top_parse(const struct option *o, const char *text, struct option_value *ret,
-    char *err)
+int
+conf_set_top(struct conf *conf, const struct setting *set, char *err)
 {
+	const struct option *o = set->option;
+	struct option_value v = { 0 };
+	int rc;
+
 	if (option_is_path(o)) {
 		snprintf(err, CONF_ERR_MAX,
 		    "path belongs to one database: write "
 		    "database NAME { path = \"...\" }");
 		return -1;
 	}
-	return option_parse(o, text, ret, err);
+	if (option_parse(o, set->text, &v, err) < 0)
+		return -1;
+	rc = o->scope == GLOBAL ? option_store(o, conf, &v)
+				: default_store(conf, o, &v);
+	if (rc < 0)
+		return conf_fail_memory(err);
+	conf->origins[option_id(o)] = set->origin;
+	return 0;
+}
+
+int
+conf_set_db(struct conf_db *db, const struct setting *set, char *err)
+{
+	const struct option *o = set->option;
+	struct option_value v = { 0 };
+
+	if (option_parse(o, set->text, &v, err) < 0)
+		return -1;
+	if (option_store(o, db, &v) < 0)
+		return conf_fail_memory(err);
+	db->origins[option_id(o)] = set->origin;
+	return 0;
+}
+
+int
+conf_check_scope(const struct option *o, char *err)
+{
+	if (o->scope == DATABASE)
+		return 0;
+	snprintf(err, CONF_ERR_MAX,
+	    "%s is not an option of one database: write it outside of the "
+	    "section",
+	    o->name);
+	return -1;
+}
+
+static const struct option *
+find_option(const char *name, char *err)
+{
+	const struct option *o = option_find(name);
+
+	if (o == NULL)
+		snprintf(err, CONF_ERR_MAX,
+		    "no option is called %.80s: sqlpoold.conf(5) lists them",
+		    name);
+	return o;
+}
+
+/* The database whose name is the n bytes before ".option", or NULL. */
+static struct conf_db *
+find_db(struct conf *conf, const char *name, size_t n)
+{
+	for (size_t i = 0; i < conf->db_n; i++) {
+		if (strlen(conf->dbs[i].name) == n &&
+		    memcmp(conf->dbs[i].name, name, n) == 0)
+			return &conf->dbs[i];
+	}
+	return NULL;
 }
 
 int
 conf_set(struct conf *conf, const char *name, const char *value,
     char err[CONF_ERR_MAX])
 {
-	const struct option *o = option_find(name);
-	struct option_value v = { 0 };
-	int rc;
+	const char *dot = strrchr(name, '.');
+	struct setting set = { .option = find_option(
+				   dot != NULL ? dot + 1 : name, err),
+		.text = value,
+		.origin = { .from = CONF_FROM_COMMAND_LINE } };
+	struct conf_db *db;
 
-	if (o == NULL) {
+	if (set.option == NULL)
+		return -1;
+	if (dot == NULL)
+		return conf_set_top(conf, &set, err);
+	db = find_db(conf, name, (size_t)(dot - name));
+	if (db != NULL)
+		return conf_check_scope(set.option, err) < 0
+		    ? -1
+		    : conf_set_db(db, &set, err);
+	snprintf(err, CONF_ERR_MAX,
+	    "%.150s: no database is called %.*s: name it in the configuration, "
+	    "or as %.*s=PATH",
+	    name, (int)(dot - name), name, (int)(dot - name), name);
+	return -1;
+}
+
+/* --- The environment ------------------------------------------------------- */
+
+/* Turn "MAX_CLIENTS=5" into its option; NULL: there is none. */
+static const struct option *
+find_variable(const char *text, size_t n)
+{
+	char name[64];
+
+	if (n >= sizeof(name))
+		return NULL;
+	for (size_t i = 0; i < n; i++) {
+		if (islower((unsigned char)text[i]))
+			return NULL;
+		name[i] = (char)tolower((unsigned char)text[i]);
+	}
+	name[n] = '\0';
+	/* the socket's variable is the one that clients read, too */
+	return strcmp(name, "socket") == 0 ? NULL : option_find(name);
+}
+
+static int
+read_variable(struct conf *conf, const char *text, char *err)
+{
+	const char *name = text + strlen(ENV_PREFIX);
+	const char *eq = strchr(name, '=');
+	struct setting set = { .origin = { .from = CONF_FROM_ENVIRONMENT } };
+	char why[CONF_ERR_MAX];
+
+	if (eq == NULL)
+		return 0;
+	set.option = find_variable(name, (size_t)(eq - name));
+	set.text = eq + 1;
+	if (set.option == NULL) {
 		snprintf(err, CONF_ERR_MAX,
-		    "no option is called %.80s: sqlpoold.conf(5) lists them",
-		    name);
+		    "environment variable %.*s: no option is called that: "
+		    "sqlpoold.conf(5) lists them, and the socket's variable is " ENV_SOCKET,
+		    (int)(eq - text > 80 ? 80 : eq - text), text);
 		return -1;
 	}
-	if (top_parse(o, value, &v, err) < 0)
-		return -1;
-	rc = o->scope == GLOBAL ? option_store(o, conf, &v)
-				: default_store(conf, o, &v);
-	return rc < 0 ? out_of_memory(err) : 0;
+	if (conf_set_top(conf, &set, why) == 0)
+		return 0;
+	snprintf(err, CONF_ERR_MAX, "environment variable %.*s: %.400s",
+	    (int)(eq - text), text, why);
+	return -1;
 }
+
+int
+conf_read_environment(
+    struct conf *conf, char *const *environment, char err[CONF_ERR_MAX])
+{
+	struct setting socket = { .option = option_find("socket"),
+		.origin = { .from = CONF_FROM_ENVIRONMENT } };
+
+	for (char *const *at = environment; *at != NULL; at++) {
+		if (strncmp(*at, ENV_PREFIX, strlen(ENV_PREFIX)) == 0 &&
+		    read_variable(conf, *at, err) < 0)
+			return -1;
+		if (strncmp(*at, ENV_SOCKET "=", strlen(ENV_SOCKET "=")) == 0)
+			socket.text = *at + strlen(ENV_SOCKET "=");
+	}
+	return socket.text == NULL || socket.text[0] == '\0'
+	    ? 0
+	    : conf_set_top(conf, &socket, err);
+}
+
+/* --- Life ------------------------------------------------------------------ */
 
 struct conf *
 conf_new(void)
 {
 	struct conf *conf = calloc(1, sizeof(*conf));
-	const struct option *o;
+	struct setting set = { 0 };
 	char err[CONF_ERR_MAX];
 
 	if (conf == NULL)
 		return NULL;
 	conf->db_default.name = strdup("");
 	conf->db_default.path = strdup("");
-	if (conf->db_default.name == NULL || conf->db_default.path == NULL)
+	conf->file = strdup("");
+	if (conf->db_default.name == NULL || conf->db_default.path == NULL ||
+	    conf->file == NULL)
 		goto out;
-	for (o = option_next(NULL); o != NULL; o = option_next(o)) {
-		if (!option_is_path(o) &&
-		    conf_set(conf, o->name, o->def, err) < 0)
+	while ((set.option = option_next(set.option)) != NULL) {
+		set.text = set.option->def;
+		if (!option_is_path(set.option) &&
+		    conf_set_top(conf, &set, err) < 0)
 			goto out;
 	}
 	return conf;
@@ -248,205 +375,13 @@ conf_free(struct conf *conf)
 	if (conf == NULL)
 		return;
 	for (o = option_next(NULL); o != NULL; o = option_next(o)) {
-		if (o->scope == GLOBAL && o->type == STRING)
+		if (o->scope == GLOBAL && option_is_text(o))
 			free(*(char **)((char *)conf + o->offset));
 	}
 	for (size_t i = 0; i < conf->db_n; i++)
 		db_fini(&conf->dbs[i]);
 	db_fini(&conf->db_default);
 	free(conf->dbs);
+	free(conf->file);
 	free(conf);
-}
-
-/* --- The file -------------------------------------------------------------- */
-
-static struct reading *
-reading_get(cfg_t *cfg)
-{
-	return (void *)cfg->opts[0].simple_value.ptr;
-}
-
-/* An error, libconfuse's own or one of those below, which come as "%s": keep
- * the first, with its place. */
-static void __attribute__((format(printf, 2, 0)))
-on_file_error(cfg_t *cfg, const char *fmt, va_list ap)
-{
-	struct reading *r = reading_get(cfg);
-	int n;
-
-	if (r->err[0] != '\0')
-		return;
-	n = snprintf(r->err, CONF_ERR_MAX, "%.200s:%d: ", r->path, cfg->line);
-	n += vsnprintf(r->err + n, CONF_ERR_MAX - (size_t)n, fmt, ap);
-	if (n < CONF_ERR_MAX && strcmp(fmt, "%s") != 0)
-		snprintf(r->err + n, CONF_ERR_MAX - (size_t)n,
-		    ": sqlpoold.conf(5) shows what a file looks like");
-}
-
-/* A value was read at the top level: take it. */
-static int
-on_file_value(cfg_t *cfg, cfg_opt_t *opt)
-{
-	struct reading *r = reading_get(cfg);
-	char err[CONF_ERR_MAX];
-
-	if (conf_set(r->conf, cfg_opt_name(opt), cfg_opt_getnstr(opt, 0), err) <
-	    0) {
-		cfg_error(cfg, "%s", err);
-		return -1;
-	}
-	return 0;
-}
-
-/* A value was read in a section: try it. */
-static int
-on_file_section_value(cfg_t *cfg, cfg_opt_t *opt)
-{
-	const struct option *o = option_find(cfg_opt_name(opt));
-	struct option_value v = { 0 };
-	char err[CONF_ERR_MAX];
-
-	if (o->scope == GLOBAL) {
-		cfg_error(cfg,
-		    "%s is not an option of one database: write it outside of "
-		    "the section",
-		    o->name);
-		return -1;
-	}
-	if (option_parse(o, cfg_opt_getnstr(opt, 0), &v, err) < 0) {
-		cfg_error(cfg, "%s", err);
-		return -1;
-	}
-	return 0;
-}
-
-/* Add the database of a section. */
-static int
-section_store(struct conf *conf, cfg_t *sec, char *err)
-{
-	const char *path = cfg_getstr(sec, "path");
-	const struct option *o;
-	struct option_value v = { 0 };
-	const char *text;
-	struct conf_db *db;
-
-	if (path == NULL) {
-		snprintf(err, CONF_ERR_MAX,
-		    "database %.80s has no path: write path = \"...\" in it",
-		    cfg_title(sec));
-		return -1;
-	}
-	if (db_append(conf, cfg_title(sec), path, err) < 0)
-		return -1;
-	db = &conf->dbs[conf->db_n - 1];
-	for (o = option_next(NULL); o != NULL; o = option_next(o)) {
-		text = cfg_getstr(sec, o->name);
-		if (text == NULL)
-			continue;
-		if (option_parse(o, text, &v, err) < 0)
-			return -1;
-		if (option_store(o, db, &v) < 0)
-			return out_of_memory(err);
-		db->given |= option_bit(o);
-	}
-	return 0;
-}
-
-/* A section was read to its end. */
-static int
-on_file_section(cfg_t *cfg, cfg_opt_t *opt)
-{
-	cfg_t *sec = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
-	struct reading *r = reading_get(cfg);
-	char err[CONF_ERR_MAX];
-
-	if (section_store(r->conf, sec, err) < 0) {
-		cfg_error(cfg, "%s", err);
-		return -1;
-	}
-	return 0;
-}
-
-/* Fill a table for libconfuse: all options at both levels, so that one in the
- * wrong place is known; subopts is the section's table. */
-static void
-file_opts(cfg_opt_t opts[FILE_OPTS_MAX], struct reading *r, cfg_opt_t *subopts)
-{
-	const struct option *o;
-	size_t n = 0;
-
-	opts[n++] = (cfg_opt_t){ .name = "{reading}",
-		.type = CFGT_PTR,
-		.flags = CFGF_NODEFAULT,
-		.simple_value.ptr = (void *)r };
-	for (o = option_next(NULL); o != NULL; o = option_next(o))
-		opts[n++] = (cfg_opt_t)CFG_STR(o->name, NULL, CFGF_NODEFAULT);
-	if (subopts != NULL)
-		opts[n++] = (cfg_opt_t)CFG_SEC(
-		    "database", subopts, CFGF_MULTI | CFGF_TITLE);
-	opts[n] = (cfg_opt_t)CFG_END();
-}
-
-/* Make libconfuse's parser; r is lent to it. */
-static cfg_t *
-file_parser_new(struct reading *r)
-{
-	cfg_opt_t top[FILE_OPTS_MAX];
-	cfg_opt_t section[FILE_OPTS_MAX];
-	const struct option *o;
-	cfg_t *cfg;
-	char name[64];
-
-	file_opts(section, r, NULL);
-	file_opts(top, r, section);
-	cfg = cfg_init(top, CFGF_NONE);
-	if (cfg == NULL)
-		return NULL;
-	cfg_set_error_function(cfg, on_file_error);
-	for (o = option_next(NULL); o != NULL; o = option_next(o)) {
-		cfg_set_validate_func(cfg, o->name, on_file_value);
-		snprintf(name, sizeof(name), "database|%s", o->name);
-		cfg_set_validate_func(cfg, name, on_file_section_value);
-	}
-	cfg_set_validate_func(cfg, "database", on_file_section);
-	return cfg;
-}
-
-int
-conf_read_file(struct conf *conf, const char *path, char err[CONF_ERR_MAX])
-{
-	struct reading r = { .conf = conf, .path = path, .err = err };
-	FILE *file = fopen(path, "re");
-	cfg_t *cfg = NULL;
-	struct stat st;
-	int rc = -1;
-
-	err[0] = '\0';
-	/* libconfuse's scanner ends the process when a read fails, as that of
-	 * a directory does. */
-	if (file != NULL && fstat(fileno(file), &st) == 0 &&
-	    S_ISDIR(st.st_mode)) {
-		errno = EISDIR;
-		goto out;
-	}
-	if (file == NULL)
-		goto out;
-	cfg = file_parser_new(&r);
-	if (cfg == NULL) {
-		errno = ENOMEM;
-		goto out;
-	}
-	rc = cfg_parse_fp(cfg, file) == CFG_SUCCESS ? 0 : -1;
-	if (rc < 0 && err[0] == '\0')
-		snprintf(err, CONF_ERR_MAX, "%.200s:%d: syntax error", path,
-		    cfg->line);
-out:
-	if (rc < 0 && err[0] == '\0')
-		snprintf(err, CONF_ERR_MAX, "cannot read %.200s: %s", path,
-		    strerror(errno));
-	if (cfg != NULL)
-		cfg_free(cfg);
-	if (file != NULL)
-		fclose(file);
-	return rc;
 }

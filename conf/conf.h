@@ -1,9 +1,9 @@
 /* conf.h - the configuration: read once, before there are threads.
  *
  * The options are listed in options.def; the fields below, the parser, the
- * example file and `-o name=value` all come from that list.  A person may give
- * options in a file, on the command line, or not at all; whatever is set later
- * wins, so read the file first.
+ * example file, `-o name=value`, the environment's SQLPOOLD_NAME and what
+ * conf_walk shows all come from that list.  Whatever is set later wins: the
+ * file, then the environment, then the command line.
  *
  * Nothing here logs.  A function that fails returns -1 and writes one line to
  * the caller's err: where (file and line), what is wrong, and what to write
@@ -55,6 +55,27 @@ enum conf_sync {
 	CONF_SYNC_NORMAL,
 };
 
+/* Where a value comes from; later ones go before earlier ones. */
+enum conf_from {
+	CONF_FROM_DEFAULT,
+	CONF_FROM_FILE,
+	CONF_FROM_ENVIRONMENT,
+	CONF_FROM_COMMAND_LINE,
+};
+
+struct conf_origin {
+	enum conf_from from;
+	int line; /* in the file */
+};
+
+/* An option's number, by which origins are indexed. */
+enum conf_id {
+#define OPTION(scope, type, name, field, min, max, def, reload, text) \
+	CONF_ID_##name,
+#include "conf/options.def"
+	CONF_OPTIONS_N,
+};
+
 /* The C type of each option type. */
 #define CONF_C_BOOL      bool
 #define CONF_C_COUNT     uint32_t
@@ -62,6 +83,7 @@ enum conf_sync {
 #define CONF_C_DURATION  int64_t
 #define CONF_C_BYTES     int64_t
 #define CONF_C_STRING    char *
+#define CONF_C_USER      char *
 #define CONF_C_LOG_LEVEL enum conf_log_level
 #define CONF_C_ACCESS    enum conf_access
 #define CONF_C_SYNC      enum conf_sync
@@ -74,8 +96,9 @@ enum conf_sync {
 /* One database.  Strings are owned by the struct and never NULL, but the name
  * and path of conf.db_default, which are "". */
 struct conf_db {
-	char *name;     /* [A-Za-z0-9_.-]{1,64}, no '.' in front */
-	uint64_t given; /* bit i: option i was set for this database itself */
+	char *name; /* [A-Za-z0-9_.-]{1,64}, no '.' in front */
+	/* of what was set for this database itself; FROM_DEFAULT: it was not */
+	struct conf_origin origins[CONF_OPTIONS_N];
 #define OPTION(scope, type, name, field, min, max, def, reload, text) \
 	CONF_FIELD_DATABASE_##scope(type, field)
 #include "conf/options.def"
@@ -89,6 +112,23 @@ struct conf {
 	struct conf_db *dbs;       /* in the order they were named; moves when
 				    * one is added */
 	size_t db_n;
+	char *file;                                 /* what was read, or "" */
+	struct conf_origin origins[CONF_OPTIONS_N]; /* at the top level */
+};
+
+/* An option as it is in force.  All strings are borrowed for the call. */
+struct conf_item {
+	const char
+	    *database; /* whose; NULL: the daemon's, or the default of all
+			       * databases */
+	const char *name;
+	const char *value; /* as a file would have it, with quotes */
+	const char *def;   /* its default, likewise */
+	const char *text;  /* what it is */
+	char source
+	    [300];    /* "default", FILE:LINE, "environment", "command line" */
+	bool live;    /* may change while the daemon runs */
+	bool changed; /* value is not the default */
 };
 
 /* Make a configuration that holds the defaults and no database.
@@ -105,11 +145,20 @@ void conf_free(struct conf *conf);
  * cannot be read, or a line of it is wrong; err says which and why. */
 int conf_read_file(struct conf *conf, const char *path, char err[CONF_ERR_MAX]);
 
+/* Take options from the environment: SQLPOOLD_MAX_CLIENTS sets max_clients.
+ *
+ * The socket's variable is SQLPOOL_SOCKET, without the D, which clients read too;
+ * there an empty value is none.  -1: as conf_set; also a SQLPOOLD_ variable that
+ * is no option. */
+int conf_read_environment(
+    struct conf *conf, char *const *environment, char err[CONF_ERR_MAX]);
+
 /* Set one option by name, as `-o name=value` does.
  *
  * An option of databases becomes the default of all: those there are and those
- * to come, but for the ones that were given a value of their own.  -1: no such
- * option, the value does not fit it, or out of memory. */
+ * to come, but for the ones that were given a value of their own.  A name like
+ * "app.group_max" gives the database app one.  -1: no such option or database,
+ * the value does not fit it, or out of memory. */
 int conf_set(struct conf *conf, const char *name, const char *value,
     char err[CONF_ERR_MAX]);
 
@@ -120,6 +169,25 @@ int conf_set(struct conf *conf, const char *name, const char *value,
  * is not looked at.  -1: the name cannot be used, the name or the path is
  * already there, or out of memory. */
 int conf_add_db(struct conf *conf, const char *spec, char err[CONF_ERR_MAX]);
+
+/* See whether the options go together, now that all are read: no two databases
+ * in one file, nothing that can never take effect.  -1: err says which do not,
+ * and where that stands. */
+int conf_check(const struct conf *conf, char err[CONF_ERR_MAX]);
+
+/* See whether this process could open what is named: each database's directory
+ * can be written, the socket's exists.  say gets a line for each that is wrong.
+ * Gives how many there are. */
+int conf_check_places(const struct conf *conf, void (*say)(const char *line));
+
+/* Show every option: those at the top level, and for each database its path and
+ * what it was given itself.  -1: out of memory. */
+int conf_walk(const struct conf *conf,
+    void (*show)(void *arg, const struct conf_item *item), void *arg);
+
+/* Write the configuration in force, as a file that reads back as the same; or
+ * only what differs from the defaults.  -1: out of memory. */
+int conf_print(const struct conf *conf, bool changed_only, FILE *out);
 
 /* Write the example file: every option with its line of text, its range and
  * its default, commented out. */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "conf/conf.h"
+#include "conf/names.h"
 #include "conf/units.h"
 
 #define OFFSET_GLOBAL(field)   offsetof(struct conf, field)
@@ -28,7 +29,6 @@ static const struct option options[] = {
 
 #define OPTION_N (sizeof(options) / sizeof(options[0]))
 
-_Static_assert(OPTION_N <= 64, "conf_db.given has a bit for each option");
 _Static_assert(sizeof(enum conf_access) == sizeof(unsigned) &&
 	sizeof(enum conf_sync) == sizeof(unsigned) &&
 	sizeof(enum conf_log_level) == sizeof(unsigned),
@@ -60,6 +60,7 @@ type_words(enum option_type type)
 	case DURATION:
 	case BYTES:
 	case STRING:
+	case USER:
 		break;
 	}
 	return NULL;
@@ -78,6 +79,7 @@ type_units(enum option_type type)
 	case COUNT:
 	case BOOL:
 	case STRING:
+	case USER:
 	case LOG_LEVEL:
 	case ACCESS:
 	case SYNC:
@@ -86,9 +88,8 @@ type_units(enum option_type type)
 	return UNITS_NONE;
 }
 
-/* Say which values an option takes: "off to 24h", "full or normal". */
-static void
-range_print(const struct option *o, char *buf, size_t size)
+void
+option_print_range(const struct option *o, char *buf, size_t size)
 {
 	const char *const *words = type_words(o->type);
 	char min[UNITS_TEXT_MAX];
@@ -97,6 +98,10 @@ range_print(const struct option *o, char *buf, size_t size)
 
 	if (o->type == STRING) {
 		snprintf(buf, size, "at most %" PRId64 " bytes", o->max);
+		return;
+	}
+	if (o->type == USER) {
+		snprintf(buf, size, "a user");
 		return;
 	}
 	if (o->type == BOOL) {
@@ -145,8 +150,25 @@ string_parse(const struct option *o, const char *text, struct option_value *ret,
 	}
 	if ((int64_t)n > o->max) {
 		snprintf(err, CONF_ERR_MAX,
-		    "%s is %zu bytes long: write at most %" PRId64, o->name, n,
-		    o->max);
+		    "%s = \"%.200s\" is %zu bytes long: write at most %" PRId64,
+		    o->name, text, n, o->max);
+		return -1;
+	}
+	ret->text = text;
+	return 0;
+}
+
+static int
+user_parse(const struct option *o, const char *text, struct option_value *ret,
+    char *err)
+{
+	uint32_t uid;
+
+	if (text[0] != '\0' && names_find_user(text, &uid) < 0) {
+		snprintf(err, CONF_ERR_MAX,
+		    "%s: no user is called \"%.80s\": create it, or write "
+		    "another name or a number",
+		    o->name, text);
 		return -1;
 	}
 	ret->text = text;
@@ -162,7 +184,9 @@ option_parse(const struct option *o, const char *text, struct option_value *ret,
 
 	if (o->type == STRING)
 		return string_parse(o, text, ret, err);
-	range_print(o, range, sizeof(range));
+	if (o->type == USER)
+		return user_parse(o, text, ret, err);
+	option_print_range(o, range, sizeof(range));
 	if (words != NULL) {
 		if (word_parse(words, text, &ret->n) == 0)
 			return 0;
@@ -182,6 +206,98 @@ option_parse(const struct option *o, const char *text, struct option_value *ret,
 		return -1;
 	}
 	return 0;
+}
+
+/* Write text between quotes, as libconfuse's scanner reads it: a backslash
+ * escapes, and ${ would be a variable. */
+static char *
+quote(const char *text)
+{
+	size_t size = strlen(text) * 4 + 3;
+	char *out = malloc(size);
+	size_t n = 0;
+
+	if (out == NULL)
+		return NULL;
+	out[n++] = '"';
+	for (; *text != '\0'; text++) {
+		unsigned char ch = (unsigned char)*text;
+
+		if (ch < 0x20 || ch == 0x7f) {
+			n += (size_t)snprintf(out + n, size - n, "\\x%02x", ch);
+			continue;
+		}
+		if (ch == '"' || ch == '\\' || ch == '$')
+			out[n++] = '\\';
+		out[n++] = (char)ch;
+	}
+	out[n++] = '"';
+	out[n] = '\0';
+	return out;
+}
+
+static int64_t
+read_number(const struct option *o, const void *field)
+{
+	switch (o->type) {
+	case BOOL:
+		return *(const bool *)field;
+	case COUNT:
+	case MODE:
+	case LOG_LEVEL:
+	case ACCESS:
+	case SYNC:
+		return *(const unsigned *)field;
+	case DURATION:
+	case BYTES:
+		return *(const int64_t *)field;
+	case STRING:
+	case USER:
+		break;
+	}
+	return 0;
+}
+
+bool
+option_has_default(const struct option *o, const void *base)
+{
+	const void *field = (const char *)base + o->offset;
+	struct option_value v = { 0 };
+	char err[CONF_ERR_MAX];
+
+	if (option_is_text(o))
+		return strcmp(*(char *const *)field, o->def) == 0;
+	return option_parse(o, o->def, &v, err) == 0 &&
+	    v.n == read_number(o, field);
+}
+
+static char *
+print_number(const struct option *o, int64_t value)
+{
+	char text[UNITS_TEXT_MAX];
+
+	units_print(type_units(o->type), value, text);
+	return strdup(text);
+}
+
+char *
+option_print(const struct option *o, const void *base)
+{
+	const void *field = (const char *)base + o->offset;
+
+	const char *const *words = type_words(o->type);
+
+	if (option_is_text(o))
+		return quote(*(char *const *)field);
+	if (words != NULL)
+		return strdup(words[read_number(o, field)]);
+	return print_number(o, read_number(o, field));
+}
+
+char *
+option_print_default(const struct option *o)
+{
+	return option_is_text(o) ? quote(o->def) : strdup(o->def);
 }
 
 int
@@ -206,6 +322,7 @@ option_store(const struct option *o, void *base, const struct option_value *v)
 		*(int64_t *)field = v->n;
 		break;
 	case STRING:
+	case USER:
 		copy = strdup(v->text);
 		if (copy == NULL)
 			return -1;
@@ -234,10 +351,16 @@ option_find(const char *name)
 	return NULL;
 }
 
-uint64_t
-option_bit(const struct option *o)
+size_t
+option_id(const struct option *o)
 {
-	return UINT64_C(1) << (o - options);
+	return (size_t)(o - options);
+}
+
+bool
+option_is_text(const struct option *o)
+{
+	return o->type == STRING || o->type == USER;
 }
 
 bool
@@ -245,69 +368,4 @@ option_is_path(const struct option *o)
 {
 	return o->offset == offsetof(struct conf_db, path) &&
 	    o->scope == DATABASE;
-}
-
-/* --- The example file ------------------------------------------------------ */
-
-#define EXAMPLE_WIDTH 79
-
-/* Write text as comment lines, broken at spaces. */
-static void
-example_comment(FILE *out, const char *text)
-{
-	const char *end;
-
-	while (strlen(text) > EXAMPLE_WIDTH - 2) {
-		end = text + EXAMPLE_WIDTH - 2;
-		while (*end != ' ')
-			end--;
-		fprintf(out, "# %.*s\n", (int)(end - text), text);
-		text = end + 1;
-	}
-	fprintf(out, "# %s\n", text);
-}
-
-static void
-example_option(FILE *out, const struct option *o)
-{
-	const char *quote = o->type == STRING ? "\"" : "";
-	char range[128];
-	char text[512];
-
-	range_print(o, range, sizeof(range));
-	snprintf(text, sizeof(text), "%s (%s)", o->text, range);
-	example_comment(out, text);
-	fprintf(out, "#%s = %s%s%s\n\n", o->name, quote, o->def, quote);
-}
-
-void
-conf_print_example(FILE *out)
-{
-	enum option_scope scope = GLOBAL;
-
-	fputs("# sqlpoold.conf - every option with its default; see "
-	      "sqlpoold.conf(5).\n"
-	      "#\n"
-	      "# Times are whole numbers with us, ms, s, min or h; sizes with "
-	      "B, KB, MB or GB,\n"
-	      "# 1024-based. \"off\" is 0.\n\n",
-	    out);
-	for (size_t i = 0; i < OPTION_N; i++) {
-		if (options[i].scope != scope) {
-			scope = options[i].scope;
-			fputs("# The options of a database. Here they are the "
-			      "defaults of all databases; in a\n"
-			      "# section \"database\" they hold for that "
-			      "one.\n\n",
-			    out);
-		}
-		if (!option_is_path(&options[i]))
-			example_option(out, &options[i]);
-	}
-	fputs("# One section for each database; its name is what clients "
-	      "ask for.\n"
-	      "#database app {\n"
-	      "#\tpath = \"/var/lib/sqlpoold/app.db\"\n"
-	      "#}\n",
-	    out);
 }

@@ -18,6 +18,7 @@ enum option_type {
 	DURATION,
 	BYTES,
 	STRING,
+	USER, /* a name of passwd(5) or a number, which is there; or "" */
 	LOG_LEVEL,
 	ACCESS,
 	SYNC,
@@ -40,8 +41,8 @@ struct option {
 
 /* A value on its way from text to a field. */
 struct option_value {
-	int64_t n;        /* all types but STRING */
-	const char *text; /* STRING, borrowed */
+	int64_t n;        /* the other types */
+	const char *text; /* STRING and USER, borrowed */
 };
 
 /* The row after o, or the first for NULL; NULL after the last. */
@@ -50,8 +51,11 @@ const struct option *option_next(const struct option *o);
 /* Find a row by its name, or NULL. */
 const struct option *option_find(const char *name);
 
-/* The row's bit in conf_db.given. */
-uint64_t option_bit(const struct option *o);
+/* The row's number: a conf_id. */
+size_t option_id(const struct option *o);
+
+/* Whether its field is a char *. */
+bool option_is_text(const struct option *o);
 
 /* Whether it is the path: the one option of a database without a default. */
 bool option_is_path(const struct option *o);
@@ -60,6 +64,19 @@ bool option_is_path(const struct option *o);
  * what to write. */
 int option_parse(const struct option *o, const char *text,
     struct option_value *ret_value, char *err);
+
+/* Write what o's field of base holds as a file would have it.  NULL: out of
+ * memory; the caller frees. */
+char *option_print(const struct option *o, const void *base);
+
+/* Write its default likewise, as options.def has it. */
+char *option_print_default(const struct option *o);
+
+/* Whether o's field of base holds its default. */
+bool option_has_default(const struct option *o, const void *base);
+
+/* Say which values it takes: "off to 24h", "full or normal". */
+void option_print_range(const struct option *o, char *buf, size_t size);
 
 /* Store a value in o's field of base, a struct conf or conf_db; a string is
  * copied and the old one freed.  -1: out of memory. */

@@ -4,26 +4,35 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "conf/conf.h"
 #include "daemon/db.h"
 #include "daemon/log.h"
+#include "daemon/runas.h"
 #include "daemon/server.h"
 #include "daemon/stats.h"
 
 static const char usage_text[] =
-    "usage: sqlpoold [-c FILE] [-s SOCKET] [-o NAME=VALUE] [[NAME=]PATH ...]\n"
+    "usage: sqlpoold [-c FILE] [-s SOCKET] [-u USER] [-o NAME=VALUE]\n"
+    "                [[NAME=]PATH ...]\n"
+    "       sqlpoold -t | -T[=changed] [the same]\n"
     "\n"
     "Serve SQLite databases to many processes over a Unix socket.\n"
     "\n"
-    "  -c FILE        read the configuration (sqlpoold.conf(5))\n"
-    "  -s SOCKET      listen here; else $SQLPOOL_SOCKET, the configuration,\n"
-    "                 $XDG_RUNTIME_DIR/sqlpoold.sock, or a directory of your\n"
-    "                 own under /tmp\n"
-    "  -o NAME=VALUE  set an option as in the configuration file\n"
-    "  -v             log more\n"
-    "  -V             print the version\n"
-    "  -h             print this\n"
+    "  -c, --config FILE        read the configuration (sqlpoold.conf(5))\n"
+    "  -s, --socket SOCKET      listen here; else $SQLPOOL_SOCKET, the\n"
+    "                           configuration, $XDG_RUNTIME_DIR/sqlpoold.sock,\n"
+    "                           or a directory of your own under /tmp\n"
+    "  -u, --user USER          run as this user; needed by root\n"
+    "  -o, --option NAME=VALUE  set an option as in the configuration file;\n"
+    "                           DATABASE.NAME=VALUE sets it for one database\n"
+    "  -t, --test               test the configuration and its paths, and end\n"
+    "  -T, --print[=changed]    print the configuration in force, or only what\n"
+    "                           differs from the defaults, and end\n"
+    "  -v, --verbose            log more\n"
+    "  -V, --version            print the version\n"
+    "  -h, --help               print this\n"
     "\n"
     "A database is served under NAME, by default its file's name without .db.\n"
     "Example: sqlpoold ./app.db\n";
@@ -33,6 +42,95 @@ fail(const char *what)
 {
 	fprintf(stderr, "sqlpoold: %s\n", what);
 	return -1;
+}
+
+static void
+say_problem(const char *line)
+{
+	fail(line);
+}
+
+enum mode { MODE_SERVE, MODE_TEST, MODE_PRINT, MODE_PRINT_CHANGED };
+
+struct args {
+	const char *file;
+	enum mode mode;
+	int exit_status; /* -1: go on */
+	int first_db;    /* index of the first database in argv */
+};
+
+static const struct option long_options[] = {
+	{ "config", required_argument, NULL, 'c' },
+	{ "socket", required_argument, NULL, 's' },
+	{ "user", required_argument, NULL, 'u' },
+	{ "option", required_argument, NULL, 'o' },
+	{ "test", no_argument, NULL, 't' },
+	{ "print", optional_argument, NULL, 'T' },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "version", no_argument, NULL, 'V' },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int
+next_option(int argc, char **argv)
+{
+	return getopt_long(argc, argv, "c:s:u:o:tT::vVh", long_options, NULL);
+}
+
+static void
+end_with(struct args *args, int exit_status)
+{
+	args->exit_status = exit_status;
+	fputs(usage_text, exit_status ? stderr : stdout);
+}
+
+static void
+choose_print(struct args *args, const char *what)
+{
+	if (what && what[0] == '=') /* -T=changed, as it is without getopt */
+		what++;
+	args->mode = what ? MODE_PRINT_CHANGED : MODE_PRINT;
+	if (what && strcmp(what, "changed") != 0)
+		end_with(args, 2);
+}
+
+/* What is not an option of the configuration. */
+static void
+read_args(int argc, char **argv, struct args *args)
+{
+	int opt;
+
+	while (args->exit_status < 0 && (opt = next_option(argc, argv)) != -1) {
+		switch (opt) {
+		case 'c':
+			args->file = optarg;
+			break;
+		case 't':
+			args->mode = MODE_TEST;
+			break;
+		case 'T':
+			choose_print(args, optarg);
+			break;
+		case 'V':
+			printf("sqlpoold %s (SQLite %s)\n", SQLPOOLD_VERSION,
+			    dbconn_get_library_version());
+			args->exit_status = 0;
+			break;
+		case 'h':
+			end_with(args, 0);
+			break;
+		case 's':
+		case 'u':
+		case 'o':
+		case 'v':
+			break;
+		default:
+			end_with(args, 2);
+			break;
+		}
+	}
+	args->first_db = optind;
 }
 
 static int
@@ -49,80 +147,44 @@ set_option(struct conf *conf, char *arg, char err[CONF_ERR_MAX])
 	return conf_set(conf, arg, value + 1, err);
 }
 
-struct args {
-	const char *file;
-	const char *socket;
-	int exit_status; /* -1: go on */
-};
-
-/* Options on the command line win over the file, so the file is read first. */
-static const struct option long_options[] = {
-	{ "config", required_argument, NULL, 'c' },
-	{ "socket", required_argument, NULL, 's' },
-	{ "option", required_argument, NULL, 'o' },
-	{ "verbose", no_argument, NULL, 'v' },
-	{ "version", no_argument, NULL, 'V' },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
-};
-
 static int
-next_option(int argc, char **argv)
+read_command_line(
+    int argc, char **argv, struct conf *conf, char err[CONF_ERR_MAX])
 {
-	return getopt_long(argc, argv, "c:s:o:vVh", long_options, NULL);
-}
-
-static int
-find_file(int argc, char **argv, struct args *args)
-{
-	int opt;
-
-	while ((opt = next_option(argc, argv)) != -1) {
-		switch (opt) {
-		case 'c':
-			args->file = optarg;
-			break;
-		case 's':
-			args->socket = optarg;
-			break;
-		case 'V':
-			printf("sqlpoold %s (SQLite %s)\n", SQLPOOLD_VERSION,
-			    dbconn_get_library_version());
-			args->exit_status = 0;
-			return 0;
-		case 'h':
-			fputs(usage_text, stdout);
-			args->exit_status = 0;
-			return 0;
-		case 'o':
-		case 'v':
-			break;
-		default:
-			fputs(usage_text, stderr);
-			args->exit_status = 2;
-			return 0;
-		}
-	}
-	return 0;
-}
-
-static int
-read_conf(int argc, char **argv, const struct args *args, struct conf *conf)
-{
-	char err[CONF_ERR_MAX];
 	int opt, rc = 0;
 
-	if (args->file)
-		rc = conf_read_file(conf, args->file, err);
 	optind = 1;
 	while (rc == 0 && (opt = next_option(argc, argv)) != -1) {
 		if (opt == 'o')
 			rc = set_option(conf, optarg, err);
+		else if (opt == 's')
+			rc = conf_set(conf, "socket", optarg, err);
+		else if (opt == 'u')
+			rc = conf_set(conf, "user", optarg, err);
 		else if (opt == 'v')
-			conf->log_level = CONF_LOG_DEBUG;
+			rc = conf_set(conf, "log_level", "debug", err);
 	}
-	for (int i = optind; rc == 0 && i < argc; i++)
+	return rc;
+}
+
+/* Later ones win: the file, the environment, the command line.  Databases of the
+ * command line come before its options, which may be for one of them. */
+static int
+read_conf(int argc, char **argv, const struct args *args, struct conf *conf)
+{
+	char err[CONF_ERR_MAX];
+	int rc = 0;
+
+	if (args->file)
+		rc = conf_read_file(conf, args->file, err);
+	if (rc == 0)
+		rc = conf_read_environment(conf, environ, err);
+	for (int i = args->first_db; rc == 0 && i < argc; i++)
 		rc = conf_add_db(conf, argv[i], err);
+	if (rc == 0)
+		rc = read_command_line(argc, argv, conf, err);
+	if (rc == 0)
+		rc = conf_check(conf, err);
 	if (rc < 0)
 		return fail(err);
 	if (conf->db_n == 0)
@@ -174,6 +236,10 @@ serve(const struct conf *conf, const char *path)
 		return fail("cannot set up the SQLite library");
 	if (server_open(conf, path, &server, err) < 0)
 		return fail(err);
+	if (runas_become(conf, err) < 0) {
+		server_close(server);
+		return fail(err);
+	}
 	if (dbs_open(conf, &dbs, &f) < 0) {
 		fail(f.text ? f.text : "out of memory");
 		failure_fini(&f);
@@ -196,16 +262,62 @@ serve(const struct conf *conf, const char *path)
 	return rc;
 }
 
+static int
+start(const struct conf *conf)
+{
+	char path[CONF_SOCKET_MAX + 1], err[SERVER_ERR_MAX];
+
+	if (runas_check(conf, err) < 0 ||
+	    server_choose_path(conf, path, err) < 0)
+		return fail(err);
+	log_set_level(conf->log_level);
+	stats_attach();
+	raise_file_limit(conf);
+	return serve(conf, path);
+}
+
+/* Look at it as the user who would run it. */
+static int
+test(const struct conf *conf)
+{
+	char err[CONF_ERR_MAX];
+	int n;
+
+	if (runas_check(conf, err) < 0 || runas_become(conf, err) < 0)
+		return fail(err);
+	n = conf_check_places(conf, say_problem);
+	if (n == 0)
+		printf("sqlpoold: the configuration is good; it has %zu "
+		       "database%s\n",
+		    conf->db_n, conf->db_n == 1 ? "" : "s");
+	return n == 0 ? 0 : -1;
+}
+
+static int
+run(const struct args *args, const struct conf *conf)
+{
+	switch (args->mode) {
+	case MODE_SERVE:
+		return start(conf);
+	case MODE_TEST:
+		return test(conf);
+	case MODE_PRINT:
+	case MODE_PRINT_CHANGED:
+		break;
+	}
+	if (conf_print(conf, args->mode == MODE_PRINT_CHANGED, stdout) < 0)
+		return fail("out of memory");
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
 	struct args args = { .exit_status = -1 };
-	char path[CONF_SOCKET_MAX + 1], err[SERVER_ERR_MAX];
-	const char *wanted;
 	struct conf *conf;
 	int rc;
 
-	find_file(argc, argv, &args);
+	read_args(argc, argv, &args);
 	if (args.exit_status >= 0)
 		return args.exit_status;
 	conf = conf_new();
@@ -214,20 +326,8 @@ main(int argc, char **argv)
 		return 1;
 	}
 	rc = read_conf(argc, argv, &args, conf);
-	if (rc == 0) {
-		wanted = args.socket ? args.socket : getenv("SQLPOOL_SOCKET");
-		if (!wanted || !wanted[0])
-			wanted = conf->socket;
-		rc = server_choose_path(wanted, path, err);
-		if (rc < 0)
-			fail(err);
-	}
-	if (rc == 0) {
-		log_set_level(conf->log_level);
-		stats_attach();
-		raise_file_limit(conf);
-		rc = serve(conf, path);
-	}
+	if (rc == 0)
+		rc = run(&args, conf);
 	conf_free(conf);
 	return rc < 0 ? 1 : 0;
 }

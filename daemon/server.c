@@ -16,6 +16,7 @@
 #include "daemon/clock.h"
 #include "daemon/db.h"
 #include "daemon/log.h"
+#include "daemon/runas.h"
 #include "daemon/stats.h"
 #include "daemon/worker.h"
 #include "proto/error.h"
@@ -80,20 +81,20 @@ make_tmp_dir(const char *path, char err[SERVER_ERR_MAX])
 }
 
 int
-server_choose_path(
-    const char *path, char out[CONF_SOCKET_MAX + 1], char err[SERVER_ERR_MAX])
+server_choose_path(const struct conf *conf, char out[CONF_SOCKET_MAX + 1],
+    char err[SERVER_ERR_MAX])
 {
-	if (path && path[0]) {
-		if (strlen(path) > CONF_SOCKET_MAX) {
-			snprintf(err, SERVER_ERR_MAX,
-			    "the socket's path is "
-			    "longer than %d bytes: %s; choose a shorter "
-			    "one with -s PATH",
-			    CONF_SOCKET_MAX, path);
-			return -1;
-		}
-		snprintf(out, CONF_SOCKET_MAX + 1, "%s", path);
+	if (conf->socket[0]) {
+		snprintf(out, CONF_SOCKET_MAX + 1, "%s", conf->socket);
 		return 0;
+	}
+	if (geteuid() == 0 && !runas_is_root(conf)) {
+		snprintf(err, SERVER_ERR_MAX,
+		    "started as root to run as %.80s: say where to listen, in a "
+		    "directory of that user's, with -s PATH or \"socket\" in "
+		    "the configuration",
+		    conf->user);
+		return -1;
 	}
 	if (sockpath_make_default(getenv("XDG_RUNTIME_DIR"), geteuid(), out,
 		CONF_SOCKET_MAX + 1) < 0) {

@@ -131,49 +131,127 @@ static const struct {
 	{ "workers = 4\nworkerz = 4\n", 2,
 	  "no such option 'workerz': sqlpoold.conf(5)" },
 	{ "workers = 65\n", 1, "workers = 65 is out of range: write 0 to 64" },
-	{ "workers = -1\n", 1, "write a whole number" },
+	{ "workers = -1\n", 1, "workers = -1: write a whole number" },
 	{ "workers = 4s\n", 1, "workers = 4s: write a whole number" },
-	{ "workers = 99999999999999999999\n", 1, "write a whole number" },
-	{ "\n\nsocket_mode = 0668\n", 3, "write an octal mode" },
-	{ "socket_mode = 1777\n", 1, "write 0000 to 0777" },
-	{ "request_timeout = 5\n", 1, "us, ms, s, min or h" },
-	{ "request_timeout = 5 s\n", 1, "us, ms, s, min or h" },
-	{ "request_timeout = 5sec\n", 1, "us, ms, s, min or h" },
+	{ "workers = 99999999999999999999\n", 1,
+	  "workers = 99999999999999999999: write a whole number" },
+	{ "workers = 4\nlog_level = warn\nworkers = 5\n", 3,
+	  "workers is set already, in line 1: remove one of them" },
+	{ "workers 4\n", 1, "missing equal sign after option 'workers'" },
+	{ "workers = {4}\n", 1, "unexpected token '{'" },
+	{ "\n\nsocket_mode = 0668\n", 3,
+	  "socket_mode = 0668: write an octal mode" },
+	{ "socket_mode = 1777\n", 1,
+	  "socket_mode = 1777 is out of range: write 0000 to 0777" },
+	{ "user = \"no such user\"\n", 1,
+	  "user: no user is called \"no such user\": create it" },
+	{ "request_timeout = 5\n", 1,
+	  "request_timeout = 5: write a whole number and us, ms, s, min or h" },
+	{ "request_timeout = 5 s\n", 1,
+	  "request_timeout = 5: write a whole number and us, ms, s, min or h" },
+	{ "request_timeout = 5sec\n", 1,
+	  "request_timeout = 5sec: write a whole number and us, ms" },
 	{ "request_timeout = 25h\n", 1, "write off to 24h" },
-	{ "batch_time = off\n", 1, "write 100us to 1s" },
+	{ "batch_time = off\n", 1, "batch_time = off is out of range: write 100us to 1s" },
 	{ "max_frame = 65MB\n", 1, "write 64KB to 64MB" },
-	{ "max_frame = 1024\n", 1, "B, KB, MB or GB" },
-	{ "log_level = loud\n", 1, "write error, warn, info or debug" },
-	{ "foreign_keys = 2\n", 1, "write on or off" },
-	{ "path = \"x.db\"\n", 1, "path belongs to one database" },
-	{ "database a {\n\tsynchronous = off\n}\n", 2, "write full or normal" },
-	{ "database a {\n}\n", 2, "database a has no path" },
-	{ "database a { path = \"\" }\n", 1, "path is empty" },
-	{ "database a { path = x.db }\ndatabase a { path = y.db }\n", 2,
-	  "database a is there already, with path x.db" },
+	{ "max_frame = 1024\n", 1, "max_frame = 1024: write a whole number and B, KB, MB or GB" },
+	{ "log_level = loud\n", 1, "log_level = loud: write error, warn, info or debug" },
+	{ "foreign_keys = 2\n", 1, "foreign_keys = 2: write on or off" },
+	{ "path = \"x.db\"\n", 1, "path belongs to one database: write database NAME" },
+	{ "database a {\n\tsynchronous = off\n}\n", 2,
+	  "synchronous = off: write full or normal" },
+	{ "database a {\n}\n", 2, "database a has no path: write path =" },
+	{ "database a { path = \"\" }\n", 1, "path is empty: write a value between quotes" },
+	{ "database a {\n path = x.db\n path = y.db }\n", 3,
+	  "path is set already, in line 2" },
+	{ "database a { path = x.db }\ndatabase b { path = z.db }\n"
+	  "database a { path = y.db }\n", 3,
+	  "database a is there already: give one of them another name" },
 	{ "database a { path = x.db }\ndatabase b { path = x.db }\n", 2,
-	  "x.db is already database a" },
+	  "database b: x.db is already database a: remove one" },
 	{ "database a {\n\tpath = x.db\n\tworkers = 3\n}\n", 3,
-	  "workers is not an option of one database" },
-	{ "database .a { path = x.db }\n", 1, "database name \".a\"" },
+	  "workers is not an option of one database: write it outside" },
+	{ "database .a { path = x.db }\n", 1,
+	  "database name \".a\": write 1 to 64 of A-Z a-z 0-9 _ . -" },
 	{ "database \"a b\" { path = x.db }\n", 1, "database name \"a b\"" },
 	{ "database \"@a\" { path = x.db }\n", 1, "database name \"@a\"" },
-	{ "database { path = x.db }\n", 1, "" },
-	{ "workers 4\n", 1, "" },
-	{ "socket = \"/run/x\n", 2, "" },
-	{ "\"{reading}\" = 1\n", 1, "" },
+	{ "database { path = x.db }\n", 1, "missing title for section 'database'" },
+	{ "databases a { path = x.db }\n", 1, "no such option 'databases'" },
+	{ "database a { path = x.db }\n}\n", 2, "unexpected closing brace" },
+	{ "database a { path = x.db\n", 2, "the section is not closed: write }" },
+	{ "socket = \"/run/x\n", 2, "premature end of file: sqlpoold.conf(5)" },
+	{ "\"{reading}\" = 1\n", 1, "syntax error: sqlpoold.conf(5)" },
+	/* what conf_check finds */
+	{ "database a { path = \"/dev/null\" }\n"
+	  "database b { path = \"/dev/../dev/null\" }\n", 2,
+	  "database b: /dev/../dev/null is the same file as /dev/null, which is "
+	  "database a" },
+	{ "database a { path = \"nosuch.db\" }\n"
+	  "database b { path = \"./nosuch.db\" }\n", 2,
+	  "database b: ./nosuch.db is the same file as nosuch.db" },
+	{ "database a { path = \"x.db\" }\n"
+	  "database b {\n path = \"x.db-wal\" }\n", 3,
+	  "database b: x.db-wal belongs to database a" },
+	{ "database a { path = \"x.db-shm\" }\n"
+	  "database b { path = \"x.db\" }\n", 1,
+	  "database a: x.db-shm belongs to database b" },
+	{ "database a { path = \"/tmp/s\" }\nsocket = \"/tmp//s\"\n", 2,
+	  "socket: /tmp//s is database a: choose another path" },
+	{ "wal_limit = 2GB\ndatabase a { path = x.db }\n", 1,
+	  "database a: wal_hard_limit is below wal_limit" },
+	{ "database a {\n path = x.db\n wal_hard_limit = 1MB }\n", 3,
+	  "database a: wal_hard_limit is below wal_limit" },
+	{ "database a {\n path = x.db\n busy_wait = 1s\n}\n", 3,
+	  "since access = exclusive: remove busy_wait" },
+	{ "tx_max_age = 1s\ntx_idle_timeout = 2s\ndatabase a { path = x.db }\n", 2,
+	  "cannot be idle for tx_idle_timeout, since it ends at tx_max_age" },
 };
 /* clang-format on */
+
+#define BAD_N (sizeof(bad_files) / sizeof(bad_files[0]))
+
+/* Read and check one of them, which fails. */
+static void
+refuse(size_t i)
+{
+	int rc = read_text(bad_files[i].text);
+
+	if (rc == 0)
+		rc = conf_check(conf, err);
+	ck_assert_msg(rc == -1, "it was taken: %s", bad_files[i].text);
+}
 
 START_TEST(conf_refuses_with_file_line_and_remedy)
 {
 	char place[300];
 
-	ck_assert_int_eq(read_text(bad_files[_i].text), -1);
+	refuse((size_t)_i);
 	snprintf(place, sizeof(place), "%s:%d: ", file, bad_files[_i].line);
 	assert_says(place);
 	assert_says(bad_files[_i].says);
 	ck_assert_ptr_null(strchr(err, '\n'));
+}
+END_TEST
+
+/* Without the place, since a line number alone would make them distinct. */
+START_TEST(conf_gives_each_mistake_a_message_of_its_own)
+{
+	static char said[BAD_N][CONF_ERR_MAX];
+	size_t same = 0;
+
+	for (size_t i = 0; i < BAD_N; i++) {
+		refuse(i);
+		snprintf(said[i], CONF_ERR_MAX, "%s",
+		    strstr(err, ": ") ? strstr(err, ": ") + 2 : err);
+		teardown();
+		setup();
+		for (size_t j = 0; j < i; j++)
+			same += strcmp(said[i], said[j]) == 0;
+	}
+	/* "5" and "5 s" are the same value; a limit that is too low is one
+	 * message, wherever it comes from */
+	ck_assert_uint_eq(same, 2);
+	ck_assert_uint_ge(BAD_N - same, 30);
 }
 END_TEST
 
@@ -188,6 +266,207 @@ START_TEST(conf_refuses_a_socket_path_too_long_for_the_kernel)
 	path[CONF_SOCKET_MAX] = '\0';
 	ck_assert_int_eq(conf_set(conf, "socket", path, err), 0);
 	ck_assert_str_eq(conf->socket, path);
+}
+END_TEST
+
+START_TEST(conf_lets_the_environment_go_before_the_file)
+{
+	char *const environment[] = { "HOME=/root", "SQLPOOLD_WORKERS=5",
+		"SQLPOOLD_GROUP_MAX=6", "SQLPOOL_SOCKET=/run/env.sock", NULL };
+	int rc = read_text("workers = 4\ngroup_max = 4\nmax_queue = 4\n"
+			   "socket = \"/run/file.sock\"\n"
+			   "database a { path = a.db\n group_max = 9 }\n"
+			   "database b { path = b.db }\n");
+
+	ck_assert_msg(rc == 0, "%s", err);
+	ck_assert_int_eq(conf_read_environment(conf, environment, err), 0);
+	ck_assert_uint_eq(conf->workers, 5);
+	ck_assert_str_eq(conf->socket, "/run/env.sock");
+	ck_assert_uint_eq(conf->dbs[0].group_max, 9);
+	ck_assert_uint_eq(conf->dbs[1].group_max, 6);
+	ck_assert_uint_eq(conf->dbs[1].max_queue, 4);
+	ck_assert_int_eq(conf_set(conf, "workers", "7", err), 0);
+	ck_assert_int_eq(conf_set(conf, "a.group_max", "8", err), 0);
+	ck_assert_uint_eq(conf->workers, 7);
+	ck_assert_uint_eq(conf->dbs[0].group_max, 8);
+	ck_assert_uint_eq(conf->dbs[1].group_max, 6);
+}
+END_TEST
+
+/* clang-format off */
+static const struct {
+	char *variable;
+	const char *says;
+} bad_variables[] = {
+	{ "SQLPOOLD_WORKERZ=4", "environment variable SQLPOOLD_WORKERZ: no option" },
+	{ "SQLPOOLD_workers=4", "environment variable SQLPOOLD_workers: no option" },
+	{ "SQLPOOLD_=4", "environment variable SQLPOOLD_: no option" },
+	{ "SQLPOOLD_WORKERS=", "environment variable SQLPOOLD_WORKERS: workers = :" },
+	{ "SQLPOOLD_WORKERS=65", "out of range: write 0 to 64" },
+	{ "SQLPOOLD_PATH=x.db", "path belongs to one database" },
+	{ "SQLPOOLD_SOCKET=/x", "the socket's variable is SQLPOOL_SOCKET" },
+};
+/* clang-format on */
+
+START_TEST(conf_refuses_a_variable_by_its_name)
+{
+	char *const environment[] = { bad_variables[_i].variable, NULL };
+
+	ck_assert_int_eq(conf_read_environment(conf, environment, err), -1);
+	assert_says(bad_variables[_i].says);
+}
+END_TEST
+
+START_TEST(conf_takes_an_empty_socket_variable_for_none)
+{
+	char *const environment[] = { "SQLPOOL_SOCKET=", NULL };
+
+	ck_assert_int_eq(conf_set(conf, "socket", "/run/x", err), 0);
+	ck_assert_int_eq(conf_read_environment(conf, environment, err), 0);
+	ck_assert_str_eq(conf->socket, "/run/x");
+}
+END_TEST
+
+START_TEST(conf_refuses_an_option_of_a_database_it_does_not_know)
+{
+	ck_assert_int_eq(conf_add_db(conf, "x.y.db", err), 0);
+	ck_assert_int_eq(conf_set(conf, "x.y.group_max", "3", err), 0);
+	ck_assert_uint_eq(conf->dbs[0].group_max, 3);
+	ck_assert_int_eq(conf_set(conf, "x.group_max", "3", err), -1);
+	assert_says("no database is called x:");
+	ck_assert_int_eq(conf_set(conf, "x.y.workers", "3", err), -1);
+	assert_says("not an option of one database");
+	ck_assert_int_eq(conf_set(conf, "x.y.nothing", "3", err), -1);
+	assert_says("no option is called nothing");
+}
+END_TEST
+
+/* Print the configuration into the file; the caller frees. */
+static char *
+print(bool changed_only)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&text, &n);
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(conf_print(conf, changed_only, f), 0);
+	ck_assert_int_eq(fclose(f), 0);
+	return text;
+}
+
+START_TEST(conf_prints_what_differs_with_where_it_was_said)
+{
+	char *const environment[] = { "SQLPOOLD_BATCH_MAX=32", NULL };
+	char want[1000];
+	char *text;
+	int rc = read_text("max_clients = 10000\n"
+			   "tx_max_age = 90s\n"
+			   "database app {\n"
+			   "\tpath = \"/srv/a \\\"b\\\" ${NOSUCH}\\$.db\"\n"
+			   "\tforeign_keys = yes\n"
+			   "}\n");
+
+	ck_assert_msg(rc == 0, "%s", err);
+	ck_assert_int_eq(conf_read_environment(conf, environment, err), 0);
+	ck_assert_int_eq(conf_add_db(conf, "b.db", err), 0);
+	ck_assert_int_eq(conf_set(conf, "b.max_queue", "5", err), 0);
+	text = print(true);
+	snprintf(want, sizeof(want),
+	    "batch_max = 32  # environment\n"
+	    "tx_max_age = 90s  # %s:2\n"
+	    "\ndatabase app {\n"
+	    "\tpath = \"/srv/a \\\"b\\\" \\$.db\"  # %s:4\n"
+	    "\tforeign_keys = on  # %s:5\n"
+	    "}\n"
+	    "\ndatabase b {\n"
+	    "\tpath = \"b.db\"  # command line\n"
+	    "\tmax_queue = 5  # command line\n"
+	    "}\n",
+	    file, file, file);
+	ck_assert_str_eq(text, want);
+	free(text);
+}
+END_TEST
+
+static size_t
+count_lines(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text != '\0'; text++)
+		n += *text == '\n';
+	return n;
+}
+
+START_TEST(conf_prints_a_file_that_reads_back_as_the_same)
+{
+	char *first, *second;
+
+	ck_assert_int_eq(conf_set(conf, "group_max", "3", err), 0);
+	ck_assert_int_eq(conf_set(conf, "user", "root", err), 0);
+	ck_assert_int_eq(
+	    conf_set(conf, "socket", "/run/\t\x01\xc3\xa4$'{}\\", err), 0);
+	ck_assert_int_eq(conf_add_db(conf, "a.db", err), 0);
+	ck_assert_int_eq(conf_set(conf, "a.access", "shared", err), 0);
+	first = print(false);
+	/* every option but path, and the section */
+	ck_assert_uint_eq(count_lines(first), CONF_OPTIONS_N - 1 + 5);
+	conf_free(conf);
+	conf = conf_new();
+	ck_assert_msg(read_text(first) == 0, "%s", err);
+	ck_assert_str_eq(conf->socket, "/run/\t\x01\xc3\xa4$'{}\\");
+	second = print(false);
+	/* but for where it was said */
+	for (char *a = first, *b = second; *a != '\0';) {
+		size_t n = (size_t)(strstr(a, "\n") - a);
+		const char *hash = memmem(a, n, "  #", 3);
+
+		ck_assert_int_eq(
+		    strncmp(a, b, hash ? (size_t)(hash - a) : n), 0);
+		a += n + 1;
+		b = strchr(b, '\n') + 1;
+	}
+	free(first);
+	free(second);
+}
+END_TEST
+
+static char problems[4][CONF_ERR_MAX];
+static int problems_n;
+
+static void
+keep_problem(const char *line)
+{
+	ck_assert_int_lt(problems_n, 4);
+	snprintf(problems[problems_n++], CONF_ERR_MAX, "%s", line);
+}
+
+START_TEST(conf_tests_the_places_it_names)
+{
+	int rc = read_text("socket = \"/no/such/dir/s\"\n"
+			   "database a { path = \"/no/such/dir/a.db\" }\n"
+			   "database b { path = \"/dev\" }\n"
+			   "database c { path = \"/dev/null/c.db\" }\n"
+			   "database d { path = \"d.db\" }\n");
+
+	ck_assert_msg(rc == 0, "%s", err);
+	problems_n = 0;
+	ck_assert_int_eq(conf_check_places(conf, keep_problem), 4);
+	ck_assert_int_eq(problems_n, 4);
+	snprintf(err, sizeof(err),
+	    "%s:1: socket: directory /no/such/dir: No such file or directory: "
+	    "create it or correct the path",
+	    file);
+	ck_assert_str_eq(problems[0], err);
+	snprintf(err, sizeof(err),
+	    "%s:2: database a: directory /no/such/dir: "
+	    "No such",
+	    file);
+	ck_assert_int_eq(strncmp(problems[1], err, strlen(err)), 0);
+	ck_assert_ptr_nonnull(strstr(problems[2], "/dev is a directory: give"));
+	ck_assert_ptr_nonnull(
+	    strstr(problems[3], "/dev/null is not a directory"));
 }
 END_TEST
 
@@ -360,8 +639,18 @@ conf_suite(void)
 	tcase_add_test(tc, conf_reads_an_empty_file);
 	tcase_add_test(
 	    tc, conf_takes_a_top_level_default_from_below_the_section);
-	tcase_add_loop_test(tc, conf_refuses_with_file_line_and_remedy, 0,
-	    (int)(sizeof(bad_files) / sizeof(bad_files[0])));
+	tcase_add_loop_test(
+	    tc, conf_refuses_with_file_line_and_remedy, 0, (int)BAD_N);
+	tcase_add_test(tc, conf_gives_each_mistake_a_message_of_its_own);
+	tcase_add_test(tc, conf_lets_the_environment_go_before_the_file);
+	tcase_add_loop_test(tc, conf_refuses_a_variable_by_its_name, 0,
+	    (int)(sizeof(bad_variables) / sizeof(bad_variables[0])));
+	tcase_add_test(tc, conf_takes_an_empty_socket_variable_for_none);
+	tcase_add_test(
+	    tc, conf_refuses_an_option_of_a_database_it_does_not_know);
+	tcase_add_test(tc, conf_prints_what_differs_with_where_it_was_said);
+	tcase_add_test(tc, conf_prints_a_file_that_reads_back_as_the_same);
+	tcase_add_test(tc, conf_tests_the_places_it_names);
 	tcase_add_test(tc, conf_refuses_a_socket_path_too_long_for_the_kernel);
 	tcase_add_test(tc, conf_says_why_a_file_cannot_be_read);
 	tcase_add_test(tc, conf_sets_an_option_by_name);

@@ -83,13 +83,16 @@ find_program(char path[PATH_MAX])
 __attribute__((noreturn)) static void
 become(const struct live *d, int out_fd, const char *const *args)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], uid[16];
 	char *argv[ARGS_MAX] = { path };
 	int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	int log_fd = open(
 	    d->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* whoever runs the tests, root too */
+	snprintf(uid, sizeof(uid), "%u", (unsigned)geteuid());
+	setenv("SQLPOOLD_USER", uid, 1);
 	find_program(path);
 	for (int i = 0; args[i] && i < ARGS_MAX - 2; i++)
 		argv[i + 1] = strdup(args[i]); /* as execv wants it */

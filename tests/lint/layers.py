@@ -11,7 +11,7 @@ import sys
 
 # The daemon's modules from left to right; proto and conf stand before them.
 DAEMON = """
-    clock log stats
+    clock log stats runas
     tx request turns deadlines mailbox crew answer
     guard dbconn bind stmt wal exec control
     hot reader keeper writer gate group script lease
@@ -45,7 +45,7 @@ DOORS = {
     r"msgpack(/.*)?\.h": r"proto/.*|tests/.*",
     r"event2/.*": r"daemon/(worker|client|server|metrics)\.[ch]|client/adapters/.*"
     r"|client/examples/.*|tests/.*",
-    r"confuse\.h": r"conf/conf\.c",
+    r"confuse\.h": r"conf/file\.c",
     r"readline/.*": r"client/cli/.*",
 }
 

@@ -245,6 +245,185 @@ START_TEST(a_file_that_cannot_be_read_or_written_is_named)
 }
 END_TEST
 
+/* --- Who it runs as -------------------------------------------------------- */
+
+#define NOBODY 65534
+
+static void
+forget_user(void)
+{
+	unsetenv("SQLPOOLD_USER");
+}
+
+static void
+become_nobody(void)
+{
+	forget_user();
+	if (setgid(NOBODY) < 0 || setuid(NOBODY) < 0)
+		proc_fail("cannot become nobody: %s", strerror(errno));
+}
+
+/* Where another user can get at it: what tests/run.sh gives is root's alone. */
+static void
+init_for_all(void)
+{
+	setenv("TMPDIR", "/tmp", 1);
+	live_init(&live);
+}
+
+static bool
+is_root(void)
+{
+	if (geteuid() != 0)
+		printf("skipped: only root can be refused as root\n");
+	return geteuid() == 0;
+}
+
+START_TEST(root_without_a_user_to_run_as_is_refused)
+{
+	live_init(&live);
+	if (!is_root())
+		return;
+	live.before_exec = forget_user;
+	expect_failure(
+	    ARGS(live.db_path), WORDS("as root", "who to run as", "-u USER"));
+	ck_assert_int_lt(access(live.db_path, F_OK), 0);
+	ck_assert_int_lt(access(live.socket_path, F_OK), 0);
+	live_fini(&live);
+}
+END_TEST
+
+START_TEST(only_root_can_run_it_as_another_user)
+{
+	init_for_all();
+	if (!is_root())
+		return;
+	ck_assert_int_eq(chmod(live.dir, 0777), 0);
+	live.before_exec = become_nobody;
+	expect_failure(
+	    WORDS("-s", live.socket_path, "-u", "root", live.db_path),
+	    WORDS("only root", "uid 65534", "leave \"user\" out"));
+	live_fini(&live);
+}
+END_TEST
+
+/* A line of proc(5)'s status: the real, effective, saved and file system id. */
+static void
+expect_status(const char *name, const char *want)
+{
+	char path[64], line[256], have[256] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)live.pid);
+	f = fopen(path, "re");
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof(line), f))
+		if (strncmp(line, name, strlen(name)) == 0)
+			snprintf(have, sizeof(have), "%s", line);
+	fclose(f);
+	ck_assert_str_eq(have, want);
+}
+
+START_TEST(root_can_run_it_as_another_user)
+{
+	struct sqlpool_conn *conn;
+	struct stat st;
+
+	init_for_all();
+	if (!is_root())
+		return;
+	ck_assert_int_eq(chown(live.dir, NOBODY, NOBODY), 0);
+	live_launch(
+	    &live, WORDS("-s", live.socket_path, "-u", "nobody", live.db_path));
+	live_wait_ready(&live);
+	expect_status("Uid:", "Uid:\t65534\t65534\t65534\t65534\n");
+	expect_status("Gid:", "Gid:\t65534\t65534\t65534\t65534\n");
+	expect_status("Groups:", "Groups:\t65534 \n");
+	expect_status("CapEff:", "CapEff:\t0000000000000000\n");
+	conn = live_connect(&live, "test");
+	live_exec(conn, "CREATE TABLE t(a)");
+	sqlpool_close(conn);
+	live_stop(&live);
+	ck_assert_int_eq(stat(live.db_path, &st), 0);
+	ck_assert_uint_eq(st.st_uid, NOBODY);
+	ck_assert_int_lt(access(live.socket_path, F_OK), 0);
+	live_fini(&live);
+}
+END_TEST
+
+START_TEST(root_that_becomes_another_user_needs_a_socket)
+{
+	live_init(&live);
+	if (!is_root())
+		return;
+	expect_failure(WORDS("-u", "nobody", live.db_path),
+	    WORDS("nobody", "say where to listen", "-s PATH"));
+	live_fini(&live);
+}
+END_TEST
+
+/* --- Trying a configuration ------------------------------------------------- */
+
+static void
+expect_line(const char *const *args, const char *line)
+{
+	int status;
+
+	live_launch(&live, args);
+	live_wait_ready(&live);
+	ck_assert_str_eq(live.ready, line);
+	status = live_wait_exit(&live, ENDS_MS);
+	ck_assert_int_eq(status, 0);
+}
+
+START_TEST(a_test_run_opens_nothing)
+{
+	live_init(&live);
+	expect_line(ARGS("-t", live.db_path),
+	    "sqlpoold: the configuration is good; it has 1 database");
+	ck_assert_int_lt(access(live.db_path, F_OK), 0);
+	ck_assert_int_lt(access(live.socket_path, F_OK), 0);
+	live_fini(&live);
+}
+END_TEST
+
+START_TEST(a_test_run_looks_at_it_as_the_user_who_would_run_it)
+{
+	init_for_all();
+	if (!is_root())
+		return;
+	ck_assert_int_eq(chmod(live.dir, 0755), 0);
+	expect_failure(ARGS("-t", "-u", "nobody", live.db_path),
+	    WORDS("database app", live.dir, "cannot be written by uid 65534",
+		"change its owner"));
+	live_fini(&live);
+}
+END_TEST
+
+START_TEST(what_is_in_force_is_printed)
+{
+	char path[JOINED_MAX];
+
+	live_init(&live);
+	write_file(join(path, live.dir, "/conf"),
+	    "workers = 3\nbatch_max = 7\nbatch_time = 5ms\n");
+	setenv("SQLPOOLD_BATCH_MAX", "8", 1);
+	expect_line(WORDS("-c", path, "-T=changed", "-o", "workers=4", "-u",
+			"root", live.db_path),
+	    "user = \"root\"  # command line");
+	expect_line(WORDS("-c", path, "-Tchanged", live.db_path, "-o",
+			"user=", "-o", "workers=4"),
+	    "workers = 4  # command line");
+	expect_line(WORDS("-c", path, "--print=changed", live.db_path, "-u", "",
+			"-o", "workers=0"),
+	    "batch_max = 8  # environment");
+	unsetenv("SQLPOOLD_BATCH_MAX");
+	expect_line(WORDS("-T", live.db_path, "-s", "/s"),
+	    "socket = \"/s\"  # command line");
+	live_fini(&live);
+}
+END_TEST
+
 /* --- Others who have it --------------------------------------------------- */
 
 /* How somebody has the file: with the library, in the shell, in a script. */
@@ -472,7 +651,7 @@ START_TEST(a_socket_that_cannot_be_made_is_named)
 	live_init(&live);
 	stretch_socket_path(path, LIVE_PATH_MAX);
 	expect_failure(
-	    WORDS("-s", path, live.db_path), WORDS(path, "107", "-s PATH"));
+	    WORDS("-s", path, live.db_path), WORDS(path, "at most 107"));
 	live_fini(&live);
 }
 END_TEST
@@ -534,6 +713,15 @@ make_suite(void)
 	    tc, a_directory_that_cannot_be_written_is_named, 0, 2);
 	tcase_add_loop_test(
 	    tc, a_file_that_cannot_be_read_or_written_is_named, 0, 4);
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("user");
+	tcase_add_test(tc, root_without_a_user_to_run_as_is_refused);
+	tcase_add_test(tc, only_root_can_run_it_as_another_user);
+	tcase_add_test(tc, root_can_run_it_as_another_user);
+	tcase_add_test(tc, root_that_becomes_another_user_needs_a_socket);
+	tcase_add_test(tc, a_test_run_opens_nothing);
+	tcase_add_test(tc, a_test_run_looks_at_it_as_the_user_who_would_run_it);
+	tcase_add_test(tc, what_is_in_force_is_printed);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("others");
 	tcase_set_timeout(tc, 15);

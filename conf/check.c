@@ -1,0 +1,275 @@
+/* check.c - what can be said of the configuration only when all of it is known.
+ *
+ * Nothing is opened: closing a database would drop the locks that a daemon in
+ * this process has on it.
+ *
+ * Thread: see conf.h.
+ */
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf/conf_impl.h"
+
+/* Begin err with the place of a value, if a file has it. */
+__attribute__((format(printf, 4, 5))) static int
+fail_at(const struct conf *conf, const struct conf_origin *origin, char *err,
+    const char *fmt, ...)
+{
+	va_list args;
+	int n = 0;
+
+	if (origin->from == CONF_FROM_FILE)
+		n = snprintf(
+		    err, CONF_ERR_MAX, "%.200s:%d: ", conf->file, origin->line);
+	va_start(args, fmt);
+	vsnprintf(err + n, CONF_ERR_MAX - (size_t)n, fmt, args);
+	va_end(args);
+	return -1;
+}
+
+/* Where an option of a database was set: there, or for all. */
+static const struct conf_origin *
+find_origin(const struct conf *conf, const struct conf_db *db, enum conf_id id)
+{
+	return db->origins[id].from != CONF_FROM_DEFAULT ? &db->origins[id]
+							 : &conf->origins[id];
+}
+
+static bool
+is_given(const struct conf *conf, const struct conf_db *db, enum conf_id id)
+{
+	return find_origin(conf, db, id)->from != CONF_FROM_DEFAULT;
+}
+
+/* --- One file, one purpose -------------------------------------------------- */
+
+/* Make the path that a file has, or will have, without links; the text as it
+ * is when even its directory is not there. */
+static void
+resolve(const char *path, char out[PATH_MAX])
+{
+	char copy[PATH_MAX], dir[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+
+	if (realpath(path, out) != NULL)
+		return;
+	snprintf(copy, sizeof(copy), "%s", path);
+	if (realpath(dirname(copy), dir) == NULL ||
+	    snprintf(out, PATH_MAX, "%s/%s", strcmp(dir, "/") == 0 ? "" : dir,
+		slash != NULL ? slash + 1 : path) >= PATH_MAX)
+		snprintf(out, PATH_MAX, "%s", path);
+}
+
+static bool
+is_same_file(const char *a, const char *b)
+{
+	struct stat sa, sb;
+	char ra[PATH_MAX], rb[PATH_MAX];
+
+	if (stat(a, &sa) == 0 && stat(b, &sb) == 0)
+		return sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+	resolve(a, ra);
+	resolve(b, rb);
+	return strcmp(ra, rb) == 0;
+}
+
+/* Whether path is where SQLite keeps something of a database. */
+static bool
+is_side_file(const char *path, const char *db_path)
+{
+	static const char *const ends[] = { "-wal", "-shm", "-journal" };
+	char side[CONF_PATH_MAX + 16];
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		snprintf(side, sizeof(side), "%s%s", db_path, ends[i]);
+		if (is_same_file(path, side))
+			return true;
+	}
+	return false;
+}
+
+static int
+check_pair(const struct conf *conf, const struct conf_db *db,
+    const struct conf_db *other, bool is_later, char *err)
+{
+	const struct conf_origin *origin = &db->origins[CONF_ID_path];
+
+	if (is_later && is_same_file(db->path, other->path))
+		return fail_at(conf, origin, err,
+		    "database %s: %.150s is the same file as %.150s, which is "
+		    "database %s: remove one of them",
+		    db->name, db->path, other->path, other->name);
+	if (is_side_file(db->path, other->path))
+		return fail_at(conf, origin, err,
+		    "database %s: %.200s belongs to database %s, where SQLite "
+		    "keeps a part of it: choose another path",
+		    db->name, db->path, other->name);
+	return 0;
+}
+
+static int
+check_files(const struct conf *conf, char *err)
+{
+	for (size_t i = 0; i < conf->db_n; i++) {
+		const struct conf_db *db = &conf->dbs[i];
+
+		if (conf->socket[0] != '\0' &&
+		    is_same_file(conf->socket, db->path))
+			return fail_at(conf, &conf->origins[CONF_ID_socket],
+			    err,
+			    "socket: %.200s is database %s: choose another "
+			    "path",
+			    conf->socket, db->name);
+		for (size_t j = 0; j < conf->db_n; j++) {
+			/* the WAL of one may be named before it */
+			if (j != i &&
+			    check_pair(conf, db, &conf->dbs[j], j < i, err) < 0)
+				return -1;
+		}
+	}
+	return 0;
+}
+
+/* --- Values that exclude each other ------------------------------------------ */
+
+static int
+check_db(const struct conf *conf, const struct conf_db *db, char *err)
+{
+	if (db->wal_hard_limit_bytes < db->wal_limit_bytes)
+		return fail_at(conf,
+		    find_origin(conf, db,
+			is_given(conf, db, CONF_ID_wal_hard_limit)
+			    ? CONF_ID_wal_hard_limit
+			    : CONF_ID_wal_limit),
+		    err,
+		    "database %s: wal_hard_limit is below wal_limit, so that "
+		    "writes would be slowed down before the WAL may begin "
+		    "anew: raise it",
+		    db->name);
+	if (db->access == CONF_ACCESS_EXCLUSIVE &&
+	    db->origins[CONF_ID_busy_wait].from != CONF_FROM_DEFAULT)
+		return fail_at(conf, &db->origins[CONF_ID_busy_wait], err,
+		    "database %s: nobody can make it wait, since access = "
+		    "exclusive: remove busy_wait, or write access = shared",
+		    db->name);
+	if (db->tx_idle_timeout_us > db->tx_max_age_us &&
+	    is_given(conf, db, CONF_ID_tx_idle_timeout))
+		return fail_at(conf,
+		    find_origin(conf, db, CONF_ID_tx_idle_timeout), err,
+		    "database %s: a transaction cannot be idle for "
+		    "tx_idle_timeout, since it ends at tx_max_age before: "
+		    "lower the one or raise the other",
+		    db->name);
+	return 0;
+}
+
+int
+conf_check(const struct conf *conf, char err[CONF_ERR_MAX])
+{
+	for (size_t i = 0; i < conf->db_n; i++) {
+		if (check_db(conf, &conf->dbs[i], err) < 0)
+			return -1;
+	}
+	return check_files(conf, err);
+}
+
+/* --- Places ------------------------------------------------------------------ */
+
+/* The directory that a file is, or will be, in. */
+static void
+get_directory(const char *path, char out[PATH_MAX])
+{
+	char copy[PATH_MAX];
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	snprintf(out, PATH_MAX, "%s", dirname(copy));
+}
+
+static int
+check_directory(const char *dir, int mode, char *err, size_t n)
+{
+	struct stat st;
+
+	if (stat(dir, &st) < 0)
+		snprintf(err, n,
+		    "directory %.200s: %s: create it or correct "
+		    "the path",
+		    dir, strerror(errno));
+	else if (!S_ISDIR(st.st_mode))
+		snprintf(
+		    err, n, "%.200s is not a directory: correct the path", dir);
+	else if (access(dir, mode) < 0)
+		snprintf(err, n,
+		    "directory %.200s cannot be written by uid %u (%s): change "
+		    "its owner or mode",
+		    dir, (unsigned)geteuid(), strerror(errno));
+	else
+		return 0;
+	return -1;
+}
+
+static int
+check_database(const struct conf_db *db, char *err, size_t n)
+{
+	char dir[PATH_MAX];
+	struct stat st;
+
+	get_directory(db->path, dir);
+	if (check_directory(dir, W_OK | X_OK, err, n) < 0)
+		return -1;
+	if (stat(db->path, &st) < 0 && errno == ENOENT)
+		return 0; /* it will be made */
+	if (S_ISDIR(st.st_mode))
+		snprintf(err, n,
+		    "%.200s is a directory: give the path of a file in it",
+		    db->path);
+	else if (access(db->path, R_OK | W_OK) < 0)
+		snprintf(err, n,
+		    "%.200s cannot be read and written by uid %u (%s): change "
+		    "its owner or mode",
+		    db->path, (unsigned)geteuid(), strerror(errno));
+	else
+		return 0;
+	return -1;
+}
+
+/* Say why with the place of the value, if there is a why. */
+static int
+say_at(const struct conf *conf, const struct conf_origin *origin,
+    const char *what, const char *why, void (*say)(const char *line))
+{
+	char line[CONF_ERR_MAX];
+
+	fail_at(conf, origin, line, "%s: %s", what, why);
+	say(line);
+	return 1;
+}
+
+int
+conf_check_places(const struct conf *conf, void (*say)(const char *line))
+{
+	char why[CONF_ERR_MAX], what[CONF_NAME_MAX + 16], dir[PATH_MAX];
+	int n = 0;
+
+	if (conf->socket[0] != '\0') {
+		get_directory(conf->socket, dir);
+		if (check_directory(dir, F_OK, why, sizeof(why)) < 0)
+			n += say_at(conf, &conf->origins[CONF_ID_socket],
+			    "socket", why, say);
+	}
+	for (size_t i = 0; i < conf->db_n; i++) {
+		const struct conf_db *db = &conf->dbs[i];
+
+		if (check_database(db, why, sizeof(why)) == 0)
+			continue;
+		snprintf(what, sizeof(what), "database %s", db->name);
+		n += say_at(conf, &db->origins[CONF_ID_path], what, why, say);
+	}
+	return n;
+}
