@@ -15,11 +15,11 @@
 struct command {
 	const char *words;
 	const char *columns[COLUMNS_MAX];
-	void (*put_rows)(const struct dbs *dbs, struct answer *a);
+	void (*put_rows)(struct dbs *dbs, struct answer *a);
 	const char *text;
 };
 
-static void put_help(const struct dbs *dbs, struct answer *a);
+static void put_help(struct dbs *dbs, struct answer *a);
 
 static void
 put_cstr(struct buf *b, const char *s)
@@ -28,10 +28,10 @@ put_cstr(struct buf *b, const char *s)
 }
 
 static void
-put_databases(const struct dbs *dbs, struct answer *a)
+put_databases(struct dbs *dbs, struct answer *a)
 {
-	for (size_t i = 0; i < dbs->n; i++) {
-		const struct db *db = &dbs->list[i];
+	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
+		bool open = db_hold(db);
 
 		value_put_array(a->out, 5);
 		put_cstr(a->out, db->conf->name);
@@ -39,9 +39,14 @@ put_databases(const struct dbs *dbs, struct answer *a)
 		put_cstr(a->out,
 		    db->conf->access == CONF_ACCESS_SHARED ? "shared"
 							   : "exclusive");
-		value_put_uint(a->out, atomic_load(writer_get_seq(db->writer)));
-		value_put_uint(a->out, writer_get_queue_n(db->writer));
+		value_put_uint(a->out,
+		    open ? atomic_load(writer_get_seq(db->writer))
+			 : atomic_load(&db->seq));
+		value_put_uint(
+		    a->out, open ? writer_get_queue_n(db->writer) : 0);
 		a->rows_n++;
+		if (open)
+			db_release(db);
 	}
 }
 
@@ -73,7 +78,7 @@ put_db_stats(struct answer *a, const struct stats_db *db)
 }
 
 static void
-put_stats(const struct dbs *dbs, struct answer *a)
+put_stats(struct dbs *dbs, struct answer *a)
 {
 	(void)dbs;
 	for (int i = 0; i < STAT_N; i++)
@@ -87,7 +92,7 @@ put_stats(const struct dbs *dbs, struct answer *a)
 
 /* Errors that nobody had are left out. */
 static void
-put_errors(const struct dbs *dbs, struct answer *a)
+put_errors(struct dbs *dbs, struct answer *a)
 {
 	(void)dbs;
 	for (size_t i = 0; i < ERROR_INDEX_N; i++) {
@@ -142,7 +147,7 @@ put_hists(struct answer *a, const struct stats_db *db)
 }
 
 static void
-put_latency(const struct dbs *dbs, struct answer *a)
+put_latency(struct dbs *dbs, struct answer *a)
 {
 	(void)dbs;
 	for (struct stats_db *db = stats_next_db(NULL); db;
@@ -151,7 +156,7 @@ put_latency(const struct dbs *dbs, struct answer *a)
 }
 
 static void
-put_version(const struct dbs *dbs, struct answer *a)
+put_version(struct dbs *dbs, struct answer *a)
 {
 	(void)dbs;
 	value_put_array(a->out, 2);
@@ -178,7 +183,7 @@ static const struct command commands[] = {
 /* clang-format on */
 
 static void
-put_help(const struct dbs *dbs, struct answer *a)
+put_help(struct dbs *dbs, struct answer *a)
 {
 	(void)dbs;
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
@@ -220,7 +225,7 @@ find_command(const char *words)
 }
 
 void
-admin_run(const struct dbs *dbs, struct request *r, struct buf *b)
+admin_run(struct dbs *dbs, struct request *r, struct buf *b)
 {
 	const struct command *cmd;
 	char words[WORDS_BYTES];

@@ -9,6 +9,6 @@
 #include "daemon/db.h"
 
 /* Run the command in r->sql and write its reply to b. */
-void admin_run(const struct dbs *dbs, struct request *r, struct buf *b);
+void admin_run(struct dbs *dbs, struct request *r, struct buf *b);
 
 #endif

@@ -23,6 +23,9 @@
 #define CLOGGED_BYTES ((size_t)1 << 20)
 /* Rounds of filling and writing its output that a client has in one turn. */
 #define FLUSH_ROUNDS 8
+/* Databases whose writers a client has waited for, before those are forgotten
+ * that it does not wait for. */
+#define PLACES_MAX 16
 /* Prepared statements of one client. */
 #define PREPARED_MAX 10000
 
@@ -74,6 +77,7 @@ free_client(struct client *cl)
 		event_free(cl->writable);
 	HASH_ITER(hh, cl->prepared, p, tmp) {
 		HASH_DEL(cl->prepared, p);
+		db_unref(p->db);
 		free(p);
 	}
 	LL_FOREACH_SAFE2(cl->places, place, next_place, sibling)
@@ -81,11 +85,32 @@ free_client(struct client *cl)
 	buf_fini(&cl->partial);
 	out_fini(&cl->out);
 	vars_unref(cl->vars);
+	db_unref(cl->db);
 	if (cl->fd >= 0)
 		close(cl->fd);
 	free(cl);
 }
 
+/* Forget the places where nothing waits, when there are many. */
+static void
+tidy_places(struct client *cl)
+{
+	struct place *place, *next;
+	unsigned n;
+
+	LL_COUNT2(cl->places, place, n, sibling);
+	if (n < PLACES_MAX)
+		return;
+	LL_FOREACH_SAFE2(cl->places, place, next, sibling) {
+		if (place->requests_n == 0) {
+			LL_DELETE2(cl->places, place, sibling);
+			free(place);
+		}
+	}
+}
+
+/* A database that was closed may leave its address to another one: an empty
+ * place is as good for that. */
 struct place *
 client_get_place(struct client *cl, const struct db *db)
 {
@@ -94,6 +119,7 @@ client_get_place(struct client *cl, const struct db *db)
 	for (place = cl->places; place; place = place->sibling)
 		if (place->db == db)
 			return place;
+	tidy_places(cl);
 	place = calloc(1, sizeof(*place));
 	if (place) {
 		place->db = db;
@@ -516,7 +542,10 @@ client_free_request(struct client *cl, struct request *r)
 	if (r->away) {
 		cl->away_n--;
 		cl->away_bytes -= r->bytes_n;
+		hot_unuse(r->hot);
 	}
+	if (r->place)
+		r->place->requests_n--;
 	cl->unsent_bytes -= r->unsent_bytes;
 	cl->reading_n -= r->reads;
 	if (r->deadline_n)
@@ -549,12 +578,13 @@ client_put_prepared(
 	if (!p)
 		return -ERR_NO_MEMORY;
 	p->number = number;
-	p->db = db;
+	p->db = db_ref(db);
 	p->n = sql.n;
 	if (sql.n)
 		memcpy(p->sql, sql.p, sql.n);
 	HASH_ADD(hh, cl->prepared, number, sizeof(p->number), p);
 	if (!p->hh.tbl) {
+		db_unref(db);
 		free(p);
 		return -ERR_NO_MEMORY;
 	}
@@ -583,6 +613,7 @@ client_drop_prepared(struct client *cl, uint64_t number)
 	if (!p)
 		return false;
 	HASH_DEL(cl->prepared, p);
+	db_unref(p->db);
 	cl->prepared_bytes -= p->n;
 	free(p);
 	return true;

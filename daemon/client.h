@@ -35,7 +35,15 @@ struct loop {
 	struct event_base *base;
 	const struct conf *conf; /* borrowed, like dbs */
 	struct dbs *dbs;
-	struct hot *hots;                /* by database index */
+	struct hot **hots; /* by database index; NULL: none */
+	size_t hots_n;
+	struct hot_named *hots_by_name; /* uthash: hots.c */
+	struct hot *arrived;            /* to be looked at in this turn */
+	struct hot_box box;             /* of hots that come home */
+	struct hot *batches;            /* with a read transaction open */
+	struct hot *leavers;            /* to be given back when they can be */
+	struct hot *reaps;              /* with requests that wait elsewhere and
+					  * were told to stop in this turn */
 	void (*read)(struct client *cl); /* its socket is readable */
 	struct mailbox mailbox;
 	struct deadlines deadlines; /* of what was handed over */
@@ -49,12 +57,9 @@ struct loop {
 	struct client *more;    /* those that has_more */
 	struct client *dirty;   /* have output that nobody tried to write */
 	struct client *zombies; /* closed, to be freed */
-	bool *reaps;            /* by database index: requests that wait there
-				 * were told to stop in this turn */
-	bool reaps_any;
-	unsigned waiting_n; /* requests in any client's reads */
-	bool hung_up;       /* some client was, in this turn */
-	unsigned held_n;    /* clients that hold requests back */
+	unsigned waiting_n;     /* requests in any client's reads */
+	bool hung_up;           /* some client was, in this turn */
+	unsigned held_n;        /* clients that hold requests back */
 	bool draining;
 };
 
@@ -75,7 +80,7 @@ struct client {
 
 	/* what HELLO agreed on */
 	bool said_hello;
-	struct db *db;    /* the default database, or NULL */
+	struct db *db;    /* the default database, referenced; or NULL */
 	bool is_admin_db; /* the default is @admin */
 	uint64_t features;
 	size_t max_frame_bytes, window_bytes;
@@ -156,8 +161,8 @@ void client_mark_more(struct client *cl);
 /* Say whether so much output waits that no more should be made. */
 bool client_is_clogged(const struct client *cl);
 
-/* Prepared statements: a text, and the database it is for.  put:
- * -ERR_NO_MEMORY, -ERR_QUEUE_FULL (too many); get: a span with p NULL when there
+/* Prepared statements: a text, and the database it is for, which is referenced.
+ * put: -ERR_NO_MEMORY, -ERR_QUEUE_FULL (too many); get: a span with p NULL when there
  * is none, ret_db may be NULL; drop: false when there is none. */
 int client_put_prepared(
     struct client *cl, uint64_t number, struct span sql, struct db *db);

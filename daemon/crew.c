@@ -14,6 +14,8 @@
 struct crew {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
+	pthread_cond_t rested;      /* a queue that somebody ends has run */
+	unsigned enders_n;          /* who wait for that */
 	struct squeue *head, *tail; /* READY ones, first come first run */
 	bool stopping;
 	unsigned n;
@@ -46,6 +48,20 @@ take_ready(struct crew *c)
 	return q;
 }
 
+static void
+remove_ready(struct crew *c, const struct squeue *q)
+{
+	struct squeue **at = &c->head, *before = NULL;
+
+	while (*at != q) {
+		before = *at;
+		at = &before->next;
+	}
+	*at = q->next;
+	if (c->tail == q)
+		c->tail = before;
+}
+
 static void *
 crew_main(void *arg)
 {
@@ -73,6 +89,8 @@ crew_main(void *arg)
 			push_ready(c, q);
 		else
 			q->state = SQUEUE_IDLE;
+		if (c->enders_n)
+			pthread_cond_broadcast(&c->rested);
 	}
 	pthread_mutex_unlock(&c->lock);
 	return NULL;
@@ -87,6 +105,7 @@ crew_start(const char *name, unsigned n, int nice, struct crew **ret_crew)
 		return -ERR_NO_MEMORY;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->work, NULL);
+	pthread_cond_init(&c->rested, NULL);
 	snprintf(c->name, sizeof(c->name), "%s", name);
 	c->nice = nice;
 	for (c->n = 0; c->n < n; c->n++) {
@@ -119,6 +138,7 @@ crew_free(struct crew *c)
 {
 	if (!c)
 		return;
+	pthread_cond_destroy(&c->rested);
 	pthread_cond_destroy(&c->work);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
@@ -146,4 +166,20 @@ squeue_kick(struct squeue *q)
 	pthread_mutex_unlock(&c->lock);
 	if (wake)
 		pthread_cond_signal(&c->work);
+}
+
+void
+squeue_end(struct squeue *q)
+{
+	struct crew *c = q->crew;
+
+	pthread_mutex_lock(&c->lock);
+	c->enders_n++;
+	while (q->state == SQUEUE_RUNNING || q->state == SQUEUE_AGAIN)
+		pthread_cond_wait(&c->rested, &c->lock);
+	c->enders_n--;
+	if (q->state == SQUEUE_READY)
+		remove_ready(c, q);
+	q->state = SQUEUE_ENDED;
+	pthread_mutex_unlock(&c->lock);
 }

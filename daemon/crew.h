@@ -10,14 +10,20 @@
  *                       ▲                                 │ kick
  *                       └──── run returned ◀── AGAIN ◀────┘
  *
- * crew_kick: any thread.  run: a thread of the crew.
+ * squeue_kick: any thread.  run: a thread of the crew.
  */
 #ifndef DAEMON_CREW_H
 #define DAEMON_CREW_H
 
 struct crew;
 
-enum squeue_state { SQUEUE_IDLE, SQUEUE_READY, SQUEUE_RUNNING, SQUEUE_AGAIN };
+enum squeue_state {
+	SQUEUE_IDLE,
+	SQUEUE_READY,
+	SQUEUE_RUNNING,
+	SQUEUE_AGAIN,
+	SQUEUE_ENDED, /* kicks are ignored */
+};
 
 struct squeue {
 	struct squeue *next;     /* under the crew's lock */
@@ -46,5 +52,9 @@ squeue_init(struct squeue *q, struct crew *crew, void (*run)(struct squeue *q));
 /* Say that a queue has work.  Never lost: a kick while it runs makes it run
  * once more. */
 void squeue_kick(struct squeue *q);
+
+/* End a queue: when this returns it does not run and will not.  What it was
+ * kicked for and has not begun is not done.  Not from its own run. */
+void squeue_end(struct squeue *q);
 
 #endif

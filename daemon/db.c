@@ -1,296 +1,61 @@
-/* db.c - open and close the databases, and say plainly why one cannot be. */
+/* db.c - the life of a database: opened when it is needed, closed when it is not.
+ *
+ * Thread: its queue, a thread of the openers' crew, unless db.h says otherwise. */
 #include "daemon/db.h"
 
-#include <errno.h>
-#include <libgen.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <time.h>
-#include <unistd.h>
+#include <utlist.h>
 
+#include "daemon/clock.h"
+#include "daemon/dbconn.h"
+#include "daemon/log.h"
+#include "daemon/stats.h"
 #include "proto/error.h"
 
-/* SQLite's primary codes: sqlite.org/rescode.html */
-enum { SQL_READONLY = 8, SQL_CANTOPEN = 14, SQL_NOTADB = 26 };
-
-/* How often /proc/locks is searched. */
-#define LOCK_LOOKS 5
-
-#define READER_THREADS_LEAST 2
-#define READER_THREADS_MOST  32
-
-static unsigned
-count_readers(const struct conf *conf)
-{
-	unsigned n = READER_THREADS_LEAST;
-
-	if (conf->reader_threads)
-		return conf->reader_threads;
-	/* one for each connection: endless reads on some must not keep the
-	 * threads from the others (P4); the kernel shares the CPUs out */
-	for (size_t i = 0; i < conf->db_n; i++)
-		if (conf->dbs[i].read_connections > n)
-			n = conf->dbs[i].read_connections;
-	return n < READER_THREADS_MOST ? n : READER_THREADS_MOST;
-}
-
-/* A line of /proc/locks (proc(5)): "1: POSIX ADVISORY WRITE pid major:minor:inode
- * start end".  The pid, when it is another process's lock on that file; else 0. */
-static long
-read_lock_line(char *line, const struct stat *st)
-{
-	const char *words[6] = { 0 };
-	char *save = NULL, *end, *word = strtok_r(line, " ", &save);
-	unsigned long major_n, minor_n;
-	long pid;
-
-	for (int i = 0; i < 6 && word; i++) {
-		words[i] = word;
-		word = strtok_r(NULL, " ", &save);
-	}
-	if (!words[5] || strcmp(words[1], "POSIX") != 0)
-		return 0;
-	pid = strtol(words[4], NULL, 10);
-	major_n = strtoul(words[5], &end, 16);
-	minor_n = strtoul(*end ? end + 1 : end, &end, 16);
-	if (major_n != major(st->st_dev) || minor_n != minor(st->st_dev) ||
-	    !*end || strtoul(end + 1, NULL, 10) != st->st_ino)
-		return 0;
-	return pid == (long)getpid() ? 0 : pid;
-}
-
-/* One look through the list of locks. */
-static long
-search_locks(const struct stat *st)
-{
-	char line[256];
-	FILE *locks = fopen("/proc/locks", "re");
-	long pid = 0;
-
-	while (locks && pid == 0 && fgets(line, sizeof(line), locks))
-		pid = read_lock_line(line, st);
-	if (locks)
-		fclose(locks);
-	return pid;
-}
-
-/* Who holds a lock on the file.  The file itself is not opened: closing it would
- * drop SQLite's own locks (facts.md 0.2).  The
- * kernel gives the list in pieces, and a line can be missed when others' locks
- * come and go in between: so it is looked at a few times. */
-static long
-find_lock_holder(const char *path)
-{
-	struct stat st;
-	long pid = 0;
-
-	if (stat(path, &st) < 0)
-		return 0;
-	for (int i = 0; i < LOCK_LOOKS && pid == 0; i++)
-		pid = search_locks(&st);
-	return pid;
-}
-
-static int
-explain_busy(const struct conf_db *db, struct failure *f)
-{
-	long pid = find_lock_holder(db->path);
-
-	if (pid > 0)
-		return failure_set(f, ERR_EXTERNAL_BUSY,
-		    "cannot open %s: process %ld has it open; stop that "
-		    "process, or use sqlpool-cli if it is a daemon that "
-		    "serves the file already",
-		    db->path, pid);
-	return failure_set(f, ERR_EXTERNAL_BUSY,
-	    "cannot open %s: another process has it open; find it with "
-	    "\"fuser -v %s\" and stop it",
-	    db->path, db->path);
-}
-
-/* These give true when they could say why. */
-static bool
-explain_directory(const struct conf_db *db, const char *dir, struct failure *f)
-{
-	struct stat st;
-
-	if (stat(dir, &st) < 0)
-		return failure_set(f, SQL_CANTOPEN,
-			   "cannot open %s: directory %s: %s; create it or correct "
-			   "the path",
-			   db->path, dir, strerror(errno)) < 0;
-	if (!S_ISDIR(st.st_mode))
-		return failure_set(f, SQL_CANTOPEN,
-			   "cannot open %s: %s is not a directory; correct the path",
-			   db->path, dir) < 0;
-	if (access(dir, W_OK | X_OK) < 0)
-		return failure_set(f, SQL_CANTOPEN,
-			   "cannot open %s: directory %s cannot be written (%s), and "
-			   "SQLite keeps its WAL there; change its owner or mode, or "
-			   "run the daemon as its owner",
-			   db->path, dir, strerror(errno)) < 0;
-	return false;
-}
-
-static bool
-explain_cantopen(const struct conf_db *db, struct failure *f)
-{
-	char copy[PATH_MAX];
-	struct stat st;
-
-	snprintf(copy, sizeof(copy), "%s", db->path);
-	if (explain_directory(db, dirname(copy), f))
-		return true;
-	if (stat(db->path, &st) == 0 && S_ISDIR(st.st_mode))
-		return failure_set(f, SQL_CANTOPEN,
-			   "cannot open %s: it is a directory; give the path of a "
-			   "file in it",
-			   db->path) < 0;
-	if (access(db->path, R_OK | W_OK) < 0 && errno != ENOENT)
-		return failure_set(f, SQL_CANTOPEN,
-			   "cannot open %s: %s; change its owner or mode, or run the "
-			   "daemon as its owner",
-			   db->path, strerror(errno)) < 0;
-	return false;
-}
-
-/* Put the reason why a file cannot be opened into words that help. */
-static int
-explain(const struct conf_db *db, struct failure *f)
-{
-	char *text;
-	int code = f->code;
-
-	if (code == ERR_EXTERNAL_BUSY)
-		return explain_busy(db, f);
-	if ((code & 0xff) == SQL_NOTADB)
-		return failure_set(f, code,
-		    "cannot open %s: it is not an SQLite database, or it is "
-		    "encrypted; give the path of a database, or of a file that "
-		    "does not exist yet",
-		    db->path);
-	if (((code & 0xff) == SQL_CANTOPEN || (code & 0xff) == SQL_READONLY) &&
-	    explain_cantopen(db, f))
-		return -f->code;
-	text = f->text;
-	f->text = NULL;
-	failure_set(f, code, "cannot open %s: %s", db->path,
-	    text ? text : error_get_name(code));
-	free(text);
-	return -code;
-}
-
-static int
-open_db(const struct conf *conf, struct dbs *dbs, size_t i, struct failure *f)
-{
-	struct db *db = &dbs->list[i];
-	int rc;
-
-	db->conf = &conf->dbs[i];
-	db->index = i;
-	rc = writer_open(conf, db->conf, dbs->writers, &db->writer, f);
-	if (rc < 0)
-		return explain(db->conf, f);
-	rc = readers_new(conf, db->conf, dbs->readers, &db->readers);
-	if (rc < 0)
-		return failure_set(f, ERR_NO_MEMORY, "out of memory");
-	if (keeper_new(db->conf, dbs->keepers, writer_get_queue(db->writer),
-		&db->keeper) < 0)
-		return failure_set(f, ERR_NO_MEMORY, "out of memory");
-	writer_set_others(db->writer, db->readers, db->keeper);
-	return 0;
-}
-
-static uint64_t
-make_epoch(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
-int
-dbs_open(const struct conf *conf, struct dbs *dbs, struct failure *f)
-{
-	int rc;
-
-	*dbs = (struct dbs){ .epoch = make_epoch() };
-	dbs->list = calloc(conf->db_n + 1, sizeof(*dbs->list));
-	if (!dbs->list)
-		return failure_set(f, ERR_NO_MEMORY, "out of memory");
-	rc = crew_start("writers", conf->writer_threads, 0, &dbs->writers);
-	if (rc == 0)
-		rc = crew_start("readers", count_readers(conf),
-		    (int)conf->reader_nice, &dbs->readers);
-	if (rc == 0)
-		rc = crew_start(
-		    "keepers", conf->keeper_threads, 0, &dbs->keepers);
-	if (rc < 0)
-		failure_set(f, ERR_NO_MEMORY, "cannot start threads");
-	while (rc == 0 && dbs->n < conf->db_n) {
-		rc = open_db(conf, dbs, dbs->n, f);
-		dbs->n++;
-	}
-	if (rc < 0) {
-		dbs_stop(dbs);
-		dbs_close(dbs);
-	}
-	return rc;
-}
-
-void
-dbs_stop(struct dbs *dbs)
-{
-	crew_stop(dbs->readers);
-	crew_stop(dbs->writers);
-	crew_stop(dbs->keepers);
-}
-
-void
-dbs_close(struct dbs *dbs)
-{
-	for (size_t i = 0; i < dbs->n; i++) {
-		readers_free(dbs->list[i].readers);
-		writer_drain(dbs->list[i].writer);
-		keeper_free(dbs->list[i].keeper);
-		writer_close(dbs->list[i].writer);
-	}
-	crew_free(dbs->readers);
-	crew_free(dbs->writers);
-	crew_free(dbs->keepers);
-	free(dbs->list);
-	*dbs = (struct dbs){ 0 };
-}
-
 struct db *
-dbs_find(const struct dbs *dbs, struct span name)
+db_ref(struct db *db)
 {
-	for (size_t i = 0; i < dbs->n; i++) {
-		const char *have = dbs->list[i].conf->name;
+	if (db)
+		atomic_fetch_add(&db->refs, 1);
+	return db;
+}
 
-		if (strlen(have) == name.n && memcmp(have, name.p, name.n) == 0)
-			return &dbs->list[i];
-	}
-	return NULL;
+/* It stays in the list until dbs_look_after finds that nobody knows it. */
+void
+db_unref(struct db *db)
+{
+	if (db)
+		atomic_fetch_sub(&db->refs, 1);
+}
+
+bool
+db_hold(struct db *db)
+{
+	bool open;
+
+	pthread_mutex_lock(&db->dbs->lock);
+	open = db->state == DB_OPEN || db->state == DB_DRAINING;
+	if (open)
+		db->holds++;
+	pthread_mutex_unlock(&db->dbs->lock);
+	return open;
+}
+
+/* Under the lock. */
+static void
+let_go(struct db *db)
+{
+	db->holds--;
+	if (db->holds == 0 && db->state == DB_DRAINING)
+		squeue_kick(&db->q);
 }
 
 void
-dbs_put_names(const struct dbs *dbs, char *out, size_t n)
+db_release(struct db *db)
 {
-	size_t at = 0;
-
-	out[0] = '\0';
-	for (size_t i = 0; i < dbs->n && at < n; i++) {
-		int len = snprintf(out + at, n - at, "%s%s", i ? ", " : "",
-		    dbs->list[i].conf->name);
-
-		at += len > 0 ? (size_t)len : 0;
-	}
+	pthread_mutex_lock(&db->dbs->lock);
+	let_go(db);
+	pthread_mutex_unlock(&db->dbs->lock);
 }
 
 void
@@ -300,11 +65,304 @@ db_reap(struct db *db)
 	writer_reap(db->writer);
 }
 
-void
-dbs_tick(struct dbs *dbs)
+/* --- Opening and closing ------------------------------------------------------ */
+
+static void
+close_parts(struct db *db)
 {
-	for (size_t i = 0; i < dbs->n; i++) {
-		readers_tick(dbs->list[i].readers);
-		writer_tick(dbs->list[i].writer);
+	writer_stop(db->writer);
+	readers_free(db->readers);
+	writer_drain(db->writer);
+	if (db->writer)
+		atomic_store(&db->seq, atomic_load(writer_get_seq(db->writer)));
+	keeper_free(db->keeper);
+	writer_close(db->writer);
+	db->readers = NULL;
+	db->keeper = NULL;
+	db->writer = NULL;
+}
+
+static int
+open_parts(struct db *db, struct failure *f)
+{
+	struct dbs *dbs = db->dbs;
+	int rc = writer_open(dbs->conf, db->conf, dbs->writers, &db->writer, f);
+
+	if (rc < 0)
+		return dbfile_explain(db->conf, f);
+	writer_set_seq(db->writer, atomic_load(&db->seq));
+	rc = readers_new(dbs->conf, db->conf, dbs->readers, &db->readers);
+	if (rc == 0)
+		rc = keeper_new(db->conf, dbs->keepers,
+		    writer_get_queue(db->writer), &db->keeper);
+	if (rc < 0) {
+		close_parts(db);
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
 	}
+	writer_set_others(db->writer, db->readers, db->keeper);
+	stats_add(STAT_databases_opened, 1);
+	return 0;
+}
+
+int
+db_open(struct db *db, struct failure *f)
+{
+	int rc = open_parts(db, f);
+
+	if (rc == 0)
+		db->state = DB_OPEN;
+	return rc;
+}
+
+void
+db_close(struct db *db)
+{
+	struct hot *h;
+
+	while ((h = db->given)) {
+		db->given = h->next;
+		dbconn_close(h->spent);
+		free(h);
+	}
+	close_parts(db);
+}
+
+/* --- Workers' connections ----------------------------------------------------- */
+
+int
+db_fill(struct hot *h, struct failure *f)
+{
+	struct db *db = h->db;
+	int rc = dbconn_open(db->conf, DBCONN_HOT, &h->fresh, f);
+
+	if (rc < 0)
+		return dbfile_explain(db->conf, f);
+	atomic_store(&h->order, HOT_STAY);
+	atomic_store(&h->used_us, clock_now_us());
+	pthread_mutex_lock(&db->dbs->lock);
+	db->holds++;
+	if (db->state == DB_DRAINING)
+		db->state = DB_OPEN;
+	DL_APPEND2(db->hots, h, peer_prev, peer);
+	pthread_mutex_unlock(&db->dbs->lock);
+	return 0;
+}
+
+void
+db_ask(struct hot *h)
+{
+	struct db *db = h->db;
+
+	pthread_mutex_lock(&db->dbs->lock);
+	LL_APPEND(db->asked, h);
+	squeue_kick(&db->q);
+	pthread_mutex_unlock(&db->dbs->lock);
+}
+
+void
+db_give(struct hot *h)
+{
+	struct db *db = h->db;
+
+	pthread_mutex_lock(&db->dbs->lock);
+	DL_DELETE2(db->hots, h, peer_prev, peer);
+	LL_PREPEND(db->given, h);
+	squeue_kick(&db->q);
+	pthread_mutex_unlock(&db->dbs->lock);
+}
+
+void
+db_keep(struct hot *h)
+{
+	struct db *db = h->db;
+
+	pthread_mutex_lock(&db->dbs->lock);
+	atomic_store(&h->order, HOT_STAY);
+	if (db->state == DB_DRAINING)
+		db->state = DB_OPEN;
+	pthread_mutex_unlock(&db->dbs->lock);
+}
+
+void
+db_take_back(struct hot *h)
+{
+	struct db *db = h->db;
+
+	pthread_mutex_lock(&db->dbs->lock);
+	if (h->conn || h->fresh)
+		DL_DELETE2(db->hots, h, peer_prev, peer);
+	else if (h->spent)
+		LL_DELETE(db->given, h);
+	else
+		LL_DELETE(db->asked, h);
+	pthread_mutex_unlock(&db->dbs->lock);
+}
+
+void
+db_drain(struct db *db)
+{
+	struct hot *h;
+
+	db->state = DB_DRAINING;
+	DL_FOREACH2(db->hots, h, peer)
+	{
+		hot_order(h, HOT_LEAVE_IDLE);
+	}
+	if (db->holds == 0)
+		squeue_kick(&db->q);
+}
+
+/* --- Its queue ------------------------------------------------------------------ */
+
+enum db_step {
+	STEP_NONE,
+	STEP_CLOSE_HOT,
+	STEP_OPEN,
+	STEP_OPEN_HOT,
+	STEP_CLOSE,
+};
+
+/* Under the lock. */
+static struct hot *
+pop(struct hot **list)
+{
+	struct hot *h = *list;
+
+	*list = h->next;
+	return h;
+}
+
+/* Who asks while it drains has it stay, if it still can. */
+static enum db_step
+choose(struct db *db, struct hot **ret_hot)
+{
+	if (db->given) {
+		*ret_hot = pop(&db->given);
+		return STEP_CLOSE_HOT;
+	}
+	if (db->asked && db->state == DB_DRAINING)
+		db->state = DB_OPEN;
+	if (db->asked && db->state == DB_OPEN) {
+		*ret_hot = pop(&db->asked);
+		return STEP_OPEN_HOT;
+	}
+	if (db->asked && db->state == DB_CLOSED) {
+		db->state = DB_OPENING;
+		return STEP_OPEN;
+	}
+	if (db->state == DB_DRAINING && db->holds == 0) {
+		db->state = DB_CLOSING;
+		return STEP_CLOSE;
+	}
+	return STEP_NONE;
+}
+
+static void
+close_hot(struct db *db, struct hot *h)
+{
+	bool again = h->again;
+
+	dbconn_close(h->spent);
+	h->spent = NULL;
+	h->fresh = NULL;
+	pthread_mutex_lock(&db->dbs->lock);
+	if (again)
+		LL_APPEND(db->asked, h);
+	let_go(db);
+	pthread_mutex_unlock(&db->dbs->lock);
+	if (again)
+		return;
+	db_unref(db);
+	free(h);
+}
+
+static void
+open_hot(struct hot *h)
+{
+	if (db_fill(h, &h->failure) == 0)
+		failure_fini(&h->failure);
+	hot_send_home(h);
+}
+
+/* Tell all who asked that it cannot be opened. */
+static void
+fail_asked(struct db *db, const struct failure *f)
+{
+	struct hot *asked, *next;
+
+	pthread_mutex_lock(&db->dbs->lock);
+	db->state = DB_CLOSED;
+	asked = db->asked;
+	db->asked = NULL;
+	pthread_mutex_unlock(&db->dbs->lock);
+	for (; asked; asked = next) {
+		next = asked->next;
+		failure_set(&asked->failure, f->code, "%s",
+		    f->text ? f->text : error_get_text(f->code));
+		hot_send_home(asked);
+	}
+}
+
+static void
+open_now(struct db *db)
+{
+	struct failure f;
+
+	failure_init(&f);
+	if (open_parts(db, &f) < 0) {
+		log_warn("%s", f.text ? f.text : "out of memory");
+		fail_asked(db, &f);
+	} else {
+		pthread_mutex_lock(&db->dbs->lock);
+		db->state = DB_OPEN;
+		pthread_mutex_unlock(&db->dbs->lock);
+		log_debug("%s: opened", db->conf->name);
+	}
+	failure_fini(&f);
+}
+
+static void
+close_now(struct db *db)
+{
+	stats_add(STAT_databases_closed, 1);
+	close_parts(db);
+	log_debug("%s: closed", db->conf->name);
+	pthread_mutex_lock(&db->dbs->lock);
+	db->state = DB_CLOSED;
+	pthread_mutex_unlock(&db->dbs->lock);
+}
+
+static enum db_step
+run_step(struct db *db)
+{
+	struct hot *h = NULL;
+	enum db_step step;
+
+	pthread_mutex_lock(&db->dbs->lock);
+	step = choose(db, &h);
+	pthread_mutex_unlock(&db->dbs->lock);
+	switch (step) {
+	case STEP_NONE:
+		break;
+	case STEP_CLOSE_HOT:
+		close_hot(db, h);
+		break;
+	case STEP_OPEN:
+		open_now(db);
+		break;
+	case STEP_OPEN_HOT:
+		open_hot(h);
+		break;
+	case STEP_CLOSE:
+		close_now(db);
+		break;
+	}
+	return step;
+}
+
+void
+db_run(struct squeue *q)
+{
+	while (run_step((struct db *)q) != STEP_NONE)
+		continue;
 }

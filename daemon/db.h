@@ -1,53 +1,160 @@
-/* db.h - the databases that are served.
+/* db.h - the databases that are served, and the life of each.
  *
- * Opened before the threads that use them start, closed after those ended; in
- * between the list is constant and any thread may look at it.
+ * A database is known while somebody refers to it: the configuration, a client
+ * that chose it, a prepared statement.  It is open while somebody holds it: the
+ * connections of workers (hot.h), and whoever looks at it for a moment.  It costs
+ * a descriptor, a writer and readers only while it is open.
+ *
+ *             a worker asks          room                     done
+ *    CLOSED ─────────────────▶ WAITING ──▶ OPENING ──────────────────▶ OPEN
+ *      ▲  ▲                                  │ failed                  │ ▲
+ *      │  └──────────────────────────────────┘        idle, removed,   │ │ in use
+ *      │                                              replaced, no room│ │ after all
+ *      │    last checkpoint             nobody holds it                ▼ │
+ *      └──────────────────── CLOSING ◀────────────────────────── DRAINING
+ *
+ * A database is a serial queue of the openers' crew: what takes long, opening and
+ * closing, is done there, one thing at a time for each.  The states, and the lists
+ * of what workers want, are under one lock, which nobody takes for a request on a
+ * connection that is open.
+ *
+ * Threads: as each function says.
  */
 #ifndef DAEMON_DB_H
 #define DAEMON_DB_H
 
+#include <pthread.h>
+
+#include "daemon/dbfile.h"
+#include "daemon/hot.h"
 #include "daemon/writer.h"
 
+enum db_state {
+	DB_CLOSED,
+	DB_OPENING,
+	DB_OPEN,
+	DB_DRAINING,
+	DB_CLOSING,
+};
+
 struct db {
+	struct squeue q;            /* first: the queue is the database */
+	struct dbs *dbs;            /* borrowed */
 	const struct conf_db *conf; /* borrowed */
 	size_t index;               /* in the list; workers index by it */
+	_Atomic unsigned refs;
+
+	/* constant while somebody holds it */
 	struct writer *writer;
 	struct readers *readers;
 	struct keeper *keeper;
+
+	/* under the lock of the list */
+	enum db_state state;
+	unsigned holds;
+	struct hot *asked;    /* to be opened, in this order; linked by next */
+	struct hot *given;    /* to be closed; linked by next */
+	struct hot *hots;     /* those that are open; linked by peer */
+	_Atomic uint64_t seq; /* where its writer goes on counting */
+
+	/* its queue, and whoever looks at it while it holds it */
+	struct dbfile file;
 };
 
 struct dbs {
-	struct db *list;
-	size_t n;
+	const struct conf *conf; /* borrowed */
 	uint64_t epoch; /* of commit sequence numbers: when this daemon began,
 			 * in microseconds of wall-clock time */
-	struct crew *writers, *readers, *keepers;
+	struct crew *writers, *readers, *keepers, *openers;
+
+	pthread_mutex_t lock;     /* for what follows */
+	struct db **known;        /* by index; NULL: free */
+	size_t n;                 /* places of it */
+	struct db_named *by_name; /* uthash: dbs.c */
 };
 
-/* Open all databases of the configuration, and start the crews.
+/* --- The list: dbs.c --------------------------------------------------------- */
+
+/* Start the crews, and open all databases of the configuration that are to be
+ * open from the start (preload).  Main thread, like the next two.
  *
  * Errors: those of dbconn_open, with a text in f that names the file, the cause
  * and the remedy; -ERR_NO_MEMORY. */
 int dbs_open(const struct conf *conf, struct dbs *ret_dbs, struct failure *f);
 
-/* Stop the crews: what they were given is answered.  Main thread, after the
- * workers have nothing in flight any more. */
+/* Stop the crews: what they were given is answered.  The workers have nothing in
+ * flight any more. */
 void dbs_stop(struct dbs *dbs);
 
-/* Close everything; the WALs are copied into their files.  Main thread, after
- * all other connections to the files are closed. */
+/* Close everything; the WALs are copied into their files.  All other connections
+ * to the files are closed. */
 void dbs_close(struct dbs *dbs);
 
-/* Find a database by name, or NULL. */
-struct db *dbs_find(const struct dbs *dbs, struct span name);
+/* Find a database by name; it is referenced.  NULL: there is none.  Any thread. */
+struct db *dbs_find(struct dbs *dbs, struct span name);
 
-/* Write "app, logs" for error messages, cut to n. */
-void dbs_put_names(const struct dbs *dbs, char *out, size_t n);
+/* Give the one that there is, referenced; NULL: there are more.  Any thread. */
+struct db *dbs_get_only(struct dbs *dbs);
 
-/* Have the requests of a database that were asked to stop answered soon. */
+/* Go through all that are known: gives the one behind prev, NULL for the first,
+ * NULL after the last.  It is referenced, and prev is not any more: whoever stops
+ * early lets go of the last one (db_unref).  Any thread. */
+struct db *dbs_next(struct dbs *dbs, struct db *prev);
+
+/* Write "app, logs" for error messages, cut to n.  Any thread. */
+void dbs_put_names(struct dbs *dbs, char *out, size_t n);
+
+/* Let holders of transactions look at their limits; ten times a second.  Main
+ * thread. */
+void dbs_tick(struct dbs *dbs);
+
+/* Close what was not used for long; about once a second.  Main thread. */
+void dbs_look_after(struct dbs *dbs);
+
+/* --- One of them: db.c --------------------------------------------------------- */
+
+/* Count who refers to it.  NULL is fine.  Any thread. */
+struct db *db_ref(struct db *db);
+void db_unref(struct db *db);
+
+/* Hold it open, if it is open now: its writer, readers and keeper are there until
+ * db_release.  It may be about to close, which waits then.  Any thread. */
+bool db_hold(struct db *db);
+void db_release(struct db *db);
+
+/* Have the requests of a database that were asked to stop answered soon.  Whoever
+ * holds it. */
 void db_reap(struct db *db);
 
-/* Let holders of transactions look at their limits; ten times a second. */
-void dbs_tick(struct dbs *dbs);
+/* Open it here and now, in the first thread alone.  Errors: as dbs_open. */
+int db_open(struct db *db, struct failure *f);
+
+/* Close it, when nothing else runs any more. */
+void db_close(struct db *db);
+
+/* What its queue runs. */
+void db_run(struct squeue *q);
+
+/* Open a worker's connection, h->fresh, which holds the database from now on.
+ * Whoever holds that already, or its queue.  Errors: those of dbconn_open. */
+int db_fill(struct hot *h, struct failure *f);
+
+/* Have a worker's connection opened: the database first, if that is needed.  It
+ * is home later, with h->fresh or h->failure.  Its worker. */
+void db_ask(struct hot *h);
+
+/* Have h->spent closed, and h freed or, with h->again, opened again.  Its
+ * worker. */
+void db_give(struct hot *h);
+
+/* Do not obey HOT_LEAVE_IDLE: there is something under way.  Its worker. */
+void db_keep(struct hot *h);
+
+/* Take it back, wherever it is, when nothing else runs any more. */
+void db_take_back(struct hot *h);
+
+/* Close it when nothing is under way on it any more, if that is soon.  Under the
+ * lock of the list. */
+void db_drain(struct db *db);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "daemon/admin.h"
 #include "daemon/collect.h"
+#include "daemon/hots.h"
 #include "daemon/local.h"
 #include "daemon/road.h"
 #include "daemon/stats.h"
@@ -275,8 +276,7 @@ dispatch_collected(struct loop *loop)
 	while ((r = line_pop(&loop->collected)))
 		if (!hold(r->client, r))
 			dispatch(r->client, r);
-	for (size_t i = 0; i < loop->dbs->n; i++)
-		hot_end_batch(&loop->hots[i]);
+	hots_end_batches(loop);
 }
 
 bool

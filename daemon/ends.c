@@ -10,6 +10,7 @@
 static void
 abandon_session(struct client *cl, struct session *s)
 {
+	struct place *place;
 	struct request *r;
 
 	session_refresh(s);
@@ -19,7 +20,8 @@ abandon_session(struct client *cl, struct session *s)
 		session_end(&cl->sessions, s);
 		return;
 	}
-	r = request_take(&cl->loop->requests);
+	place = client_get_place(cl, s->db);
+	r = place ? request_take(&cl->loop->requests) : NULL;
 	if (!r)
 		return; /* its limits will end it */
 	r->client = cl;
@@ -27,7 +29,10 @@ abandon_session(struct client *cl, struct session *s)
 	r->type = TYPE_TX_END;
 	r->db = s->db;
 	r->session = s;
-	r->place = client_get_place(cl, s->db);
+	r->hot = s->hot;
+	hot_use(r->hot);
+	r->place = place;
+	place->requests_n++;
 	r->tx = tx_ref(s->tx);
 	r->arrived_us = clock_now_us();
 	r->away = true;

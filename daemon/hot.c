@@ -80,3 +80,49 @@ hot_run(struct hot *h, const struct conf *conf, struct request *r,
 	stats_add(STAT_reads_inline, 1);
 	return HOT_ANSWERED;
 }
+
+void
+hot_use(struct hot *h)
+{
+	unsigned n = atomic_load_explicit(&h->uses_n, memory_order_relaxed);
+
+	atomic_store_explicit(&h->uses_n, n + 1, memory_order_relaxed);
+}
+
+void
+hot_unuse(struct hot *h)
+{
+	unsigned n = atomic_load_explicit(&h->uses_n, memory_order_relaxed);
+
+	atomic_store_explicit(&h->uses_n, n - 1, memory_order_relaxed);
+}
+
+void
+hot_send_home(struct hot *h)
+{
+	struct hot_box *box = h->home;
+	struct hot *head = atomic_load(&box->head);
+
+	do {
+		h->next = head;
+	} while (!atomic_compare_exchange_weak(&box->head, &head, h));
+	mailbox_wake(box->mailbox);
+}
+
+struct hot *
+hot_take_home(struct hot_box *box)
+{
+	if (!atomic_load_explicit(&box->head, memory_order_relaxed))
+		return NULL;
+	return atomic_exchange(&box->head, NULL);
+}
+
+void
+hot_order(struct hot *h, enum hot_order order)
+{
+	struct hot_box *box = h->home;
+
+	atomic_store(&h->order, order);
+	atomic_store(&box->orders, true);
+	mailbox_wake(box->mailbox);
+}

@@ -78,6 +78,12 @@ keeper_new(const struct conf_db *db, struct crew *crew, struct squeue *writer,
 }
 
 void
+keeper_stop(struct keeper *k)
+{
+	squeue_end(&k->q);
+}
+
+void
 keeper_free(struct keeper *k)
 {
 	if (!k)

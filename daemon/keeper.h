@@ -19,8 +19,8 @@
  * The state is what hands the log over: the writer's checkpoints run in IDLE and
  * COPIED, the keeper's in COPYING.
  *
- * Threads: keeper_new and keeper_free the main thread; the others whoever runs
- * the writer.
+ * Threads: keeper_new, keeper_stop and keeper_free whoever opens and closes the
+ * database; the others whoever runs the writer.
  */
 #ifndef DAEMON_KEEPER_H
 #define DAEMON_KEEPER_H
@@ -37,7 +37,10 @@ enum keeper_state { KEEPER_IDLE, KEEPER_COPYING, KEEPER_COPIED };
 int keeper_new(const struct conf_db *db, struct crew *crew,
     struct squeue *writer, struct keeper **ret_keeper);
 
-/* Free it and close its connection.  The crew has ended.  NULL is fine. */
+/* Let it not run any more. */
+void keeper_stop(struct keeper *k);
+
+/* Free it and close its connection.  It is stopped.  NULL is fine. */
 void keeper_free(struct keeper *k);
 
 enum keeper_state keeper_get_state(const struct keeper *k);

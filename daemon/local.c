@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/hots.h"
 #include "daemon/log.h"
 #include "daemon/stats.h"
 #include "proto/error.h"
@@ -86,13 +87,17 @@ int
 local_find_db(struct client *cl, struct request *r, bool *ret_admin)
 {
 	char names[256];
+	int rc;
 
 	if (r->database.n) {
 		*ret_admin = is_admin(r->database);
-		r->db = dbs_find(cl->loop->dbs, r->database);
-		if (!r->db && !*ret_admin)
-			return fail_no_db(cl->loop, r, r->database);
-		return 0;
+		if (*ret_admin)
+			return 0;
+		rc = hots_find_db(cl->loop, r->database, &r->db);
+		if (rc == -ERR_NO_MEMORY)
+			return failure_set(
+			    &r->failure, ERR_NO_MEMORY, "out of memory");
+		return rc < 0 ? fail_no_db(cl->loop, r, r->database) : 0;
 	}
 	if (r->db) /* a prepared statement's */
 		return 0;
@@ -131,9 +136,10 @@ choose_db(struct client *cl, struct request *r)
 		db = dbs_find(dbs, r->database);
 		if (!db && !admin)
 			return fail_no_db(cl->loop, r, r->database);
-	} else if (dbs->n == 1) {
-		db = &dbs->list[0];
+	} else {
+		db = dbs_get_only(dbs);
 	}
+	db_unref(cl->db);
 	cl->db = db;
 	cl->is_admin_db = admin;
 	return 0;
@@ -228,7 +234,7 @@ local_close(struct client *cl, struct request *r, struct buf *b)
 void
 local_describe(struct client *cl, struct request *r, struct buf *b)
 {
-	exec_describe(cl->loop->hots[r->db->index].conn, r, b);
+	exec_describe(r->hot->conn, r, b);
 	if (r->type == TYPE_PREPARE && r->failure.code)
 		client_drop_prepared(cl, r->ask.stmt);
 }

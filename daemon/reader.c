@@ -73,6 +73,7 @@ readers_free(struct readers *rs)
 	if (!rs)
 		return;
 	for (unsigned i = 0; i < rs->readers_n; i++) {
+		squeue_end(&rs->all[i]->q);
 		dbconn_close(rs->all[i]->conn);
 		tx_unref(rs->all[i]->tx);
 		free(rs->all[i]);

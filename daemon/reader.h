@@ -38,7 +38,7 @@ struct snapshot {
 int readers_new(const struct conf *conf, const struct conf_db *db,
     struct crew *crew, struct readers **ret_readers);
 
-/* Close its connections and free it.  Its crew has stopped.  NULL is fine. */
+/* Close its connections and free it.  Nobody uses it any more.  NULL is fine. */
 void readers_free(struct readers *rs);
 
 /* Give a request to a reader, or to the line.  A request of a transaction goes

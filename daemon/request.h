@@ -29,6 +29,7 @@
 
 struct client;
 struct db;
+struct hot;
 struct mailbox;
 struct session;
 struct place;
@@ -87,6 +88,7 @@ struct request {
 	/* the worker alone */
 	struct client *client;
 	struct session *session;
+	struct hot *hot; /* its worker's, of its database; NULL: not chosen yet */
 	struct request *all_next, *all_prev; /* its client's requests */
 	struct request *mail_next;           /* in what mailbox_take gave */
 	struct piece *unsent, *unsent_tail;  /* waits for credit */

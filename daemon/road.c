@@ -1,6 +1,7 @@
 /* road.c - requests on their way, and home. */
 #include "daemon/road.h"
 
+#include "daemon/hots.h"
 #include "daemon/local.h"
 #include "daemon/router.h"
 #include "daemon/stats.h"
@@ -59,12 +60,17 @@ road_stop(struct client *cl, struct request *r, int code)
 		return;
 	request_stop(r, code);
 	if (r->waits) {
+		bool opening = r->hot && r->waits == &r->hot->waiting;
+
 		cl->loop->waiting_n -= r->waits == &cl->reads;
+		if (opening)
+			r->hot->waiting_n--;
 		line_remove(r->waits, r);
 		r->waits = NULL;
 		request_fail_stopped(r,
-		    "while it waited for its client's "
-		    "earlier requests");
+		    opening ? "while its database was being opened"
+			    : "while it waited for its client's earlier "
+			      "requests");
 		if (r->session)
 			r->tx_state = r->session->state;
 		leave_session(cl, r);
@@ -73,23 +79,22 @@ road_stop(struct client *cl, struct request *r, int code)
 	runner = atomic_load(&r->runner);
 	if (runner)
 		squeue_kick(runner);
-	if (r->db) {
-		cl->loop->reaps[r->db->index] = true;
-		cl->loop->reaps_any = true;
+	if (r->hot && !r->hot->reaps) {
+		r->hot->reaps = true;
+		r->hot->next_reap = cl->loop->reaps;
+		cl->loop->reaps = r->hot;
 	}
 }
 
 void
 road_reap(struct loop *loop)
 {
-	if (!loop->reaps_any)
-		return;
-	loop->reaps_any = false;
-	for (size_t i = 0; i < loop->dbs->n; i++) {
-		if (!loop->reaps[i])
-			continue;
-		loop->reaps[i] = false;
-		db_reap(&loop->dbs->list[i]);
+	struct hot *h;
+
+	while ((h = loop->reaps)) {
+		loop->reaps = h->next_reap;
+		h->reaps = false;
+		db_reap(h->db);
 	}
 }
 
@@ -142,6 +147,7 @@ send_away(struct client *cl, struct request *r)
 	r->away = true;
 	r->vars = vars_ref(cl->vars);
 	r->granted_bytes = cl->window_bytes;
+	hot_use(r->hot);
 	cl->away_n++;
 	cl->away_bytes += r->bytes_n;
 	return 0;
@@ -190,10 +196,13 @@ road_waiting(struct loop *loop)
 static int
 submit_write(struct client *cl, struct request *r)
 {
-	r->place = client_get_place(cl, r->db);
-	if (!r->place)
-		return failure_set(
-		    &r->failure, ERR_NO_MEMORY, "out of memory for a request");
+	if (!r->place) {
+		r->place = client_get_place(cl, r->db);
+		if (!r->place)
+			return failure_set(&r->failure, ERR_NO_MEMORY,
+			    "out of memory for a request");
+		r->place->requests_n++;
+	}
 	return writer_submit(r->db->writer, r);
 }
 
@@ -209,7 +218,7 @@ static void
 run_inline(struct client *cl, struct request *r)
 {
 	struct loop *loop = cl->loop;
-	struct hot *hot = &loop->hots[r->db->index];
+	struct hot *hot = r->hot;
 	struct buf *b = client_begin_reply(cl);
 	bool borrows = !r->vars;
 	enum hot_result result = HOT_ANSWERED;
@@ -221,6 +230,11 @@ run_inline(struct client *cl, struct request *r)
 	if (borrows)
 		r->vars = cl->vars;
 	result = hot_run(hot, loop->conf, r, b, !loop->collected.head);
+	if (hot->batching && !hot->listed) {
+		hot->listed = true;
+		hot->next_batch = loop->batches;
+		loop->batches = hot;
+	}
 	if (borrows)
 		r->vars = NULL;
 	client_end_reply(cl, b);
@@ -321,7 +335,7 @@ begin_savepoint(struct client *cl, struct request *r)
 		return;
 	s = cl->sessions;
 	s->tx->implicit = true;
-	s->db = r->db;
+	session_bind(s, r->db, r->hot);
 	r->session = s;
 	wait_in(&s->line, r);
 	pump(cl, s);
@@ -381,13 +395,12 @@ end_session(struct client *cl, struct session *s)
 static void
 run_in_session(struct client *cl, struct session *s, struct request *r)
 {
-	struct hot *hot = &cl->loop->hots[r->db->index];
 	enum road road;
 
 	session_refresh(s);
 	r->tx_state = s->state;
 	road = router_choose_in_tx(
-	    r, s, hot->conn, find_write(cl, r->db) != NULL);
+	    r, s, r->hot->conn, find_write(cl, r->db) != NULL);
 	r->reroute = REROUTE_NOT;
 	if (road == ROAD_READERS && !s->tx->has_snapshot) {
 		int parked = park(cl, r);
@@ -444,7 +457,8 @@ join_session(struct client *cl, struct session *s, struct request *r)
 		local_fail(cl, r);
 		return;
 	}
-	s->db = r->db;
+	if (!s->db)
+		session_bind(s, r->db, r->hot);
 	r->session = s;
 	if (s->running && send_away(cl, r) < 0) {
 		local_fail(cl, r);
@@ -452,6 +466,50 @@ join_session(struct client *cl, struct session *s, struct request *r)
 	}
 	wait_in(&s->line, r);
 	pump(cl, s);
+}
+
+/* The connection of its database is not here: it waits for that. */
+static void
+wait_for_hot(struct client *cl, struct request *r)
+{
+	struct hot *h = r->hot;
+
+	if (h->waiting_n >= r->db->conf->max_queue) {
+		stats_add(STAT_queue_full, 1);
+		failure_set(&r->failure, ERR_QUEUE_FULL,
+		    "%u requests wait until %s is open already; try again "
+		    "later, or raise max_queue",
+		    h->waiting_n, r->db->conf->name);
+		r->failure.retry_ms = 100;
+		local_fail(cl, r);
+		return;
+	}
+	if (send_away(cl, r) < 0) {
+		local_fail(cl, r);
+		return;
+	}
+	wait_in(&h->waiting, r);
+	h->waiting_n++;
+}
+
+/* Find its database's connection on this worker.  False: it waits for that, or
+ * is answered. */
+static bool
+find_hot(struct client *cl, struct request *r, const struct session *s)
+{
+	if (!r->away)
+		r->hot = hots_get(cl->loop, r->db);
+	if (!r->hot) {
+		failure_set(&r->failure, ERR_NO_MEMORY, "out of memory");
+		local_fail(cl, r);
+		return false;
+	}
+	atomic_store_explicit(
+	    &r->hot->used_us, r->arrived_us, memory_order_relaxed);
+	if (r->hot->conn && (s || !r->hot->leaving))
+		return true;
+	wait_for_hot(cl, r);
+	return false;
 }
 
 /* A statement, batch or transaction message whose fields are checked. */
@@ -472,6 +530,8 @@ road_take(struct client *cl, struct request *r)
 		local_fail(cl, r);
 		return;
 	}
+	if (!find_hot(cl, r, s))
+		return;
 	if (r->type == TYPE_DESCRIBE || r->type == TYPE_PREPARE) {
 		if (!park(cl, r))
 			local_reply(cl, r, local_describe);
@@ -488,8 +548,8 @@ road_take(struct client *cl, struct request *r)
 		local_fail(cl, r);
 		return;
 	}
-	road = router_choose(r, loop->hots[r->db->index].conn, loop->conf,
-	    find_write(cl, r->db) != NULL, &mode);
+	road = router_choose(
+	    r, r->hot->conn, loop->conf, find_write(cl, r->db) != NULL, &mode);
 	take_road(cl, r, road, mode);
 }
 
@@ -559,5 +619,27 @@ road_mail(struct request *list)
 			come_home(r->client, r);
 		else
 			client_send_pieces(r->client, r);
+	}
+}
+
+void
+road_arrivals(struct loop *loop)
+{
+	struct hot *h;
+
+	while ((h = hots_take_arrival(loop))) {
+		struct request *r;
+
+		while ((r = hots_pop_waiting(h))) {
+			if (h->conn) {
+				road_take(r->client, r);
+				continue;
+			}
+			failure_set(&r->failure, h->failure.code, "%s",
+			    h->failure.text ? h->failure.text : "");
+			local_fail(r->client, r);
+		}
+		if (!h->conn)
+			hots_forget(loop, h);
 	}
 }

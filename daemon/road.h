@@ -3,7 +3,8 @@
  *
  * A read may wait behind its own client's writes, or until that client has fewer
  * large results under way; a statement of a transaction waits for the one before
- * it.  All of that is in lines of the client, on its worker.
+ * it.  All of that is in lines of the client, on its worker.  Before any of it a
+ * request waits until its database is open and this worker has a connection to it.
  *
  * Thread: the worker.
  */
@@ -33,6 +34,9 @@ struct request *road_pop_waiting(struct line *line);
 
 /* Hand over reads that waited until their clients had fewer under way. */
 void road_waiting(struct loop *loop);
+
+/* Run what waited for connections that came home, or fail it. */
+void road_arrivals(struct loop *loop);
 
 /* Deal with what the mailbox gave. */
 void road_mail(struct request *list);

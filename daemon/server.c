@@ -25,6 +25,8 @@
 #define BACKLOG      1024
 #define TICK_US      100000
 #define STOP_TICK_US 5000
+/* The databases are looked after with every so many ticks. */
+#define LOOK_TICKS 10
 /* How long clients have to read that they are refused. */
 #define REFUSE_US 1000000
 /* How many connections one readiness of the listening socket accepts. */
@@ -39,7 +41,8 @@ struct server {
 	char path[CONF_SOCKET_MAX + 1];
 	struct worker **workers;
 	unsigned workers_n;
-	unsigned next;       /* whose turn it is to get a client */
+	unsigned next; /* whose turn it is to get a client */
+	unsigned ticks_n;
 	int64_t stopping_us; /* when the first signal came; 0: it did not */
 	int64_t refusing_us; /* when the grace time was over; 0: not yet */
 };
@@ -346,6 +349,8 @@ on_tick(int fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	dbs_tick(s->dbs);
+	if (++s->ticks_n % LOOK_TICKS == 0)
+		dbs_look_after(s->dbs);
 	if (s->stopping_us)
 		look_at_stop(s);
 }

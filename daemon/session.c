@@ -64,11 +64,29 @@ session_refresh(struct session *s)
 }
 
 void
+session_bind(struct session *s, struct db *db, struct hot *hot)
+{
+	s->db = db;
+	s->hot = hot;
+	hot_use(hot);
+}
+
+void
+session_unbind(struct session *s)
+{
+	if (s->hot)
+		hot_unuse(s->hot);
+	s->hot = NULL;
+	s->db = NULL;
+}
+
+void
 session_end(struct session **list, struct session *s)
 {
 	struct session **at = list;
 
 	assert(!s->line.head && !s->running);
+	session_unbind(s);
 	while (*at != s)
 		at = &(*at)->next;
 	*at = s->next;

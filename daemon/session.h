@@ -17,14 +17,16 @@
 #ifndef DAEMON_SESSION_H
 #define DAEMON_SESSION_H
 
-#include "daemon/request.h"
+#include "daemon/hot.h"
 
 struct session {
 	struct session *next; /* the client's others */
 	uint64_t stream;
 	enum msg_tx_state state;
-	struct tx *tx; /* referenced */
-	struct db *db; /* of its first statement; NULL before */
+	struct tx *tx;   /* referenced */
+	struct db *db;   /* of its first statement; NULL before, and when the
+			* database is closed after the transaction expired */
+	struct hot *hot; /* counts as a use of it; NULL like db */
 	struct line line;
 	struct request *running; /* NULL: none is under way */
 };
@@ -50,6 +52,12 @@ struct request *session_take(struct session *s);
 
 /* Look whether the daemon has ended the transaction in the meantime. */
 void session_refresh(struct session *s);
+
+/* Let it be about a database.  It keeps that open. */
+void session_bind(struct session *s, struct db *db, struct hot *hot);
+
+/* Let go of the database of a transaction that has expired. */
+void session_unbind(struct session *s);
 
 /* Take it off the list and free it; its line is empty. */
 void session_end(struct session **list, struct session *s);

@@ -24,6 +24,7 @@ struct place {
 	struct line line;
 	struct place *sibling; /* the same client's, for other databases */
 	const struct db *db;
+	unsigned requests_n; /* its client's worker: under way with it */
 };
 
 struct turns {

@@ -13,6 +13,7 @@
 #include "daemon/collect.h"
 #include "daemon/dispatch.h"
 #include "daemon/ends.h"
+#include "daemon/hots.h"
 #include "daemon/log.h"
 #include "daemon/road.h"
 #include "daemon/stats.h"
@@ -150,23 +151,15 @@ open_base(struct worker *w)
 }
 
 static int
-open_hots(struct worker *w)
+open_loop(struct worker *w)
 {
 	struct loop *loop = &w->loop;
 
-	loop->hots = calloc(loop->dbs->n + 1, sizeof(*loop->hots));
-	loop->reaps = calloc(loop->dbs->n + 1, sizeof(*loop->reaps));
+	loop->box.mailbox = &loop->mailbox;
 	loop->arena = malloc(COLLECT_ARENA_BYTES);
-	if (!loop->hots || !loop->reaps || !loop->arena)
+	if (!loop->arena)
 		return -ERR_NO_MEMORY;
-	for (size_t i = 0; i < loop->dbs->n; i++) {
-		int rc = dbconn_open(loop->dbs->list[i].conf, DBCONN_HOT,
-		    &loop->hots[i].conn, w->start_failure);
-
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
+	return hots_open_all(loop, w->start_failure);
 }
 
 static struct newcomer *
@@ -298,6 +291,7 @@ turn(struct worker *w)
 	if (mail || loop->collected.head)
 		end_wait(w);
 	road_mail(mail);
+	road_arrivals(loop);
 	dispatch_collected(loop);
 	loop->arena_n = 0;
 	client_flush_dirty(loop);
@@ -307,6 +301,7 @@ turn(struct worker *w)
 	ends_zombies(loop);
 	road_reap(loop);
 	client_free_zombies(loop);
+	hots_obey(loop);
 	atomic_store(&w->clients_n, (unsigned)loop->clients_n);
 	look_at_orders(w);
 }
@@ -320,7 +315,7 @@ worker_main(void *arg)
 	stats_attach();
 	w->start_rc = open_base(w);
 	if (w->start_rc == 0)
-		w->start_rc = open_hots(w);
+		w->start_rc = open_loop(w);
 	if (w->start_rc < 0)
 		atomic_store(&w->done, true);
 	sem_post(&w->started);
@@ -444,11 +439,8 @@ worker_free(struct worker *w)
 	if (!w)
 		return;
 	loop = &w->loop;
-	for (size_t i = 0; loop->hots && i < loop->dbs->n; i++)
-		dbconn_close(loop->hots[i].conn);
-	free(loop->hots);
+	hots_close_all(loop);
 	free(loop->arena);
-	free(loop->reaps);
 	out_pool_fini(&loop->pool);
 	deadlines_fini(&loop->deadlines);
 	request_pool_fini(&loop->requests);

@@ -44,6 +44,23 @@ writer_open(const struct conf *conf, const struct conf_db *db,
 }
 
 void
+writer_set_seq(struct writer *w, uint64_t seq)
+{
+	atomic_store(&w->seq, seq);
+}
+
+/* They kick each other, and whoever has ended does not listen. */
+void
+writer_stop(struct writer *w)
+{
+	if (!w)
+		return;
+	squeue_end(&w->q);
+	if (w->keeper)
+		keeper_stop(w->keeper);
+}
+
+void
 writer_close(struct writer *w)
 {
 	if (!w)

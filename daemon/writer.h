@@ -31,15 +31,22 @@ struct writer;
 int writer_open(const struct conf *conf, const struct conf_db *db,
     struct crew *crew, struct writer **ret_writer, struct failure *f);
 
-/* Copy the whole WAL into the file and empty it.  The crews have stopped, the
- * readers are closed, the keeper is not.  NULL is fine. */
+/* Count its commits from seq on, which is 0 otherwise.  Before it is used. */
+void writer_set_seq(struct writer *w, uint64_t seq);
+
+/* End it and its keeper: neither runs any more.  Nobody uses them.  NULL is
+ * fine. */
+void writer_stop(struct writer *w);
+
+/* Copy the whole WAL into the file and empty it.  It is stopped, the readers are
+ * closed, the keeper is not.  NULL is fine. */
 void writer_drain(struct writer *w);
 
 /* Close the connection, the last one to the file, and free the writer.  NULL is
  * fine. */
 void writer_close(struct writer *w);
 
-/* The database's commit sequence number: how many commits this daemon made. */
+/* The database's commit sequence number: it grows by one with each commit. */
 const _Atomic uint64_t *writer_get_seq(const struct writer *w);
 
 /* Tell it about the readers that transactions are taken over from, and about the

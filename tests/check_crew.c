@@ -227,6 +227,31 @@ START_TEST(crew_uses_its_other_threads_while_one_is_busy)
 }
 END_TEST
 
+/* Ended from the state that it is found in: idle, ready, running. */
+START_TEST(crew_queue_that_was_ended_does_not_run_any_more)
+{
+	struct gate gate;
+
+	start(1);
+	squeue_end(&counters[0].q);
+	enter(&gate);
+	for (size_t i = 0; i < 3; i++)
+		squeue_kick(&counters[i].q);
+	squeue_end(&counters[2].q);
+	squeue_kick(&counters[2].q);
+	sem_post(&gate.leave);
+	squeue_end(&gate.q); /* waits for it */
+	ck_assert_int_eq(gate.q.state, SQUEUE_ENDED);
+	squeue_kick(&counters[3].q);
+	crew_stop(crew);
+	crew_free(crew);
+	ck_assert_uint_eq(counters[0].runs_n, 0);
+	ck_assert_uint_eq(counters[1].runs_n, 1);
+	ck_assert_uint_eq(counters[2].runs_n, 0);
+	ck_assert_uint_eq(counters[3].runs_n, 1);
+}
+END_TEST
+
 START_TEST(crew_that_was_never_started_can_be_stopped)
 {
 	crew_stop(NULL);
@@ -250,6 +275,7 @@ main(void)
 	tcase_add_test(tc, crew_takes_queues_in_turn);
 	tcase_add_test(tc, crew_runs_at_its_own_nice_value);
 	tcase_add_test(tc, crew_uses_its_other_threads_while_one_is_busy);
+	tcase_add_test(tc, crew_queue_that_was_ended_does_not_run_any_more);
 	tcase_add_test(tc, crew_that_was_never_started_can_be_stopped);
 	suite_add_tcase(s, tc);
 	return fixture_run(s);

@@ -46,7 +46,7 @@ assert_says(const char *got, const char *want)
 	ck_assert_ptr_nonnull(got);
 	ck_assert_str_eq(got, want);
 	/* nothing of the attempt is left */
-	ck_assert_ptr_null(fx.dbs.list);
+	ck_assert_ptr_null(fx.dbs.known);
 	ck_assert_uint_eq(fx.dbs.n, 0);
 }
 
@@ -408,11 +408,11 @@ START_TEST(db_is_found_by_its_name)
 	add_db("logs");
 	add_db("app2");
 	ck_assert_ptr_null(fixture_start(&fx));
-	ck_assert_uint_eq(fx.dbs.n, 3);
-	ck_assert_ptr_eq(find("app"), &fx.dbs.list[0]);
-	ck_assert_ptr_eq(find("logs"), &fx.dbs.list[1]);
-	ck_assert_ptr_eq(find("app2"), &fx.dbs.list[2]);
+	ck_assert_ptr_eq(find("app"), fx.db);
+	ck_assert_str_eq(find("logs")->conf->name, "logs");
+	ck_assert_str_eq(find("app2")->conf->name, "app2");
 	ck_assert_uint_eq(find("app2")->index, 2);
+	ck_assert_ptr_null(dbs_get_only(&fx.dbs));
 	ck_assert_ptr_null(find("ap"));
 	ck_assert_ptr_null(find("APP"));
 	ck_assert_ptr_null(find(""));

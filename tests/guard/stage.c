@@ -201,7 +201,7 @@ run_writer(struct writer *w)
 void
 stage_work(void)
 {
-	struct writer *w = dbs.list[0].writer;
+	struct writer *w = dbs.known[0]->writer;
 
 	run_turn();
 	if (writer_get_queue_n(w) > 0) {

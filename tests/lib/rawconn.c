@@ -51,6 +51,8 @@ begin(struct rawconn *c, struct msg_out *m, enum msg_type type, uint64_t stream)
 	msg_begin(m, &c->out, type, ++c->last_id, stream);
 	if (c->timeout_ms)
 		msg_put_uint(m, HEAD_timeout_ms, c->timeout_ms);
+	if (c->database)
+		msg_put_str(m, HEAD_database, c->database);
 	msg_open_body(m);
 	return c->last_id;
 }

@@ -14,10 +14,11 @@
 struct rawconn {
 	int fd;
 	uint64_t last_id;
-	uint32_t timeout_ms; /* of what is put; 0: the daemon's own */
-	struct buf out;      /* frames that raw_flush will send */
-	struct buf in;       /* bytes read */
-	size_t taken;        /* of those, the frame that raw_take gave last */
+	uint32_t timeout_ms;  /* of what is put; 0: the daemon's own */
+	const char *database; /* likewise, also of HELLO; NULL: not named */
+	struct buf out;       /* frames that raw_flush will send */
+	struct buf in;        /* bytes read */
+	size_t taken;         /* of those, the frame that raw_take gave last */
 };
 
 /* A reply; its spans live until the next raw_take. */

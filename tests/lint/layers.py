@@ -15,10 +15,10 @@ DAEMON = """
     tx request turns deadlines mailbox crew answer
     guard dbconn bind stmt wal exec control
     hot reader keeper writer gate group script lease
-    db session
+    dbfile db dbs session
     steps router
     out client
-    collect local admin road ends dispatch
+    hots collect local admin road ends dispatch
     worker
     metrics server
     main

@@ -1,0 +1,300 @@
+/* dbs.c - the list of the databases, and the crews that run them. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/clock.h"
+#include "daemon/db.h"
+#include "proto/error.h"
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#define READER_THREADS_LEAST 2
+#define READER_THREADS_MOST  32
+
+/* As it is made here: with its place in the table of names. */
+struct db_named {
+	struct db db; /* first: the pointer is the same */
+	UT_hash_handle hh;
+};
+
+static unsigned
+count_readers(const struct conf *conf)
+{
+	unsigned n = READER_THREADS_LEAST;
+
+	if (conf->reader_threads)
+		return conf->reader_threads;
+	/* one for each connection: endless reads on some must not keep the
+	 * threads from the others (P4); the kernel shares the CPUs out */
+	for (size_t i = 0; i < conf->db_n; i++)
+		if (conf->dbs[i].read_connections > n)
+			n = conf->dbs[i].read_connections;
+	return n < READER_THREADS_MOST ? n : READER_THREADS_MOST;
+}
+
+static uint64_t
+make_epoch(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* --- The list ----------------------------------------------------------------- */
+
+/* Under the lock: a free place. */
+static bool
+find_place(struct dbs *dbs, size_t *ret_index)
+{
+	struct db **known;
+	size_t n = dbs->n ? dbs->n * 2 : 8;
+
+	for (size_t i = 0; i < dbs->n; i++) {
+		if (!dbs->known[i]) {
+			*ret_index = i;
+			return true;
+		}
+	}
+	known = reallocarray(dbs->known, n, sizeof(struct db *));
+	if (!known)
+		return false;
+	memset(known + dbs->n, 0, (n - dbs->n) * sizeof(struct db *));
+	*ret_index = dbs->n;
+	dbs->known = known;
+	dbs->n = n;
+	return true;
+}
+
+/* Under the lock.  NULL: out of memory. */
+static struct db *
+add(struct dbs *dbs, const struct conf_db *conf)
+{
+	struct db_named *named = calloc(1, sizeof(*named));
+	struct db *db = &named->db;
+
+	if (!named || !find_place(dbs, &db->index))
+		goto out;
+	db->conf = conf;
+	HASH_ADD_KEYPTR(
+	    hh, dbs->by_name, db->conf->name, strlen(db->conf->name), named);
+	if (!named->hh.tbl)
+		goto out;
+	squeue_init(&db->q, dbs->openers, db_run);
+	db->dbs = dbs;
+	dbs->known[db->index] = db;
+	return db;
+out:
+	free(named);
+	return NULL;
+}
+
+/* Under the lock, or when nothing else runs. */
+static void
+drop(struct dbs *dbs, struct db *db)
+{
+	struct db_named *named = (struct db_named *)db;
+
+	HASH_DEL(dbs->by_name, named);
+	dbs->known[db->index] = NULL;
+	free(named);
+}
+
+struct db *
+dbs_find(struct dbs *dbs, struct span name)
+{
+	struct db_named *found = NULL;
+	struct db *db = NULL;
+
+	pthread_mutex_lock(&dbs->lock);
+	if (name.n)
+		HASH_FIND(hh, dbs->by_name, name.p, name.n, found);
+	if (found)
+		db = db_ref(&found->db);
+	pthread_mutex_unlock(&dbs->lock);
+	return db;
+}
+
+struct db *
+dbs_get_only(struct dbs *dbs)
+{
+	struct db *db = NULL;
+
+	pthread_mutex_lock(&dbs->lock);
+	if (HASH_COUNT(dbs->by_name) == 1)
+		db = db_ref(&dbs->by_name->db);
+	pthread_mutex_unlock(&dbs->lock);
+	return db;
+}
+
+struct db *
+dbs_next(struct dbs *dbs, struct db *prev)
+{
+	size_t i = prev ? prev->index + 1 : 0;
+	struct db *db = NULL;
+
+	pthread_mutex_lock(&dbs->lock);
+	for (; i < dbs->n && !db; i++)
+		db = db_ref(dbs->known[i]);
+	pthread_mutex_unlock(&dbs->lock);
+	db_unref(prev);
+	return db;
+}
+
+void
+dbs_put_names(struct dbs *dbs, char *out, size_t n)
+{
+	const char *sep = "";
+	size_t at = 0;
+
+	out[0] = '\0';
+	pthread_mutex_lock(&dbs->lock);
+	for (size_t i = 0; i < dbs->n && at < n; i++) {
+		int len;
+
+		if (!dbs->known[i])
+			continue;
+		len = snprintf(
+		    out + at, n - at, "%s%s", sep, dbs->known[i]->conf->name);
+		at += len > 0 ? (size_t)len : 0;
+		sep = ", ";
+	}
+	pthread_mutex_unlock(&dbs->lock);
+}
+
+/* --- Begin and end ------------------------------------------------------------- */
+
+static int
+start_crews(const struct conf *conf, struct dbs *dbs)
+{
+	int rc = crew_start("writers", conf->writer_threads, 0, &dbs->writers);
+
+	if (rc == 0)
+		rc = crew_start("readers", count_readers(conf),
+		    (int)conf->reader_nice, &dbs->readers);
+	if (rc == 0)
+		rc = crew_start(
+		    "keepers", conf->keeper_threads, 0, &dbs->keepers);
+	if (rc == 0)
+		rc = crew_start(
+		    "openers", conf->opener_threads, 0, &dbs->openers);
+	return rc;
+}
+
+static int
+add_configured(const struct conf *conf, struct dbs *dbs, struct failure *f)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < conf->db_n; i++) {
+		struct db *db = db_ref(add(dbs, &conf->dbs[i]));
+
+		if (!db)
+			rc = failure_set(f, ERR_NO_MEMORY, "out of memory");
+		else if (db->conf->preload)
+			rc = db_open(db, f);
+	}
+	return rc;
+}
+
+int
+dbs_open(const struct conf *conf, struct dbs *dbs, struct failure *f)
+{
+	int rc;
+
+	*dbs = (struct dbs){ .conf = conf, .epoch = make_epoch() };
+	pthread_mutex_init(&dbs->lock, NULL);
+	rc = start_crews(conf, dbs);
+	if (rc < 0)
+		failure_set(f, ERR_NO_MEMORY, "cannot start threads");
+	else
+		rc = add_configured(conf, dbs, f);
+	if (rc < 0) {
+		dbs_stop(dbs);
+		dbs_close(dbs);
+	}
+	return rc;
+}
+
+/* The openers wait for what the others run. */
+void
+dbs_stop(struct dbs *dbs)
+{
+	crew_stop(dbs->openers);
+	crew_stop(dbs->readers);
+	crew_stop(dbs->writers);
+	crew_stop(dbs->keepers);
+}
+
+void
+dbs_close(struct dbs *dbs)
+{
+	for (size_t i = 0; i < dbs->n; i++) {
+		if (!dbs->known[i])
+			continue;
+		db_close(dbs->known[i]);
+		drop(dbs, dbs->known[i]);
+	}
+	crew_free(dbs->readers);
+	crew_free(dbs->writers);
+	crew_free(dbs->keepers);
+	crew_free(dbs->openers);
+	free(dbs->known);
+	pthread_mutex_destroy(&dbs->lock);
+	*dbs = (struct dbs){ 0 };
+}
+
+/* --- Now and then ---------------------------------------------------------------- */
+
+void
+dbs_tick(struct dbs *dbs)
+{
+	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
+		if (!db_hold(db))
+			continue;
+		readers_tick(db->readers);
+		writer_tick(db->writer);
+		db_release(db);
+	}
+}
+
+static bool
+is_idle(const struct hot *h, int64_t before_us)
+{
+	return atomic_load(&h->uses_n) == 0 &&
+	    atomic_load(&h->used_us) < before_us;
+}
+
+/* Under the lock: close what was not used since then. */
+static void
+close_idle(struct db *db, int64_t before_us)
+{
+	bool all = true;
+
+	for (struct hot *h = db->hots; h; h = h->peer) {
+		if (is_idle(h, before_us))
+			hot_order(h, HOT_LEAVE_IDLE);
+		else
+			all = false;
+	}
+	if (all && !db->asked)
+		db_drain(db);
+}
+
+void
+dbs_look_after(struct dbs *dbs)
+{
+	int64_t now = clock_now_us();
+
+	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
+		int64_t idle_us = db->conf->idle_close_us;
+
+		pthread_mutex_lock(&dbs->lock);
+		if (idle_us && db->state == DB_OPEN)
+			close_idle(db, now - idle_us);
+		pthread_mutex_unlock(&dbs->lock);
+	}
+}
