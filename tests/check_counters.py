@@ -12,6 +12,7 @@ ROW = re.compile(r"^(STAT|DB_STAT|HIST)\((\w+),", re.M)
 # How a test says so: an assertion about the inside, or about what SHOW says.
 SAYS = {
     "STAT": (r"ck_assert_\w*int_\w+\(\s*stats_get\(STAT_{0}\)",
+             r"ck_assert_\w*int_\w+\(\s*live_get_stat\(&live, \"{0}\"\)",
              r"\b(expect|wait_for)\(\s*\"{0}\""),
     "DB_STAT": (r"ck_assert_\w*int_\w+\([^;]*DB_STAT_{0}\]",
                 r"\bexpect_db\(\s*\"{0}\""),

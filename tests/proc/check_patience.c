@@ -50,6 +50,7 @@ START_TEST(a_worker_stops_looking_in_vain)
 	live_start(&live, LIVE_OPTIONS("workers=1", "poll_time=1ms"));
 	ask_often(160, 2000);
 	ck_assert_int_le(live_get_stat(&live, "looks"), 40);
+	ck_assert_int_gt(live_get_stat(&live, "looks_in_vain"), 0);
 }
 END_TEST
 
