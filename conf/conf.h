@@ -76,17 +76,23 @@ enum conf_id {
 	CONF_OPTIONS_N,
 };
 
+enum conf_temp_store {
+	CONF_TEMP_MEMORY,
+	CONF_TEMP_FILE,
+};
+
 /* The C type of each option type. */
-#define CONF_C_BOOL      bool
-#define CONF_C_COUNT     uint32_t
-#define CONF_C_MODE      uint32_t
-#define CONF_C_DURATION  int64_t
-#define CONF_C_BYTES     int64_t
-#define CONF_C_STRING    char *
-#define CONF_C_USER      char *
-#define CONF_C_LOG_LEVEL enum conf_log_level
-#define CONF_C_ACCESS    enum conf_access
-#define CONF_C_SYNC      enum conf_sync
+#define CONF_C_BOOL       bool
+#define CONF_C_COUNT      uint32_t
+#define CONF_C_MODE       uint32_t
+#define CONF_C_DURATION   int64_t
+#define CONF_C_BYTES      int64_t
+#define CONF_C_STRING     char *
+#define CONF_C_USER       char *
+#define CONF_C_LOG_LEVEL  enum conf_log_level
+#define CONF_C_ACCESS     enum conf_access
+#define CONF_C_SYNC       enum conf_sync
+#define CONF_C_TEMP_STORE enum conf_temp_store
 
 #define CONF_FIELD_GLOBAL_GLOBAL(type, field) CONF_C_##type field;
 #define CONF_FIELD_GLOBAL_DATABASE(type, field)

@@ -31,6 +31,7 @@ static const struct option options[] = {
 
 _Static_assert(sizeof(enum conf_access) == sizeof(unsigned) &&
 	sizeof(enum conf_sync) == sizeof(unsigned) &&
+	sizeof(enum conf_temp_store) == sizeof(unsigned) &&
 	sizeof(enum conf_log_level) == sizeof(unsigned),
     "enums are stored as unsigned");
 
@@ -40,6 +41,7 @@ static const char *const log_words[] = { "error", "warn", "info", "debug",
 	NULL };
 static const char *const access_words[] = { "exclusive", "shared", NULL };
 static const char *const sync_words[] = { "full", "normal", NULL };
+static const char *const temp_store_words[] = { "memory", "file", NULL };
 
 /* The words of an enumerated type in the order of its values; NULL for the
  * others.  Those of a bool come in pairs. */
@@ -55,6 +57,8 @@ type_words(enum option_type type)
 		return access_words;
 	case SYNC:
 		return sync_words;
+	case TEMP_STORE:
+		return temp_store_words;
 	case COUNT:
 	case MODE:
 	case DURATION:
@@ -83,6 +87,7 @@ type_units(enum option_type type)
 	case LOG_LEVEL:
 	case ACCESS:
 	case SYNC:
+	case TEMP_STORE:
 		break;
 	}
 	return UNITS_NONE;
@@ -247,6 +252,7 @@ read_number(const struct option *o, const void *field)
 	case LOG_LEVEL:
 	case ACCESS:
 	case SYNC:
+	case TEMP_STORE:
 		return *(const unsigned *)field;
 	case DURATION:
 	case BYTES:
@@ -315,6 +321,7 @@ option_store(const struct option *o, void *base, const struct option_value *v)
 	case LOG_LEVEL:
 	case ACCESS:
 	case SYNC:
+	case TEMP_STORE:
 		*(unsigned *)field = (unsigned)v->n;
 		break;
 	case DURATION:

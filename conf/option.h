@@ -22,6 +22,7 @@ enum option_type {
 	LOG_LEVEL,
 	ACCESS,
 	SYNC,
+	TEMP_STORE,
 };
 
 enum option_reload { FIXED, LIVE };

@@ -21,9 +21,18 @@
  * file is opened. */
 #define INNER_BUSY_MS 1000
 
-/* A statement journal up to this size stays in memory: design, "Library
- * set-up". */
-#define STATEMENT_JOURNAL_BYTES (1 << 20)
+/* A statement journal up to this size stays in memory, else it goes to a file that
+ * costs as much as a small write: design, "Library set-up".  It is allocated and
+ * written as one piece, and SQLite 3.40's unix VFS loses the upper bits of pieces
+ * over 128 KB - 1 ("database or disk is full"): tests/check_library.c. */
+#define STATEMENT_JOURNAL_BYTES (120 << 10)
+
+/* What a statement may have on a worker, where it must not run for longer than a
+ * moment: of memory, which takes time to fill, and of one value, since the time of
+ * the functions that nothing can stop grows with it, with its square at worst:
+ * 0.03 s for 64 KB, 8 s for 1 MB (tests/check_long.c). */
+#define SMALL_MEMORY_BYTES (8 << 20)
+#define SMALL_VALUE_BYTES  (64 << 10)
 
 static const char *const verb_sql[DBCONN_VERBS_N] = {
 	[DBCONN_BEGIN] = "BEGIN",
@@ -49,7 +58,7 @@ dbconn_setup_library(void)
 	    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) != SQLITE_OK ||
 	    sqlite3_config(SQLITE_CONFIG_STMTJRNL_SPILL,
 		STATEMENT_JOURNAL_BYTES) != SQLITE_OK ||
-	    sqlite3_initialize() != SQLITE_OK)
+	    budget_install() < 0 || sqlite3_initialize() != SQLITE_OK)
 		return -ERR_INTERNAL;
 	return 0;
 }
@@ -61,6 +70,18 @@ dbconn_get_library_version(void)
 }
 
 int
+dbconn_fail_memory(const struct dbconn *c, struct failure *f)
+{
+	if (!c->memory.hit)
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	return failure_set(f, ERR_MEMORY_LIMIT,
+	    "the statement needed more than %lld KB of memory, the limit of "
+	    "request_memory; have it sort, group or collect less at a time, or "
+	    "raise request_memory; a large sort fits with temp_store = file",
+	    (long long)c->conf->request_memory_bytes / 1024);
+}
+
+int
 dbconn_fail(struct dbconn *c, int rc, struct failure *f)
 {
 	int code = c->db ? sqlite3_extended_errcode(c->db) : rc;
@@ -69,6 +90,9 @@ dbconn_fail(struct dbconn *c, int rc, struct failure *f)
 	if (code == SQLITE_OK || (code & 0xff) != (rc & 0xff))
 		code = rc;
 	primary = code & 0xff;
+	if (c->memory.hit &&
+	    (primary == SQLITE_NOMEM || code == SQLITE_IOERR_NOMEM))
+		return dbconn_fail_memory(c, f);
 	if (primary == SQLITE_BUSY && code != SQLITE_BUSY_SNAPSHOT)
 		return failure_set(f, ERR_EXTERNAL_BUSY,
 		    "a process outside the daemon holds the lock on %s; find "
@@ -219,17 +243,23 @@ apply_conf(struct dbconn *c, struct failure *f)
 {
 	char sql[320];
 	int rc = c->role == DBCONN_WRITER ? switch_to_wal(c, f) : 0;
+	/* With temp_store in memory SQLite keeps all of a statement's journal
+	 * there, too (subjInMemory in pager.c), and what makes an index or a
+	 * VACUUM needs as much as the file has. */
+	bool temp_in_file = c->role == DBCONN_WRITER ||
+	    c->conf->temp_store == CONF_TEMP_FILE;
 
 	if (rc < 0)
 		return rc;
 	/* temp_store, mmap_size: design, "Library set-up" */
 	snprintf(sql, sizeof(sql),
 	    "PRAGMA synchronous=%s; PRAGMA foreign_keys=%d;"
-	    "PRAGMA cache_size=-%lld; PRAGMA temp_store=MEMORY;"
+	    "PRAGMA cache_size=-%lld; PRAGMA temp_store=%s;"
 	    "PRAGMA mmap_size=0; PRAGMA query_only=%d",
 	    c->conf->synchronous == CONF_SYNC_FULL ? "FULL" : "NORMAL",
 	    c->conf->foreign_keys ? 1 : 0,
-	    (long long)c->conf->cache_bytes / 1024, is_reader(c) ? 1 : 0);
+	    (long long)c->conf->cache_bytes / 1024,
+	    temp_in_file ? "FILE" : "MEMORY", is_reader(c) ? 1 : 0);
 	return exec_sql(c, f, sql);
 }
 
@@ -379,6 +409,29 @@ dbconn_watch(struct dbconn *c, const _Atomic int *stop, int64_t end_us)
 	c->stop = stop;
 	c->budget_end_us = end_us;
 	c->over_budget = false;
+}
+
+void
+dbconn_begin_memory(struct dbconn *c)
+{
+	/* what fills the page cache is not the statement's */
+	budget_begin(
+	    &c->memory, c->conf->request_memory_bytes + c->conf->cache_bytes);
+}
+
+void
+dbconn_bound(struct dbconn *c)
+{
+	c->small = true;
+	budget_begin(&c->memory, SMALL_MEMORY_BYTES + c->conf->cache_bytes);
+	sqlite3_limit(c->db, SQLITE_LIMIT_LENGTH, SMALL_VALUE_BYTES);
+}
+
+void
+dbconn_unbound(struct dbconn *c)
+{
+	c->small = false;
+	sqlite3_limit(c->db, SQLITE_LIMIT_LENGTH, GUARD_VALUE_BYTES);
 }
 
 bool

@@ -70,6 +70,14 @@ struct stats_set *dbconn_get_stats(const struct dbconn *c);
  * never).  stop NULL: by nothing. */
 void dbconn_watch(struct dbconn *c, const _Atomic int *stop, int64_t end_us);
 
+/* Bound the statement that was prepared last to what a worker can spare: little
+ * memory, and no value so long that a function of SQLite, which nothing can stop,
+ * takes long.  What goes beyond is over its budget. */
+void dbconn_bound(struct dbconn *c);
+
+/* End the bound, when the statement has run. */
+void dbconn_unbound(struct dbconn *c);
+
 /* Say whether the last statement was stopped for its budget. */
 bool dbconn_is_over_budget(const struct dbconn *c);
 
@@ -160,9 +168,12 @@ int stmt_bind(
 int stmt_step(struct dbconn *c, struct stmt *st, struct failure *f);
 
 /* Append the current row as an array.  -ERR_NO_MEMORY: a value could not be
- * read; -ERR_ROW_TOO_LARGE: its values have more than most bytes, and those that
+ * read (dbconn_fail_memory says why); -ERR_ROW_TOO_LARGE: its values have more than most bytes, and those that
  * are too much were not asked for (SQLite makes a zeroblob only then). */
-int stmt_put_row(struct stmt *st, size_t most, struct buf *b);
+int stmt_put_row(struct dbconn *c, struct stmt *st, size_t most, struct buf *b);
+
+/* Fill in why there was no memory.  Returns the negative code. */
+int dbconn_fail_memory(const struct dbconn *c, struct failure *f);
 
 /* Append arrays: column names, declared types (nil without), the names of the
  * parameters (nil without). */

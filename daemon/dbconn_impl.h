@@ -4,6 +4,7 @@
 
 #include <sqlite3.h>
 
+#include "daemon/budget.h"
 #include "daemon/dbconn.h"
 #include "daemon/guard.h"
 
@@ -24,6 +25,8 @@ struct dbconn {
 	const _Atomic int *stop; /* borrowed; NULL: nobody can stop it */
 	int64_t budget_end_us;   /* 0: none */
 	bool over_budget;
+	struct budget memory; /* of the statement that runs */
+	bool small;           /* it may take no more than a worker can spare */
 	uint32_t wal_frames;
 	const volatile uint32_t *index; /* the wal-index; NULL: not known yet */
 	uint32_t last_change;           /* at the last wal_take_committed */
@@ -32,6 +35,9 @@ struct dbconn {
 
 /* Fill in f from the connection's last error.  Returns the negative code. */
 int dbconn_fail(struct dbconn *c, int rc, struct failure *f);
+
+/* Begin a statement: it may take as much memory as the configuration says. */
+void dbconn_begin_memory(struct dbconn *c);
 
 /* How long its statements wait for a lock: as the configuration says. */
 void dbconn_set_busy_timeout(struct dbconn *c);

@@ -123,13 +123,14 @@ put_values(struct exec *ex)
 {
 	bool may_move = ex->most_bytes && ex->most_code == 0;
 	size_t most = may_move ? ex->most_bytes : ex->r->max_frame_bytes;
-	int rc = stmt_put_row(ex->stmt, most, ex->answer.out);
+	int rc = stmt_put_row(ex->conn, ex->stmt, most, ex->answer.out);
 
 	if (rc == -ERR_ROW_TOO_LARGE)
 		return may_move ? EXEC_OVER : fail_row_size(ex);
 	if (rc < 0)
-		return failure_set(
-		    &ex->r->failure, ERR_NO_MEMORY, "out of memory for a row");
+		return dbconn_is_over_budget(ex->conn)
+		    ? EXEC_OVER
+		    : dbconn_fail_memory(ex->conn, &ex->r->failure);
 	return 0;
 }
 
@@ -375,10 +376,10 @@ run_step_rows(struct exec *ex)
 			return 0;
 		if (is_tick(ex))
 			continue;
-		rc = stmt_put_row(ex->stmt, r->max_frame_bytes, a->out);
+		rc = stmt_put_row(
+		    ex->conn, ex->stmt, r->max_frame_bytes, a->out);
 		if (rc == -ERR_NO_MEMORY)
-			return failure_set(&r->failure, ERR_NO_MEMORY,
-			    "out of memory for a row");
+			return dbconn_fail_memory(ex->conn, &r->failure);
 		if (rc < 0 || ++a->rows_n == ROWS_MAX ||
 		    answer_get_bytes(a) > r->max_frame_bytes)
 			return fail_batch_size(r);

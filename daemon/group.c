@@ -149,6 +149,10 @@ run_member(struct writer *w, struct member *m)
 		m->undo = rc < 0 && !undid_itself(m);
 	}
 	dbconn_watch(w->conn, NULL, 0);
+	if (rc < 0 && r->failure.code == ERR_MEMORY_LIMIT) {
+		m->dropped = true; /* it would need as much again */
+		group_restore_vars(m);
+	}
 	return rc == EXEC_OVER ? fail_over_age(w, m) : rc;
 }
 

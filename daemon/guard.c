@@ -6,8 +6,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "proto/frame.h"
-
 #define VARIABLES_MAX 32766
 
 /* PRAGMAs a client may use: sqlite.org/pragma.html.  All others are refused,
@@ -304,8 +302,8 @@ guard_install(struct guard *g, sqlite3 *db)
 	int rc = set_switches(db);
 
 	if (rc != SQLITE_OK)
-		return rc; /* nothing longer could be sent */
-	sqlite3_limit(db, SQLITE_LIMIT_LENGTH, (int)FRAME_HARD_MAX_BYTES);
+		return rc;
+	sqlite3_limit(db, SQLITE_LIMIT_LENGTH, GUARD_VALUE_BYTES);
 	/* SQLite's own default; Debian's 250,000 lets a statement of 20 bytes
 	 * ("?250000") take 14 MB */
 	sqlite3_limit(db, SQLITE_LIMIT_VARIABLE_NUMBER, VARIABLES_MAX);

@@ -16,9 +16,13 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 
+#include "proto/frame.h"
 #include "proto/msg.h"
 
 #define GUARD_NAME_BYTES 256
+
+/* The longest value, and row: nothing longer could be sent. */
+#define GUARD_VALUE_BYTES ((int)FRAME_HARD_MAX_BYTES)
 
 enum guard_tx_op {
 	GUARD_TX_NONE,

@@ -61,7 +61,9 @@ hot_run(struct hot *h, const struct conf *conf, struct request *r,
 		ex.single = true;
 		dbconn_watch(
 		    h->conn, &r->stop, r->started_us + conf->inline_budget_us);
+		dbconn_bound(h->conn);
 		rc = exec_run(&ex);
+		dbconn_unbound(h->conn);
 		if (rc == EXEC_OVER)
 			stmt_mark_heavy(ex.stmt);
 		exec_close(&ex);

@@ -27,6 +27,15 @@
  * usual (facts.md 3.1). */
 #define CACHE_BYTES_MAX ((size_t)8 << 20)
 
+/* Preparing cannot be stopped, so it has a bound in memory, which bounds the time
+ * as well: 32 MB take about 0.1 s.  Long texts need more: a list of values takes 20
+ * bytes for each byte (tests/check_long.c). */
+#define PREPARE_BYTES     (INT64_C(32) << 20)
+#define PREPARE_PER_BYTE  32
+#define SCHEMA_BYTES_MUCH (4 << 20)
+/* Of a script's statement only the beginning is known. */
+#define SCRIPT_BYTES_MAX ((size_t)FRAME_HARD_MAX_BYTES)
+
 /* The names of columns, as they are sent, are kept up to this much of them. */
 #define COLUMNS_BYTES_MAX 1024
 
@@ -181,6 +190,7 @@ get_tx(const struct dbconn *c, sqlite3_stmt *s)
 struct source {
 	const char *sql;
 	int bytes_n;      /* -1: up to a NUL */
+	size_t text_n;    /* as many bytes may belong to it */
 	unsigned flags;   /* SQLITE_PREPARE_ */
 	const char *tail; /* out: what follows the statement */
 };
@@ -188,9 +198,50 @@ struct source {
 static int
 prepare_once(struct dbconn *c, struct source *src, sqlite3_stmt **ret_s)
 {
+	int64_t limit = PREPARE_BYTES + PREPARE_PER_BYTE * (int64_t)src->text_n;
+	int rc;
+
 	guard_reset(&c->guard);
-	return sqlite3_prepare_v3(
+	budget_begin(&c->memory,
+	    limit < c->conf->request_memory_bytes
+		? limit
+		: c->conf->request_memory_bytes);
+	budget_enter(&c->memory);
+	rc = sqlite3_prepare_v3(
 	    c->db, src->sql, src->bytes_n, src->flags, ret_s, &src->tail);
+	budget_leave();
+	return rc;
+}
+
+/* The schema was forgotten because it had changed: a statement that needs no table
+ * does not load it again, and a large one is not a statement's to pay for. */
+static bool
+needs_schema(struct dbconn *c, int rc)
+{
+	struct failure f;
+	int bytes = 0, high, ok;
+
+	if (rc != SQLITE_SCHEMA && !(rc == SQLITE_NOMEM && c->memory.hit))
+		return false;
+	failure_init(&f);
+	ok = dbconn_run(c, DBCONN_SNAPSHOT, &f) == 0;
+	failure_fini(&f);
+	sqlite3_db_status(c->db, SQLITE_DBSTATUS_SCHEMA_USED, &bytes, &high, 0);
+	return ok && (rc == SQLITE_SCHEMA || bytes > SCHEMA_BYTES_MUCH);
+}
+
+static int
+fail_prepare(struct dbconn *c, int rc, struct failure *f)
+{
+	if (rc == SQLITE_NOMEM && c->memory.hit)
+		return failure_set(f, ERR_MEMORY_LIMIT,
+		    "preparing the statement took more than %lld KB of memory; "
+		    "bind values instead of writing them into the text, and do "
+		    "not use WITH tables of each other many times over",
+		    (long long)c->memory.limit / 1024);
+	if (c->guard.reason[0])
+		return failure_set(f, ERR_NOT_ALLOWED, "%s", c->guard.reason);
+	return dbconn_fail(c, rc, f);
 }
 
 static int
@@ -199,14 +250,13 @@ prepare_first(struct dbconn *c, struct source *src, sqlite3_stmt **ret_s,
 {
 	int rc = prepare_once(c, src, ret_s);
 
-	/* The schema was forgotten because it had changed, and a statement that
-	 * needs no table does not load it again: have it loaded. */
-	if (rc == SQLITE_SCHEMA && dbconn_run(c, DBCONN_SNAPSHOT, f) == 0)
+	if (needs_schema(c, rc))
 		rc = prepare_once(c, src, ret_s);
 	stats_add(STAT_statements_prepared, 1);
-	if (rc != SQLITE_OK && c->guard.reason[0])
-		return failure_set(f, ERR_NOT_ALLOWED, "%s", c->guard.reason);
-	return rc == SQLITE_OK ? 0 : dbconn_fail(c, rc, f);
+	if (rc != SQLITE_OK)
+		return fail_prepare(c, rc, f);
+	dbconn_begin_memory(c);
+	return 0;
 }
 
 static int
@@ -216,6 +266,7 @@ prepare(
 	struct source src = {
 		.sql = (const char *)sql.p,
 		.bytes_n = (int)sql.n,
+		.text_n = sql.n,
 		.flags = SQLITE_PREPARE_PERSISTENT,
 	};
 	int rc;
@@ -310,6 +361,7 @@ stmt_prepare(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
 
 	if (st) {
 		use(c, st);
+		dbconn_begin_memory(c);
 		*ret_stmt = st;
 		return 0;
 	}
@@ -338,7 +390,11 @@ stmt_prepare_first(struct dbconn *c, const char *text, struct stmt **ret_stmt,
     size_t *ret_n, struct failure *f)
 {
 	static const struct span no_key = { (const uint8_t *)"", 0 };
-	struct source src = { .sql = text, .bytes_n = -1 };
+	struct source src = {
+		.sql = text,
+		.bytes_n = -1,
+		.text_n = SCRIPT_BYTES_MAX,
+	};
 	sqlite3_stmt *s = NULL;
 	struct stmt *st = NULL;
 	int rc = prepare_first(c, &src, &s, f);
@@ -419,6 +475,16 @@ stmt_bind(
 	return bind_params(c, st->s, params, f);
 }
 
+/* A statement that failed on a worker because it is not for one. */
+static void
+note_small(struct dbconn *c, int rc)
+{
+	if (c->small &&
+	    ((c->memory.hit && (rc & 0xff) == SQLITE_NOMEM) ||
+		(rc & 0xff) == SQLITE_TOOBIG))
+		c->over_budget = true;
+}
+
 int
 stmt_step(struct dbconn *c, struct stmt *st, struct failure *f)
 {
@@ -426,12 +492,15 @@ stmt_step(struct dbconn *c, struct stmt *st, struct failure *f)
 
 	c->guard.maintenance = st->kind == KIND_MAINTENANCE;
 	c->guard.reason[0] = '\0';
+	budget_enter(&c->memory);
 	rc = sqlite3_step(st->s);
+	budget_leave();
 	c->guard.maintenance = false;
 	if (rc == SQLITE_ROW)
 		return 1;
 	if (rc == SQLITE_DONE)
 		return 0;
+	note_small(c, rc);
 	if (c->guard.reason[0])
 		return failure_set(f, ERR_NOT_ALLOWED, "%s", c->guard.reason);
 	return dbconn_fail(c, rc, f);
@@ -478,21 +547,24 @@ put_value(sqlite3_stmt *s, int i, size_t most, struct buf *b)
 }
 
 int
-stmt_put_row(struct stmt *st, size_t most, struct buf *b)
+stmt_put_row(struct dbconn *c, struct stmt *st, size_t most, struct buf *b)
 {
 	int n = sqlite3_data_count(st->s);
 	size_t start = b->n;
+	int rc = 0;
 
 	value_put_array(b, (uint32_t)n);
-	for (int i = 0; i < n; i++) {
+	budget_enter(&c->memory);
+	for (int i = 0; i < n && rc == 0; i++) {
 		size_t used = b->n - start;
-		int rc = used > most ? -ERR_ROW_TOO_LARGE
-				     : put_value(st->s, i, most - used, b);
 
-		if (rc < 0)
-			return rc;
+		rc = used > most ? -ERR_ROW_TOO_LARGE
+				 : put_value(st->s, i, most - used, b);
 	}
-	return buf_failed(b) ? -ERR_NO_MEMORY : 0;
+	budget_leave();
+	if (rc == -ERR_NO_MEMORY)
+		note_small(c, SQLITE_NOMEM);
+	return rc == 0 && buf_failed(b) ? -ERR_NO_MEMORY : rc;
 }
 
 static void

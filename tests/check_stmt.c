@@ -371,7 +371,7 @@ START_TEST(stmt_gives_back_what_was_bound)
 	text = hex_format(want.p, want.n);
 	ck_assert_int_eq(stmt_bind(fx.hot, st, params, &f), 0);
 	ck_assert_int_eq(stmt_step(fx.hot, st, &f), 1);
-	ck_assert_int_eq(stmt_put_row(st, 1 << 20, &got), 0);
+	ck_assert_int_eq(stmt_put_row(fx.hot, st, 1 << 20, &got), 0);
 	ck_assert_int_eq(stmt_step(fx.hot, st, &f), 0);
 	stmt_reset(st);
 	assert_hex(&got, text);
@@ -443,7 +443,7 @@ START_TEST(stmt_binds_by_name_what_belongs_to_the_name)
 			     parse_hex("83 a161 01 a2 2462 02 a163 03"), &f),
 	    0);
 	ck_assert_int_eq(stmt_step(fx.hot, st, &f), 1);
-	ck_assert_int_eq(stmt_put_row(st, 1 << 20, &got), 0);
+	ck_assert_int_eq(stmt_put_row(fx.hot, st, 1 << 20, &got), 0);
 	stmt_reset(st);
 	ck_assert_uint_eq(got.n, 4);
 	ck_assert_int_eq(memcmp(got.p, "\x93\x02\x01\x03", 4), 0);
@@ -468,7 +468,7 @@ START_TEST(stmt_keeps_megabytes_as_they_are)
 	ck_assert_int_eq(
 	    stmt_bind(fx.hot, st, (struct span){ params.p, params.n }, &f), 0);
 	ck_assert_int_eq(stmt_step(fx.hot, st, &f), 1);
-	ck_assert_int_eq(stmt_put_row(st, 16 << 20, &got), 0);
+	ck_assert_int_eq(stmt_put_row(fx.hot, st, 16 << 20, &got), 0);
 	stmt_reset(st);
 	ck_assert_uint_eq(got.n, params.n);
 	ck_assert_int_eq(memcmp(got.p, params.p, got.n), 0);
@@ -487,14 +487,16 @@ START_TEST(stmt_stops_at_the_value_that_makes_a_row_too_long)
 
 	buf_init(&got);
 	ck_assert_int_eq(stmt_step(fx.hot, st, &f), 1);
-	ck_assert_int_eq(stmt_put_row(st, 1000, &got), -ERR_ROW_TOO_LARGE);
+	ck_assert_int_eq(
+	    stmt_put_row(fx.hot, st, 1000, &got), -ERR_ROW_TOO_LARGE);
 	ck_assert_uint_gt(got.n, 900);
 	ck_assert_uint_lt(got.n, 1000);
 	buf_reset(&got);
-	ck_assert_int_eq(stmt_put_row(st, 599, &got), -ERR_ROW_TOO_LARGE);
+	ck_assert_int_eq(
+	    stmt_put_row(fx.hot, st, 599, &got), -ERR_ROW_TOO_LARGE);
 	ck_assert_uint_lt(got.n, 10);
 	buf_reset(&got);
-	ck_assert_int_eq(stmt_put_row(st, 2000, &got), 0);
+	ck_assert_int_eq(stmt_put_row(fx.hot, st, 2000, &got), 0);
 	stmt_reset(st);
 	buf_fini(&got);
 }
