@@ -48,6 +48,7 @@ struct stmt {
 	size_t columns_n;
 	int columns_of; /* the preparation they are of: count_prepared */
 	unsigned heavy_runs;
+	bool found; /* it was not prepared for the run that comes next */
 	size_t bytes; /* it takes about so much memory */
 	uint64_t used;
 	UT_hash_handle hh;
@@ -472,6 +473,8 @@ int
 stmt_bind(
     struct dbconn *c, struct stmt *st, struct span params, struct failure *f)
 {
+	stats_add(STAT_statements_found, st->found);
+	st->found = true;
 	return bind_params(c, st->s, params, f);
 }
 

@@ -168,6 +168,58 @@ START_TEST(stmt_of_which_few_fit_in_memory_are_not_kept)
 }
 END_TEST
 
+static void
+write_long_sql(char *sql, int i)
+{
+	size_t n = (size_t)sprintf(sql, "SELECT %d", i);
+
+	for (int k = 0; k < 300; k++)
+		n += (size_t)sprintf(sql + n, ",abs(?)+%d", k);
+}
+
+/* What SQLite takes for a statement counts: a program of 200 KB for each
+ * of these, so that 100 do not fit. */
+START_TEST(stmt_memory_of_a_cache_is_bounded)
+{
+	char sql[30000];
+	int kept = 0;
+
+	fixture_close(&fx);
+	fixture_open(&fx, "statement_cache=1000", schema);
+	for (int i = 0; i < 100; i++) {
+		write_long_sql(sql, i);
+		ck_assert_uint_eq(count_prepares(sql), 1);
+	}
+	/* the last ones are there */
+	do
+		write_long_sql(sql, 99 - kept);
+	while (count_prepares(sql) == 0 && ++kept < 100);
+	ck_assert_int_gt(kept, 10);
+	ck_assert_int_lt(kept, 90);
+}
+END_TEST
+
+/* How often is a statement there already when it is run?  Asking for its road
+ * first does not count. */
+START_TEST(stmt_counts_what_it_finds)
+{
+	static const char *const sqls[] = { "SELECT 1", "SELECT 1", "SELECT 2",
+		"SELECT 1", "SELECT 3", "SELECT 4", "SELECT 2" };
+	uint64_t found = stats_get(STAT_statements_found);
+	uint64_t prepared = stats_get(STAT_statements_prepared);
+
+	for (size_t i = 0; i < COUNT(sqls); i++) {
+		prepare(sqls[i]);
+		stmt_reset(prepare(sqls[i]));
+		ck_assert_int_eq(
+		    stmt_bind(fx.hot, prepare(sqls[i]), (struct span){ 0 }, &f),
+		    0);
+	}
+	ck_assert_uint_eq(stats_get(STAT_statements_prepared) - prepared, 5);
+	ck_assert_uint_eq(stats_get(STAT_statements_found) - found, 2);
+}
+END_TEST
+
 START_TEST(stmt_that_failed_or_was_empty_is_not_kept)
 {
 	struct stmt *st = NULL;
@@ -678,6 +730,8 @@ main(void)
 	tcase_add_test(tc, stmt_in_a_cache_of_one_is_the_last);
 	tcase_add_test(tc, stmt_that_was_used_longest_ago_leaves_a_full_cache);
 	tcase_add_test(tc, stmt_of_which_few_fit_in_memory_are_not_kept);
+	tcase_add_test(tc, stmt_memory_of_a_cache_is_bounded);
+	tcase_add_test(tc, stmt_counts_what_it_finds);
 	tcase_add_test(tc, stmt_that_failed_or_was_empty_is_not_kept);
 	tcase_add_test(tc, stmt_is_taken_out_of_a_text_apart_from_the_cache);
 	tcase_add_test(tc, stmt_prepare_anew_replaces_the_cached_one);
