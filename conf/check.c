@@ -158,6 +158,14 @@ check_db(const struct conf *conf, const struct conf_db *db, char *err)
 		    "database %s: nobody can make it wait, since access = "
 		    "exclusive: remove busy_wait, or write access = shared",
 		    db->name);
+	if (db->checkpoint == CONF_CHECKPOINT_EXTERNAL &&
+	    db->access != CONF_ACCESS_SHARED)
+		return fail_at(conf, find_origin(conf, db, CONF_ID_checkpoint),
+		    err,
+		    "database %s: checkpoint = external leaves checkpoints to "
+		    "another program, which cannot open the file unless access "
+		    "= shared: write that, or remove it",
+		    db->name);
 	if (db->tx_idle_timeout_us > db->tx_max_age_us &&
 	    is_given(conf, db, CONF_ID_tx_idle_timeout))
 		return fail_at(conf,

@@ -55,6 +55,11 @@ enum conf_sync {
 	CONF_SYNC_NORMAL,
 };
 
+enum conf_checkpoint {
+	CONF_CHECKPOINT_DAEMON,
+	CONF_CHECKPOINT_EXTERNAL, /* left to a tool such as Litestream */
+};
+
 /* Where a value comes from; later ones go before earlier ones. */
 enum conf_from {
 	CONF_FROM_DEFAULT,
@@ -93,6 +98,7 @@ enum conf_temp_store {
 #define CONF_C_ACCESS     enum conf_access
 #define CONF_C_SYNC       enum conf_sync
 #define CONF_C_TEMP_STORE enum conf_temp_store
+#define CONF_C_CHECKPOINT enum conf_checkpoint
 
 #define CONF_FIELD_GLOBAL_GLOBAL(type, field) CONF_C_##type field;
 #define CONF_FIELD_GLOBAL_DATABASE(type, field)

@@ -32,6 +32,7 @@ static const struct option options[] = {
 _Static_assert(sizeof(enum conf_access) == sizeof(unsigned) &&
 	sizeof(enum conf_sync) == sizeof(unsigned) &&
 	sizeof(enum conf_temp_store) == sizeof(unsigned) &&
+	sizeof(enum conf_checkpoint) == sizeof(unsigned) &&
 	sizeof(enum conf_log_level) == sizeof(unsigned),
     "enums are stored as unsigned");
 
@@ -42,6 +43,7 @@ static const char *const log_words[] = { "error", "warn", "info", "debug",
 static const char *const access_words[] = { "exclusive", "shared", NULL };
 static const char *const sync_words[] = { "full", "normal", NULL };
 static const char *const temp_store_words[] = { "memory", "file", NULL };
+static const char *const checkpoint_words[] = { "daemon", "external", NULL };
 
 /* The words of an enumerated type in the order of its values; NULL for the
  * others.  Those of a bool come in pairs. */
@@ -59,6 +61,8 @@ type_words(enum option_type type)
 		return sync_words;
 	case TEMP_STORE:
 		return temp_store_words;
+	case CHECKPOINT:
+		return checkpoint_words;
 	case COUNT:
 	case MODE:
 	case DURATION:
@@ -88,6 +92,7 @@ type_units(enum option_type type)
 	case ACCESS:
 	case SYNC:
 	case TEMP_STORE:
+	case CHECKPOINT:
 		break;
 	}
 	return UNITS_NONE;
@@ -253,6 +258,7 @@ read_number(const struct option *o, const void *field)
 	case ACCESS:
 	case SYNC:
 	case TEMP_STORE:
+	case CHECKPOINT:
 		return *(const unsigned *)field;
 	case DURATION:
 	case BYTES:
@@ -322,6 +328,7 @@ option_store(const struct option *o, void *base, const struct option_value *v)
 	case ACCESS:
 	case SYNC:
 	case TEMP_STORE:
+	case CHECKPOINT:
 		*(unsigned *)field = (unsigned)v->n;
 		break;
 	case DURATION:

@@ -23,6 +23,7 @@ enum option_type {
 	ACCESS,
 	SYNC,
 	TEMP_STORE,
+	CHECKPOINT,
 };
 
 enum option_reload { FIXED, LIVE };

@@ -70,6 +70,7 @@ db_reap(struct db *db)
 static void
 close_parts(struct db *db)
 {
+	watch_free(db->watch);
 	writer_stop(db->writer);
 	readers_free(db->readers);
 	writer_drain(db->writer);
@@ -77,6 +78,7 @@ close_parts(struct db *db)
 		atomic_store(&db->seq, atomic_load(writer_get_seq(db->writer)));
 	keeper_free(db->keeper);
 	writer_close(db->writer);
+	db->watch = NULL;
 	db->readers = NULL;
 	db->keeper = NULL;
 	db->writer = NULL;
@@ -95,6 +97,9 @@ open_parts(struct db *db, struct failure *f)
 	if (rc == 0)
 		rc = keeper_new(db->conf, dbs->keepers,
 		    writer_get_queue(db->writer), &db->keeper);
+	if (rc == 0)
+		rc = watch_new(db->conf, dbs->watchers, db->writer, db->readers,
+		    db->keeper, &db->watch);
 	if (rc < 0) {
 		close_parts(db);
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");

@@ -27,7 +27,7 @@
 
 #include "daemon/dbfile.h"
 #include "daemon/hot.h"
-#include "daemon/writer.h"
+#include "daemon/watch.h"
 
 enum db_state {
 	DB_CLOSED,
@@ -48,6 +48,7 @@ struct db {
 	struct writer *writer;
 	struct readers *readers;
 	struct keeper *keeper;
+	struct watch *watch;
 
 	/* under the lock of the list */
 	enum db_state state;
@@ -65,7 +66,7 @@ struct dbs {
 	const struct conf *conf; /* borrowed */
 	uint64_t epoch; /* of commit sequence numbers: when this daemon began,
 			 * in microseconds of wall-clock time */
-	struct crew *writers, *readers, *keepers, *openers;
+	struct crew *writers, *readers, *keepers, *watchers, *openers;
 
 	pthread_mutex_t lock;     /* for what follows */
 	struct db **known;        /* by index; NULL: free */

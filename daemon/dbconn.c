@@ -311,6 +311,8 @@ set_up(struct dbconn *c, struct failure *f)
 		rc = sqlite3_wal_autocheckpoint(c->db, 0);
 	if (rc == SQLITE_OK)
 		rc = add_functions(c);
+	if (rc == SQLITE_OK && c->conf->checkpoint == CONF_CHECKPOINT_EXTERNAL)
+		dbconn_keep_wal(c);
 	if (rc != SQLITE_OK)
 		return dbconn_fail(c, rc, f);
 	sqlite3_wal_hook(c->db, on_wal, c);

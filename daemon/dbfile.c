@@ -7,85 +7,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "daemon/locks.h"
 #include "proto/error.h"
 
 /* SQLite's primary codes: sqlite.org/rescode.html */
 enum { SQL_READONLY = 8, SQL_CANTOPEN = 14, SQL_NOTADB = 26 };
 
-/* How often /proc/locks is searched. */
-#define LOCK_LOOKS 5
-
-/* A line of /proc/locks (proc(5)): "1: POSIX ADVISORY WRITE pid major:minor:inode
- * start end".  The pid, when it is another process's lock on that file; else 0. */
-static long
-read_lock_line(char *line, const struct stat *st)
-{
-	const char *words[6] = { 0 };
-	char *save = NULL, *end, *word = strtok_r(line, " ", &save);
-	unsigned long major_n, minor_n;
-	long pid;
-
-	for (int i = 0; i < 6 && word; i++) {
-		words[i] = word;
-		word = strtok_r(NULL, " ", &save);
-	}
-	if (!words[5] || strcmp(words[1], "POSIX") != 0)
-		return 0;
-	pid = strtol(words[4], NULL, 10);
-	major_n = strtoul(words[5], &end, 16);
-	minor_n = strtoul(*end ? end + 1 : end, &end, 16);
-	if (major_n != major(st->st_dev) || minor_n != minor(st->st_dev) ||
-	    !*end || strtoul(end + 1, NULL, 10) != st->st_ino)
-		return 0;
-	return pid == (long)getpid() ? 0 : pid;
-}
-
-/* One look through the list of locks. */
-static long
-search_locks(const struct stat *st)
-{
-	char line[256];
-	FILE *locks = fopen("/proc/locks", "re");
-	long pid = 0;
-
-	while (locks && pid == 0 && fgets(line, sizeof(line), locks))
-		pid = read_lock_line(line, st);
-	if (locks)
-		fclose(locks);
-	return pid;
-}
-
-/* Who holds a lock on the file.  The file itself is not opened: closing it would
- * drop SQLite's own locks (facts.md 0.2).  The
- * kernel gives the list in pieces, and a line can be missed when others' locks
- * come and go in between: so it is looked at a few times. */
-static long
-find_lock_holder(const char *path)
-{
-	struct stat st;
-	long pid = 0;
-
-	if (stat(path, &st) < 0)
-		return 0;
-	for (int i = 0; i < LOCK_LOOKS && pid == 0; i++)
-		pid = search_locks(&st);
-	return pid;
-}
-
 static int
 explain_busy(const struct conf_db *db, struct failure *f)
 {
-	long pid = find_lock_holder(db->path);
+	pid_t pid = locks_find(db->path, 0, LONG_MAX);
 
 	if (pid > 0)
 		return failure_set(f, ERR_EXTERNAL_BUSY,
-		    "cannot open %s: process %ld has it open; stop that "
+		    "cannot open %s: process %d has it open; stop that "
 		    "process, or use sqlpool-cli if it is a daemon that "
 		    "serves the file already",
-		    db->path, pid);
+		    db->path, (int)pid);
 	return failure_set(f, ERR_EXTERNAL_BUSY,
 	    "cannot open %s: another process has it open; find it with "
 	    "\"fuser -v %s\" and stop it",

@@ -179,6 +179,8 @@ start_crews(const struct conf *conf, struct dbs *dbs)
 		rc = crew_start(
 		    "keepers", conf->keeper_threads, 0, &dbs->keepers);
 	if (rc == 0)
+		rc = crew_start("watch", 1, 0, &dbs->watchers);
+	if (rc == 0)
 		rc = crew_start(
 		    "openers", conf->opener_threads, 0, &dbs->openers);
 	return rc;
@@ -227,6 +229,7 @@ dbs_stop(struct dbs *dbs)
 	crew_stop(dbs->readers);
 	crew_stop(dbs->writers);
 	crew_stop(dbs->keepers);
+	crew_stop(dbs->watchers);
 }
 
 void
@@ -241,6 +244,7 @@ dbs_close(struct dbs *dbs)
 	crew_free(dbs->readers);
 	crew_free(dbs->writers);
 	crew_free(dbs->keepers);
+	crew_free(dbs->watchers);
 	crew_free(dbs->openers);
 	free(dbs->known);
 	pthread_mutex_destroy(&dbs->lock);
@@ -257,6 +261,7 @@ dbs_tick(struct dbs *dbs)
 			continue;
 		readers_tick(db->readers);
 		writer_tick(db->writer);
+		watch_tick(db->watch);
 		db_release(db);
 	}
 }

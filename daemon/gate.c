@@ -45,6 +45,7 @@ alarm_log(struct writer *w, uint32_t copied, uint32_t frames)
 {
 	w->alarm = "is not written any more: its WAL contradicts itself; see "
 		   "the daemon's log";
+	health_note_alarm(keeper_get_log(w->keeper), w->alarm);
 	log_error("%s: the WAL says that %u of its %u frames are copied, which "
 		  "cannot be: writes are refused from now on; stop the daemon "
 		  "and check the file with PRAGMA integrity_check",
@@ -61,6 +62,7 @@ alarm_sync(struct writer *w)
 	w->alarm =
 	    "is not written any more: a sync of its file failed; see the "
 	    "daemon's log";
+	health_note_alarm(keeper_get_log(w->keeper), w->alarm);
 	log_error(
 	    "%s: a sync of %s failed: writes are refused from now on, and "
 	    "the WAL is kept; look after the disk, then restart the "
@@ -84,6 +86,25 @@ check_log(struct writer *w)
 		w->suspect = true;
 	else
 		alarm_log(w, copied, frames);
+}
+
+/* Another program checkpoints. */
+static bool
+is_external(const struct writer *w)
+{
+	return w->db_conf->checkpoint == CONF_CHECKPOINT_EXTERNAL;
+}
+
+void
+gate_open(const struct writer *w)
+{
+	if (is_external(w) && wal_library_has_reset_bug())
+		log_warn("%s: checkpoint = external, and SQLite %s has the "
+			 "WAL-reset bug: when a checkpoint of another program "
+			 "meets a commit, acknowledged commits can be lost; "
+			 "use a fixed SQLite (3.51.3), or let the daemon "
+			 "checkpoint",
+		    w->db_conf->name, dbconn_get_library_version());
 }
 
 static bool
@@ -112,18 +133,25 @@ is_over(const struct writer *w, int64_t bytes)
 	    bytes >= w->db_conf->wal_limit_bytes;
 }
 
+void
+gate_look_for_restart(struct writer *w)
+{
+	uint32_t generation = wal_get_generation(w->conn);
+
+	if (generation == w->generation)
+		return;
+	stats_add(STAT_wal_restarts, w->copied_bytes > 0);
+	health_note_reset(keeper_get_log(w->keeper));
+	w->copied_bytes = 0;
+	w->generation = generation;
+}
+
 /* Is there enough to copy? */
 static bool
 is_due(struct writer *w, int64_t bytes)
 {
 	int64_t part = w->db_conf->wal_limit_bytes / PART;
-	uint32_t generation = wal_get_generation(w->conn);
 
-	if (generation != w->generation) {
-		stats_add(STAT_wal_restarts, w->copied_bytes > 0);
-		w->copied_bytes = 0;
-		w->generation = generation;
-	}
 	if (bytes >= w->copied_bytes + part)
 		return true;
 	if (is_over(w, bytes))
@@ -140,15 +168,17 @@ may_wait(const struct writer *w, int64_t bytes)
 }
 
 static void
-count(const struct wal_copied *log, bool waits)
+count(struct writer *w, const struct wal_copied *log, bool waits)
 {
 	stats_add(STAT_checkpoints, 1);
 	if (log->copied < log->frames)
 		stats_add(STAT_checkpoints_partial, 1);
 	if (waits)
 		stats_add(STAT_gates, 1);
-	if (waits && log->gave_up)
+	if (waits && log->gave_up) {
 		stats_add(STAT_gates_given_up, 1);
+		health_note_given_up(keeper_get_log(w->keeper));
+	}
 }
 
 static void
@@ -160,6 +190,12 @@ rest(struct writer *w, bool gave_up)
 					      : REST_TIMES;
 	w->gate_us = clock_now_us() +
 	    w->rest_times * w->db_conf->wal_gate_time_us;
+	if (w->rest_times == 1)
+		log_info("%s: the writer has waited %lld ms for readers, so "
+			 "that the WAL can begin anew, and goes on without; "
+			 "it tries again later",
+		    w->db_conf->name,
+		    (long long)w->db_conf->wal_gate_time_us / 1000);
 }
 
 /* Transactions that have read and whose first write waits in the line. */
@@ -252,8 +288,9 @@ finish_copy(struct writer *w, int64_t bytes)
 	else if (rc < 0)
 		log_warn("%s: checkpoint failed: %s", w->db_conf->name,
 		    f.text ? f.text : "out of memory");
+	health_note_checkpoint(keeper_get_log(w->keeper), rc, &log, &f);
 	failure_fini(&f);
-	count(&log, waits);
+	count(w, &log, waits);
 	w->copied_bytes = bytes;
 }
 
@@ -266,6 +303,11 @@ gate_run(struct writer *w)
 		check_log(w);
 	if (w->alarm || w->is_stuck)
 		return;
+	gate_look_for_restart(w);
+	if (is_external(w)) {
+		atomic_store(&w->committed_us, 0);
+		return;
+	}
 	if (w->gate_end_us) {
 		finish_copy(w, bytes);
 		return;
@@ -349,6 +391,6 @@ writer_drain(struct writer *w)
 			  "%s-wal and check both",
 		    w->db_conf->name, w->db_conf->path, w->db_conf->path);
 	/* the last connection that closes would copy and delete it otherwise */
-	if (w->alarm || !empty_log(w))
+	if (w->alarm || is_external(w) || !empty_log(w))
 		dbconn_keep_wal(w->conn);
 }

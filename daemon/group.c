@@ -214,7 +214,7 @@ run_single(struct writer *w, struct member *m)
 		rc = run_in_autocommit(w, m);
 	else if (rc < 0)
 		group_restore_vars(m);
-	r->seq = writer_count_commit(w);
+	r->seq = writer_count_commit(w, r);
 	if (rc < 0 && r->seq)
 		r->failure.outcome = OUTCOME_APPLIED;
 }
@@ -300,7 +300,7 @@ commit_all(struct writer *w, size_t n)
 		w->commit_us = 0;
 		return false;
 	}
-	seq = writer_count_commit(w);
+	seq = writer_count_commit(w, w->members[0].r);
 	stats_max(STAT_group_size_max, n);
 	stats_observe(dbconn_get_stats(w->conn), HIST_group_size, (int64_t)n);
 	for (size_t i = 0; i < n; i++) {

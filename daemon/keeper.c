@@ -35,6 +35,7 @@ copy(struct keeper *k, struct failure *f)
 	for (int i = 0; i < PASSES_N && rc == 0 && has_backlog(k); i++) {
 		rc = wal_checkpoint(k->conn, WAL_COPY, 0, &log, f);
 		stats_add(STAT_checkpoints, 1);
+		health_note_checkpoint(&k->log, rc, &log, f);
 		if (rc == 0 && i == 0)
 			rc = wal_sync_file(k->conn, f);
 	}
@@ -71,6 +72,7 @@ keeper_new(const struct conf_db *db, struct crew *crew, struct squeue *writer,
 	if (!k)
 		return -ERR_NO_MEMORY;
 	squeue_init(&k->q, crew, keeper_run);
+	health_log_init(&k->log);
 	k->db_conf = db;
 	k->writer = writer;
 	*ret_keeper = k;
@@ -89,7 +91,14 @@ keeper_free(struct keeper *k)
 	if (!k)
 		return;
 	dbconn_close(k->conn);
+	health_log_fini(&k->log);
 	free(k);
+}
+
+struct health_log *
+keeper_get_log(struct keeper *k)
+{
+	return &k->log;
 }
 
 enum keeper_state

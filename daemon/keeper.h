@@ -26,7 +26,7 @@
 #define DAEMON_KEEPER_H
 
 #include "daemon/crew.h"
-#include "daemon/wal.h"
+#include "daemon/health.h"
 
 struct keeper;
 
@@ -42,6 +42,9 @@ void keeper_stop(struct keeper *k);
 
 /* Free it and close its connection.  It is stopped.  NULL is fine. */
 void keeper_free(struct keeper *k);
+
+/* What happened to the WAL.  Any thread. */
+struct health_log *keeper_get_log(struct keeper *k);
 
 enum keeper_state keeper_get_state(const struct keeper *k);
 

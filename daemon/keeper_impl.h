@@ -9,6 +9,7 @@ struct keeper {
 	const struct conf_db *db_conf;
 	struct squeue *writer; /* borrowed; kicked */
 	_Atomic int state;     /* enum keeper_state */
+	struct health_log log;
 
 	/* whoever runs it, in COPYING; the writer in COPIED */
 	struct dbconn *conn; /* opened at the first job */

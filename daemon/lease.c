@@ -147,7 +147,7 @@ finish(struct writer *w, struct request *r)
 	over = !dbconn_in_tx(w->conn);
 	if (over && r->failure.code == 0 && commits) {
 		w->commit_us = r->started_us;
-		r->seq = writer_count_commit(w);
+		r->seq = writer_count_commit(w, r);
 	}
 	dbconn_watch(w->conn, NULL, 0);
 	dbconn_set_vars(w->conn, NULL);

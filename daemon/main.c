@@ -249,6 +249,7 @@ serve(const struct conf *conf, const char *path)
 	rc = server_start(server, &dbs, err);
 	if (rc == 0) {
 		say_ready(conf, path);
+		wal_log_rule();
 		server_run(server);
 	} else {
 		fail(err);

@@ -28,6 +28,7 @@ struct reader {
 	/* any thread */
 	_Atomic int64_t since_us; /* of its snapshot; 0: it holds none */
 	_Atomic bool blocked;     /* current is set */
+	_Atomic bool too_old;     /* it is to be ended: readers_end_old */
 
 	/* whoever runs it */
 	struct dbconn *conn;     /* opened at the first request */
@@ -279,6 +280,29 @@ readers_list_snapshots(
 	return n;
 }
 
+unsigned
+readers_end_old(struct readers *rs, int64_t before_us)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&rs->lock);
+	for (unsigned i = 0; i < rs->readers_n; i++) {
+		struct reader *rd = rs->all[i];
+		int64_t since_us = atomic_load(&rd->since_us);
+
+		if (since_us == 0 || since_us >= before_us ||
+		    atomic_exchange(&rd->too_old, true))
+			continue;
+		if (rd->running)
+			request_stop(rd->running, ERR_SNAPSHOT_ENDED);
+		squeue_kick(&rd->q);
+		n++;
+	}
+	pthread_mutex_unlock(&rs->lock);
+	stats_add(STAT_snapshots_ended, n);
+	return n;
+}
+
 /* --- Running: a thread of the crew --------------------------------------- */
 
 /* Let go of the transaction; the connection is out of it. */
@@ -293,6 +317,7 @@ unbind(struct reader *rd)
 	rd->drop = false;
 	rd->running = NULL;
 	atomic_store(&rd->since_us, 0);
+	atomic_store(&rd->too_old, false);
 	if (tx)
 		tx->reader = NULL;
 	pthread_mutex_unlock(&rd->pool->lock);
@@ -388,8 +413,10 @@ note_ended(struct reader *rd, const struct request *r)
 	pthread_mutex_lock(&rd->pool->lock);
 	rd->running = NULL;
 	atomic_store(&rd->blocked, false);
-	if (!r->tx || !r->tx->has_snapshot)
+	if (!r->tx || !r->tx->has_snapshot) {
 		atomic_store(&rd->since_us, 0);
+		atomic_store(&rd->too_old, false);
+	}
 	pthread_mutex_unlock(&rd->pool->lock);
 }
 
@@ -519,6 +546,20 @@ send_back_expired(struct reader *rd, struct request *r)
 	return true;
 }
 
+/* A transaction reached one of its limits: of age in all, or as somebody whose
+ * snapshot keeps the WAL. */
+static void
+expire_old(struct reader *rd, struct tx *tx)
+{
+	int64_t now = clock_now_us();
+
+	if (atomic_load(&rd->too_old))
+		control_expire(tx, "reading, with the WAL over its limit,",
+		    now - atomic_load(&rd->since_us), "max_snapshot_age");
+	else
+		control_expire(tx, "open", now - tx->held_us, "tx_max_age");
+}
+
 /* Under the lock: does the transaction end now, one way or the other?  While
  * the writer takes it over it is not this thread's to look at. */
 static bool
@@ -534,8 +575,9 @@ is_over(struct reader *rd)
 		return true;
 	if (tx->held_us == 0)
 		return false;
-	if (now - tx->held_us > conf->tx_max_age_us)
-		control_expire(tx, "open", now - tx->held_us, "tx_max_age");
+	if (atomic_load(&rd->too_old) ||
+	    now - tx->held_us > conf->tx_max_age_us)
+		expire_old(rd, tx);
 	else if (rd->pool->line_n > 0 &&
 	    now - tx->last_us > conf->tx_idle_timeout_us)
 		control_expire(tx, "idle while others waited",
@@ -588,7 +630,14 @@ next_request(struct reader *rd)
 	return r;
 }
 
-/* A statement that ran into its transaction's own limit. */
+/* A statement ran into its transaction's own limit. */
+static bool
+has_expired(const struct request *r, int rc)
+{
+	return rc == EXEC_OVER ||
+	    (rc < 0 && r->tx && r->failure.code == ERR_SNAPSHOT_ENDED);
+}
+
 static void
 expire_running(struct reader *rd, struct request *r)
 {
@@ -596,7 +645,7 @@ expire_running(struct reader *rd, struct request *r)
 
 	exec_close(&rd->exec);
 	roll_back(rd);
-	control_expire(tx, "open", clock_now_us() - tx->held_us, "tx_max_age");
+	expire_old(rd, tx);
 	failure_set(&r->failure, ERR_TX_EXPIRED, "%s", tx->expired_text);
 }
 
@@ -627,7 +676,7 @@ reader_run(struct squeue *q)
 
 	if (r) {
 		rc = exec_run(&rd->exec);
-		if (rc == EXEC_OVER)
+		if (has_expired(r, rc))
 			expire_running(rd, r);
 		if (rc == EXEC_BLOCKED && !expire_blocked(rd, r))
 			return;
@@ -639,7 +688,7 @@ reader_run(struct squeue *q)
 		if (send_back_expired(rd, r))
 			continue;
 		rc = start(rd, r);
-		if (rc == EXEC_OVER)
+		if (has_expired(r, rc))
 			expire_running(rd, r);
 		if (rc == EXEC_BLOCKED) {
 			rd->current = r;

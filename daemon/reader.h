@@ -64,6 +64,10 @@ int readers_release(struct readers *rs, struct tx *tx, struct failure *f);
 size_t
 readers_list_snapshots(struct readers *rs, struct snapshot *ret_list, size_t n);
 
+/* End the snapshots that are older than a moment: their statements fail with
+ * ERR_SNAPSHOT_ENDED, their transactions are rolled back.  Gives how many. */
+unsigned readers_end_old(struct readers *rs, int64_t before_us);
+
 /* Let readers that hold a transaction look at its limits; ten times a second. */
 void readers_tick(struct readers *rs);
 

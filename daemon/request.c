@@ -252,6 +252,11 @@ request_fail_stopped(struct request *r, const char *where)
 		failure_set(&r->failure, code,
 		    "the client left the result unread for too long; read "
 		    "faster or ask for fewer rows (stall_timeout)");
+	else if (code == ERR_SNAPSHOT_ENDED)
+		failure_set(&r->failure, code,
+		    "the read was ended: its snapshot grew older than "
+		    "max_snapshot_age while the WAL was over its limit; read "
+		    "less at a time, or faster");
 	else
 		failure_set(
 		    &r->failure, code, "%s %s", error_get_text(code), where);

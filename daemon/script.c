@@ -179,7 +179,7 @@ step_to_end(struct script *s, struct stmt *st)
 		rc = stmt_step(w->conn, st, &r->failure);
 	} while (rc > 0);
 	if (!dbconn_in_tx(w->conn))
-		seq = writer_count_commit(w);
+		seq = writer_count_commit(w, r);
 	if (seq)
 		r->seq = seq;
 	if (rc < 0 && seq && r->failure.code == INTERRUPT) {
@@ -256,7 +256,7 @@ run_atomic(struct script *s)
 		writer_roll_back(w);
 		group_restore_vars(s->m);
 	} else {
-		r->seq = writer_count_commit(w);
+		r->seq = writer_count_commit(w, r);
 	}
 }
 

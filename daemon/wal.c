@@ -7,6 +7,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/dbconn_impl.h"
+#include "daemon/log.h"
 
 _Static_assert(WAL_SYNC_FAILED == -SQLITE_IOERR_FSYNC, "SQLite's code");
 
@@ -83,6 +84,66 @@ wal_take_committed(struct dbconn *c)
 	return committed;
 }
 
+bool
+wal_get_view(struct dbconn *c, struct wal_view *ret)
+{
+	*ret = (struct wal_view){ map_index(c), c->page_bytes };
+	return ret->index != NULL;
+}
+
+static int64_t
+count_bytes(int page_bytes, uint32_t frames)
+{
+	/* a frame is a 24-byte header and a page: fileformat2.html, 4.1 */
+	return (int64_t)frames * (page_bytes + 24);
+}
+
+void
+wal_look(const struct wal_view *view, struct wal_now *ret)
+{
+	*ret = (struct wal_now){
+		.copied = read_word(view->index, WORD_COPIED),
+		.generation = read_word(view->index, WORD_SALT),
+		.change_count = read_word(view->index, WORD_CHANGE),
+	};
+	ret->frames = read_word(view->index, WORD_FRAMES);
+	ret->copied_bytes = count_bytes(view->page_bytes, ret->copied);
+	ret->bytes = count_bytes(view->page_bytes, ret->frames);
+}
+
+bool
+wal_has_reset_bug(int version)
+{
+	/* sqlite.org/wal.html, "the WAL-reset bug": 3.7.0 to 3.51.2, and the
+	 * versions to which the fix was backported */
+	return version >= 3007000 && version < 3051003 &&
+	    !(version >= 3044006 && version < 3045000) &&
+	    !(version >= 3050007 && version < 3051000);
+}
+
+bool
+wal_library_has_reset_bug(void)
+{
+	return wal_has_reset_bug(sqlite3_libversion_number());
+}
+
+void
+wal_log_rule(void)
+{
+	const char *version = sqlite3_libversion();
+
+	if (wal_library_has_reset_bug())
+		log_info("SQLite %s has the WAL-reset bug: a checkpoint runs "
+			 "beside commits only while there is something left to "
+			 "copy, else between commits",
+		    version);
+	else
+		log_info("SQLite %s does not have the WAL-reset bug; "
+			 "checkpoints follow the rule that avoids it all the "
+			 "same, as it costs nothing",
+		    version);
+}
+
 uint32_t
 wal_get_frames(const struct dbconn *c)
 {
@@ -92,8 +153,7 @@ wal_get_frames(const struct dbconn *c)
 int64_t
 wal_count_bytes(const struct dbconn *c, uint32_t frames)
 {
-	/* a frame is a 24-byte header and a page: fileformat2.html, 4.1 */
-	return (int64_t)frames * (c->page_bytes + 24);
+	return count_bytes(c->page_bytes, frames);
 }
 
 int64_t

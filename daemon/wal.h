@@ -56,6 +56,33 @@ bool wal_get_log(struct dbconn *c, uint32_t *ret_copied, uint32_t *ret_frames);
  * "The WAL-Index File Format"). */
 uint32_t wal_get_generation(struct dbconn *c);
 
+/* The same for a thread that does not own the connection: valid for as long as it
+ * is open. */
+struct wal_view {
+	const volatile uint32_t *index; /* SQLite's */
+	int page_bytes;
+};
+
+/* False: the wal-index cannot be read. */
+bool wal_get_view(struct dbconn *c, struct wal_view *ret);
+
+/* What the wal-index says.  Any thread. */
+struct wal_now {
+	uint32_t copied, frames; /* read in this order */
+	uint32_t generation, change_count;
+	int64_t copied_bytes, bytes;
+};
+void wal_look(const struct wal_view *view, struct wal_now *ret);
+
+/* Say whether a version of SQLite (SQLITE_VERSION_NUMBER) has the WAL-reset bug
+ * (keeper.h). */
+bool wal_has_reset_bug(int version);
+
+bool wal_library_has_reset_bug(void);
+
+/* Log which rule checkpoints follow with the library in use. */
+void wal_log_rule(void);
+
 /* Sync the database file.  Errors: WAL_SYNC_FAILED. */
 int wal_sync_file(struct dbconn *c, struct failure *f);
 

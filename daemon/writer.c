@@ -39,6 +39,7 @@ writer_open(const struct conf *conf, const struct conf_db *db,
 		return rc;
 	}
 	wal_take_committed(w->conn); /* what was there before is not ours */
+	gate_open(w);
 	*ret_writer = w;
 	return 0;
 }
@@ -223,6 +224,30 @@ writer_tick(struct writer *w)
 		squeue_kick(&w->q);
 }
 
+bool
+writer_get_view(struct writer *w, struct wal_view *ret)
+{
+	return wal_get_view(w->conn, ret);
+}
+
+bool
+writer_is_busy(const struct writer *w)
+{
+	return atomic_load(&w->has_lease) || atomic_load(&w->in_turn);
+}
+
+void
+writer_get_holder(
+    struct writer *w, struct owner *ret, char ret_sql[TX_SQL_BYTES])
+{
+	pthread_mutex_lock(&w->lock);
+	if (w->holder.any) {
+		*ret = w->holder.owner;
+		memcpy(ret_sql, w->holder.sql, TX_SQL_BYTES);
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
 size_t
 writer_get_queue_n(struct writer *w)
 {
@@ -262,8 +287,22 @@ writer_return(struct writer *w, size_t from, size_t n)
 		writer_reap(w); /* some may have been told to stop meanwhile */
 }
 
+/* A transaction that is large beside what the WAL may have is worth noting. */
+static void
+note_size(struct writer *w, const struct request *r)
+{
+	uint32_t frames = wal_get_frames(w->conn);
+	uint32_t added = frames > w->frames ? frames - w->frames : frames;
+	int64_t bytes = wal_count_bytes(w->conn, added);
+
+	gate_look_for_restart(w); /* it begins anew by a commit */
+	w->frames = frames;
+	if (bytes >= w->db_conf->wal_limit_bytes / 4)
+		health_note_commit(keeper_get_log(w->keeper), bytes, r);
+}
+
 uint64_t
-writer_count_commit(struct writer *w)
+writer_count_commit(struct writer *w, const struct request *r)
 {
 	int64_t began = w->commit_us, now;
 
@@ -278,6 +317,7 @@ writer_count_commit(struct writer *w)
 		    dbconn_get_stats(w->conn), HIST_commit, now - began);
 	atomic_store(&w->committed_us, now);
 	stats_max(STAT_wal_frames_max, wal_get_frames(w->conn));
+	note_size(w, r);
 	return atomic_fetch_add(&w->seq, 1) + 1;
 }
 
@@ -376,6 +416,8 @@ writer_run(struct squeue *q)
 	n = take_members(w);
 	if (n == 0)
 		return;
+	atomic_store_explicit(&w->in_turn, true, memory_order_relaxed);
 	run_members(w, n);
+	atomic_store_explicit(&w->in_turn, false, memory_order_relaxed);
 	squeue_kick(q);
 }

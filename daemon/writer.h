@@ -68,6 +68,17 @@ void writer_reap(struct writer *w);
 /* Let it look at the limits of a lease; ten times a second. */
 void writer_tick(struct writer *w);
 
+/* What the writer's connection sees of the WAL, for other threads.  False: it
+ * cannot be read. */
+bool writer_get_view(struct writer *w, struct wal_view *ret);
+
+/* Say whether a transaction may be open. */
+bool writer_is_busy(const struct writer *w);
+
+/* Say who holds the writer, with which statement; untouched when nobody does. */
+void writer_get_holder(
+    struct writer *w, struct owner *ret, char ret_sql[TX_SQL_BYTES]);
+
 /* How many wait in the line now. */
 size_t writer_get_queue_n(struct writer *w);
 

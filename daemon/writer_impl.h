@@ -36,6 +36,7 @@ struct writer {
 	struct keeper *keeper;
 	_Atomic uint64_t seq;
 	_Atomic bool has_lease; /* for the tick and the reaper */
+	_Atomic bool in_turn;   /* it runs members of the line */
 	_Atomic bool held_back; /* the WAL is too large: a turn for each tick */
 	_Atomic bool ticked;
 	_Atomic int64_t
@@ -57,6 +58,7 @@ struct writer {
 	int64_t copied_bytes; /* of the WAL at the last checkpoint; 0: it began
 			       * anew since */
 	uint32_t generation;  /* of the WAL, when copied_bytes was set */
+	uint32_t frames;      /* in the WAL after the last commit */
 	int64_t job_us;       /* when the keeper was started last */
 	int64_t
 	    gate_end_us; /* it waits for readers until then; 0: it does not */
@@ -72,6 +74,12 @@ struct writer {
 
 /* Look at the WAL: start the keeper, or copy what it left (gate.c). */
 void gate_run(struct writer *w);
+
+/* Say at start what is risked, if anything (gate.c). */
+void gate_open(const struct writer *w);
+
+/* See whether the WAL has begun anew (gate.c). */
+void gate_look_for_restart(struct writer *w);
 
 /* Say whether there is no turn now: the gate waits for readers, or the WAL is so
  * large that the next tick comes first. */
@@ -120,7 +128,8 @@ bool writer_is_wanted(struct writer *w);
  * again. */
 void writer_roll_back(struct writer *w);
 
-/* Count a commit; returns its number, 0 when it changed nothing. */
-uint64_t writer_count_commit(struct writer *w);
+/* Count a commit of r, or of a group with r; returns its number, 0 when it changed
+ * nothing. */
+uint64_t writer_count_commit(struct writer *w, const struct request *r);
 
 #endif

@@ -130,6 +130,7 @@ static const struct {
 } bad_files[] = {
 	{ "workers = 4\nworkerz = 4\n", 2,
 	  "no such option 'workerz': sqlpoold.conf(5)" },
+	{ "checkpoint = nobody\n", 1, "write daemon or external" },
 	{ "workers = 65\n", 1, "workers = 65 is out of range: write 0 to 64" },
 	{ "workers = -1\n", 1, "workers = -1: write a whole number" },
 	{ "workers = 4s\n", 1, "workers = 4s: write a whole number" },
@@ -205,6 +206,12 @@ static const struct {
 	  "since access = exclusive: remove busy_wait" },
 	{ "tx_max_age = 1s\ntx_idle_timeout = 2s\ndatabase a { path = x.db }\n", 2,
 	  "cannot be idle for tx_idle_timeout, since it ends at tx_max_age" },
+	{ "database a {\n path = x.db\n checkpoint = external\n}\n", 3,
+	  "database a: checkpoint = external leaves checkpoints to another "
+	  "program, which cannot open the file unless access = shared" },
+	{ "checkpoint = external\naccess = shared\n"
+	  "database a {\n path = x.db\n access = exclusive\n}\n", 1,
+	  "database a: checkpoint = external" },
 };
 /* clang-format on */
 
@@ -250,7 +257,7 @@ START_TEST(conf_gives_each_mistake_a_message_of_its_own)
 	}
 	/* "5" and "5 s" are the same value; a limit that is too low is one
 	 * message, wherever it comes from */
-	ck_assert_uint_eq(same, 2);
+	ck_assert_uint_eq(same, 3);
 	ck_assert_uint_ge(BAD_N - same, 30);
 }
 END_TEST

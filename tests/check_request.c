@@ -280,6 +280,7 @@ static const struct stop_case {
 	{ ERR_DEADLINE, { "request timed out after ", "5000 ms", "while it ran" } },
 	{ ERR_CANCELLED, { "request cancelled while it ran", "", "" } },
 	{ ERR_STALLED, { "left the result unread", "stall_timeout", "" } },
+	{ ERR_SNAPSHOT_ENDED, { "max_snapshot_age", "the WAL was over its limit", "" } },
 	{ ERR_CONNECTION_LOST, { "connection lost while it ran", "", "" } },
 	{ ERR_SHUTTING_DOWN, { "the daemon is shutting down", "", "" } },
 };

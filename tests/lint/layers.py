@@ -11,11 +11,11 @@ import sys
 
 # The daemon's modules from left to right; proto and conf stand before them.
 DAEMON = """
-    clock log stats runas
+    clock log stats runas locks
     tx request turns deadlines mailbox crew answer
     budget guard dbconn bind stmt wal exec control
-    hot reader keeper writer gate group script lease
-    dbfile db dbs session
+    hot reader health keeper writer gate group script lease
+    watch dbfile db dbs session
     steps router
     out client
     hots collect local admin road ends dispatch
