@@ -28,6 +28,9 @@
  * and a writer at full speed the keeper is more than once that behind. */
 #define GATE_LIMITS 4
 
+/* A file this many times as long as wal_limit is cut when nobody uses it. */
+#define CUT_LIMITS 4
+
 /* How long the gate waits in one turn of the writer. */
 #define WAIT_US 1000
 
@@ -294,6 +297,31 @@ finish_copy(struct writer *w, int64_t bytes)
 	w->copied_bytes = bytes;
 }
 
+/* Nobody has written for a while.  Cut a file that is much longer than the log
+ * needs: else it stays, as it is faster to overwrite than to grow (facts.md 1.6).
+ * Somebody may read in it now: then in a while again. */
+static void
+rest_idle(struct writer *w)
+{
+	struct wal_copied log;
+	struct failure f;
+	int rc;
+
+	atomic_store(&w->committed_us, 0);
+	if (wal_get_file_bytes(w->conn) <=
+		w->db_conf->wal_limit_bytes * CUT_LIMITS ||
+	    get_backlog(w))
+		return;
+	failure_init(&f);
+	rc = wal_checkpoint(w->conn, WAL_EMPTY, 0, &log, &f);
+	if (rc == WAL_SYNC_FAILED)
+		alarm_sync(w);
+	health_note_checkpoint(keeper_get_log(w->keeper), rc, &log, &f);
+	failure_fini(&f);
+	if (rc < 0 || log.gave_up)
+		atomic_store(&w->committed_us, clock_now_us());
+}
+
 void
 gate_run(struct writer *w)
 {
@@ -320,7 +348,7 @@ gate_run(struct writer *w)
 				atomic_store(&w->committed_us, w->job_us);
 			keeper_start(w->keeper);
 		} else if (is_idle(w)) {
-			atomic_store(&w->committed_us, 0);
+			rest_idle(w);
 		}
 		break;
 	case KEEPER_COPYING:

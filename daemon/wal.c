@@ -162,6 +162,21 @@ wal_get_bytes(const struct dbconn *c)
 	return wal_count_bytes(c, c->wal_frames);
 }
 
+int64_t
+wal_get_file_bytes(struct dbconn *c)
+{
+	sqlite3_file *file = NULL;
+	sqlite3_int64 bytes = 0;
+
+	/* in WAL mode the journal is the WAL */
+	sqlite3_file_control(
+	    c->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
+	if (!file || !file->pMethods ||
+	    file->pMethods->xFileSize(file, &bytes) != SQLITE_OK)
+		return 0;
+	return bytes;
+}
+
 int
 wal_sync_file(struct dbconn *c, struct failure *f)
 {
@@ -227,5 +242,7 @@ wal_checkpoint(struct dbconn *c, enum wal_how how, int64_t wait_us,
 	    clock_now_us() < end_us);
 	dbconn_set_busy_timeout(c);
 	ret->gave_up = rc == SQLITE_BUSY;
+	if (how == WAL_EMPTY && rc == SQLITE_OK)
+		c->wal_frames = 0;
 	return rc == SQLITE_OK || rc == SQLITE_BUSY ? 0 : dbconn_fail(c, rc, f);
 }

@@ -83,6 +83,10 @@ bool wal_library_has_reset_bug(void);
 /* Log which rule checkpoints follow with the library in use. */
 void wal_log_rule(void);
 
+/* Give the length of the WAL's file: it is longer than the log when that was
+ * longer before. */
+int64_t wal_get_file_bytes(struct dbconn *c);
+
 /* Sync the database file.  Errors: WAL_SYNC_FAILED. */
 int wal_sync_file(struct dbconn *c, struct failure *f);
 

@@ -9,9 +9,12 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 
+#include "daemon/clock.h"
 #include "daemon/dbconn_impl.h"
 #include "daemon/keeper_impl.h"
 #include "daemon/log.h"
@@ -285,6 +288,184 @@ START_TEST(walreset_every_acknowledged_row_survives_checkpoints_and_readers)
 			     "SELECT count(*) FROM t INDEXED BY t_g"
 			     "  WHERE g = 1; PRAGMA integrity_check"),
 	    "3000\n3000\nok\n");
+	fixture_close(&fx);
+}
+END_TEST
+
+/* --- At random, at full speed --------------------------------------------------- */
+
+#define ROWS_N 200
+
+/* What must be in the file, and when it was acknowledged. */
+struct model {
+	unsigned seed;
+	int g[ROWS_N + 1];    /* 0: no such row */
+	int size[ROWS_N + 1]; /* of v */
+	int serial;           /* of the last write */
+	_Atomic int acknowledged;
+	_Atomic bool stop;
+};
+
+static unsigned
+pick(unsigned *seed, unsigned n)
+{
+	return (unsigned)rand_r(seed) % n;
+}
+
+/* A reader of random patience: sometimes one statement, sometimes a transaction
+ * that stays. */
+struct visitor {
+	pthread_t thread;
+	struct fixture *fx;
+	struct model *m;
+	unsigned seed;
+	unsigned reads_n;
+	bool lost;
+};
+
+static int
+read_serial(sqlite3 *db)
+{
+	int n = -1;
+
+	sqlite3_exec(db, "SELECT n FROM c", read_number, &n, NULL);
+	return n;
+}
+
+static void *
+visit(void *arg)
+{
+	struct visitor *v = arg;
+	sqlite3 *db = NULL;
+
+	if (sqlite3_open_v2(v->fx->path, &db, SQLITE_OPEN_READWRITE,
+		"unix-excl") != SQLITE_OK)
+		v->lost = true;
+	while (!atomic_load(&v->m->stop)) {
+		struct timespec pause = { .tv_nsec = (long)pick(&v->seed, 8) *
+			    500000 };
+		int before = atomic_load(&v->m->acknowledged), first;
+
+		sqlite3_exec(db, "BEGIN", NULL, NULL, NULL);
+		first = read_serial(db);
+		if (pick(&v->seed, 2))
+			nanosleep(&pause, NULL);
+		v->lost |= first < before || read_serial(db) != first;
+		sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+		v->reads_n++;
+	}
+	sqlite3_close(db);
+	return NULL;
+}
+
+/* One write, and what it makes of the model. */
+static struct request *
+write_at_random(struct fixture *fx, struct model *m)
+{
+	int id = 1 + (int)pick(&m->seed, ROWS_N);
+	int size = pick(&m->seed, 50) ? (int)pick(&m->seed, 6000) : 60000;
+	const char *sql;
+
+	m->serial++;
+	if (pick(&m->seed, 4) == 0) {
+		m->g[id] = 0;
+		sql = fixture_format(fx, "DELETE FROM t WHERE id = %d", id);
+	} else {
+		m->g[id] = m->serial;
+		m->size[id] = size;
+		sql = fixture_format(fx,
+		    "INSERT OR REPLACE INTO t VALUES(%d, %d, zeroblob(%d))", id,
+		    m->serial, size);
+	}
+	return fixture_write(fx,
+	    fixture_batch(fx,
+		(struct fixture_step[]){ { sql, NULL, NULL },
+		    { fixture_format(fx, "UPDATE c SET n = %d", m->serial),
+			NULL, NULL },
+		    { NULL, NULL, NULL } }));
+}
+
+static void
+write_for_a_while(struct fixture *fx, struct model *m, int64_t end_us)
+{
+	struct request *r[40];
+
+	while (clock_now_us() < end_us) {
+		size_t n = 1 + pick(&m->seed, 40);
+		int first = m->serial + 1;
+
+		for (size_t i = 0; i < n; i++)
+			r[i] = write_at_random(fx, m);
+		for (size_t i = 0; i < n; i++) {
+			const char *text = fixture_take(fx, r[i]);
+
+			ck_assert_msg(
+			    strncmp(text, "DONE", 4) == 0, "%s", text);
+			atomic_store(&m->acknowledged, first + (int)i);
+		}
+	}
+}
+
+static void
+assert_is_model(struct fixture *fx, const struct model *m)
+{
+	const char *want = fixture_format(fx, "%d\n", m->serial);
+	int n = 0, sum = 0;
+
+	for (int id = 1; id <= ROWS_N; id++) {
+		if (m->g[id] == 0)
+			continue;
+		want = fixture_format(
+		    fx, "%s%d|%d|%d\n", want, id, m->g[id], m->size[id]);
+		n++;
+		sum += m->g[id];
+	}
+	want = fixture_format(fx, "%s%d|%d\nok\n", want, n, sum);
+	ck_assert_str_eq(fixture_query(fx,
+			     "SELECT n FROM c;"
+			     "SELECT id, g, length(v) FROM t NOT INDEXED"
+			     "  ORDER BY id;"
+			     "SELECT count(*), sum(g) FROM t INDEXED BY t_g"
+			     "  WHERE g > 0; PRAGMA integrity_check"),
+	    want);
+}
+
+START_TEST(walreset_a_random_run_keeps_every_acknowledged_commit)
+{
+	const char *given = getenv("SEED");
+	struct model m = { .seed = given ? (unsigned)strtoul(given, NULL, 10)
+					 : (unsigned)clock_now_us() };
+	struct visitor visitors[3];
+	struct fixture fx;
+
+	printf("SEED=%u\n", m.seed); /* shown when it fails */
+	fixture_open(&fx, "wal_limit=256KB wal_gate_time=5ms",
+	    "CREATE TABLE t(id INTEGER PRIMARY KEY, g INTEGER, v);"
+	    "CREATE INDEX t_g ON t(g);"
+	    "CREATE TABLE c(n); INSERT INTO c VALUES(0);");
+	for (unsigned i = 0; i < 3; i++) {
+		visitors[i] =
+		    (struct visitor){ .fx = &fx, .m = &m, .seed = m.seed + i };
+		ck_assert_int_eq(pthread_create(&visitors[i].thread, NULL,
+				     visit, &visitors[i]),
+		    0);
+	}
+	write_for_a_while(&fx, &m, clock_now_us() + 2000000);
+	atomic_store(&m.stop, true);
+	for (int i = 0; i < 3; i++) {
+		pthread_join(visitors[i].thread, NULL);
+		ck_assert_uint_gt(visitors[i].reads_n, 0);
+		ck_assert(!visitors[i].lost);
+	}
+	fixture_settle(&fx);
+	ck_assert_uint_gt(stats_get(STAT_checkpoints), 0);
+	ck_assert_ptr_null(fx.db->writer->alarm);
+	assert_is_model(&fx, &m);
+	fixture_stop(&fx);
+	dbconn_close(fx.hot);
+	dbs_close(&fx.dbs);
+	fx.db = NULL;
+	assert_is_model(&fx, &m);
 	fixture_close(&fx);
 }
 END_TEST
@@ -827,6 +1008,65 @@ START_TEST(walreset_a_log_that_nobody_writes_to_is_copied)
 }
 END_TEST
 
+/* Ticks, each two seconds after the last commit. */
+static void
+pass_time(struct fixture *fx, int ticks)
+{
+	for (int i = 0; i < ticks; i++) {
+		struct writer *w = fx->db->writer;
+
+		if (atomic_load(&w->committed_us))
+			atomic_fetch_sub(&w->committed_us, 2000000);
+		writer_tick(w);
+		fixture_settle(fx);
+	}
+}
+
+static int64_t
+measure_wal(struct fixture *fx)
+{
+	struct stat st;
+
+	ck_assert_int_eq(stat(fixture_format(fx, "%s-wal", fx->path), &st), 0);
+	return st.st_size;
+}
+
+/* The file of a log is overwritten, not cut, unless it has become very large and
+ * nobody needs it now. */
+START_TEST(walreset_a_very_large_log_is_cut_when_nobody_uses_it)
+{
+	struct fixture fx;
+	struct tx *tx;
+
+	fixture_open(&fx, "wal_limit=256KB wal_gate_time=off", schema);
+	fixture_take(&fx,
+	    fixture_write(&fx,
+		fixture_exec(
+		    &fx, "INSERT INTO t(v) VALUES(zeroblob(900000))", NULL)));
+	fixture_settle(&fx);
+	pass_time(&fx, 4);
+	ck_assert_int_gt(measure_wal(&fx), 900000); /* large, not very */
+	hold(&fx.gates[2]);
+	fixture_take(&fx,
+	    fixture_write(&fx,
+		fixture_exec(
+		    &fx, "INSERT INTO t(v) VALUES(zeroblob(1100000))", NULL)));
+	tx = begin_reading(&fx);
+	sem_post(&fx.gates[2].leave);
+	fixture_settle(&fx);
+	pass_time(&fx, 4);
+	ck_assert_int_gt(measure_wal(&fx), 1100000); /* somebody reads */
+	end_reading(&fx, tx);
+	pass_time(&fx, 4);
+	ck_assert_int_eq(measure_wal(&fx), 0);
+	ck_assert_int_eq(atomic_load(&fx.db->writer->committed_us), 0);
+	ck_assert_str_eq(fixture_query(&fx,
+			     "SELECT count(*) FROM t; PRAGMA integrity_check"),
+	    "2\nok\n");
+	fixture_close(&fx);
+}
+END_TEST
+
 /* The mark of the bug: what was written since may be lost, so nothing more is
  * written, and the files are left as they are. */
 START_TEST(walreset_a_log_that_contradicts_itself_stops_the_writer)
@@ -869,6 +1109,8 @@ make_suite(void)
 	tcase_add_test(tc,
 	    walreset_every_acknowledged_row_survives_checkpoints_and_readers);
 	tcase_add_test(
+	    tc, walreset_a_random_run_keeps_every_acknowledged_commit);
+	tcase_add_test(
 	    tc, walreset_transactions_alone_get_their_checkpoints_too);
 	tcase_add_loop_test(
 	    tc, walreset_a_commit_may_meet_the_keeper_at_every_call, 0, 3);
@@ -883,6 +1125,8 @@ make_suite(void)
 	tcase_add_test(
 	    tc, walreset_a_log_over_its_hard_limit_holds_the_writer_back);
 	tcase_add_test(tc, walreset_a_log_that_nobody_writes_to_is_copied);
+	tcase_add_test(
+	    tc, walreset_a_very_large_log_is_cut_when_nobody_uses_it);
 	tcase_add_test(
 	    tc, walreset_a_log_that_contradicts_itself_stops_the_writer);
 	suite_add_tcase(s, tc);

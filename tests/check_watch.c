@@ -232,15 +232,21 @@ END_TEST
 static struct tx *open_tx;
 
 static void
-step_overlap(void)
+step_overlap_once(struct tx **tx)
 {
 	struct tx *next;
 
 	write_much(1);
 	next = begin_reading();
-	end_reading(open_tx);
-	open_tx = next;
+	end_reading(*tx);
+	*tx = next;
 	fixture_settle(&fx);
+}
+
+static void
+step_overlap(void)
+{
+	step_overlap_once(&open_tx);
 }
 
 START_TEST(watch_names_reads_that_overlap)
@@ -351,6 +357,30 @@ START_TEST(watch_says_why_checkpoints_fail)
 	ck_assert(faults_disarm());
 	await(HEALTH_NONE, step_write);
 	ck_assert_str_eq(fixture_query(&fx, "PRAGMA integrity_check"), "ok\n");
+	fixture_close(&fx);
+}
+END_TEST
+
+/* The gate says that it gave up: once in a row. */
+START_TEST(watch_hears_that_the_gate_gave_up)
+{
+	struct health h;
+	struct tx *tx;
+
+	fixture_open(&fx, "wal_limit=256KB wal_gate_time=5ms", schema);
+	divert_log();
+	tx = begin_reading();
+	while (stats_get(STAT_gates_given_up) < 3)
+		step_overlap_once(&tx);
+	watch_get_health(fx.db->watch, &h);
+	ck_assert_uint_ge(h.facts.checkpoints.given_up_n, 3);
+	end_reading(tx);
+	fixture_stop(&fx);
+	ck_assert_int_eq(
+	    count_lines("app: the writer has waited 5 ms for readers, so that "
+			"the WAL can begin anew, and goes on without"),
+	    1);
+	restore_log();
 	fixture_close(&fx);
 }
 END_TEST
@@ -570,6 +600,7 @@ main(void)
 	tcase_add_test(tc, watch_names_a_huge_transaction_that_is_open);
 	tcase_add_test(tc, watch_says_that_the_disk_is_too_slow);
 	tcase_add_test(tc, watch_says_why_checkpoints_fail);
+	tcase_add_test(tc, watch_hears_that_the_gate_gave_up);
 	tcase_add_test(tc, watch_names_a_reader_outside_the_daemon);
 	tcase_add_test(tc, watch_leaves_checkpoints_to_their_owner);
 	suite_add_tcase(s, tc);
