@@ -32,16 +32,25 @@ db_fini(struct conf_db *db)
 	free(db->path);
 }
 
-static int
-name_check(const char *name, char *err)
+bool
+conf_name_is_good(const char *name, size_t n)
 {
 	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				      "abcdefghijklmnopqrstuvwxyz"
 				      "0123456789_.-";
-	size_t n = strlen(name);
 
-	if (n > 0 && n <= CONF_NAME_MAX && name[0] != '.' &&
-	    strspn(name, allowed) == n)
+	if (n == 0 || n > CONF_NAME_MAX || name[0] == '.')
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!memchr(allowed, name[i], sizeof(allowed) - 1))
+			return false;
+	return true;
+}
+
+static int
+name_check(const char *name, char *err)
+{
+	if (conf_name_is_good(name, strlen(name)))
 		return 0;
 	snprintf(err, CONF_ERR_MAX,
 	    "database name \"%.80s\": write 1 to %d of A-Z a-z 0-9 _ . -, "
@@ -151,6 +160,38 @@ conf_add_db(struct conf *conf, const char *spec, char err[CONF_ERR_MAX])
 	conf->dbs[conf->db_n - 1].origins[CONF_ID_path].from =
 	    CONF_FROM_COMMAND_LINE;
 	return 0;
+}
+
+struct conf_db *
+conf_db_find(const struct conf *conf, const char *directory, const char *name)
+{
+	struct conf_db *db = malloc(sizeof(*db));
+
+	if (db == NULL)
+		return NULL;
+	*db = conf->db_default;
+	db->family = directory;
+	db->name = strdup(name);
+	if (asprintf(&db->path, "%s/%s.db", directory, name) < 0)
+		db->path = NULL;
+	if (conf->origins[CONF_ID_create].from == CONF_FROM_DEFAULT)
+		db->create = false;
+	if (conf->origins[CONF_ID_idle_close].from == CONF_FROM_DEFAULT)
+		db->idle_close_us = 5 * CONF_MIN;
+	if (db->name == NULL || db->path == NULL) {
+		conf_db_free(db);
+		return NULL;
+	}
+	return db;
+}
+
+void
+conf_db_free(struct conf_db *db)
+{
+	if (db == NULL)
+		return;
+	db_fini(db);
+	free(db);
 }
 
 /* --- Setting by name ------------------------------------------------------ */

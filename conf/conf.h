@@ -108,7 +108,9 @@ enum conf_temp_store {
 /* One database.  Strings are owned by the struct and never NULL, but the name
  * and path of conf.db_default, which are "". */
 struct conf_db {
-	char *name; /* [A-Za-z0-9_.-]{1,64}, no '.' in front */
+	const char *family; /* borrowed: the directory it was found in; NULL: it
+			     * is named in the configuration */
+	char *name;         /* [A-Za-z0-9_.-]{1,64}, no '.' in front */
 	/* of what was set for this database itself; FROM_DEFAULT: it was not */
 	struct conf_origin origins[CONF_OPTIONS_N];
 #define OPTION(scope, type, name, field, min, max, def, reload, text) \
@@ -181,6 +183,19 @@ int conf_set(struct conf *conf, const char *name, const char *value,
  * is not looked at.  -1: the name cannot be used, the name or the path is
  * already there, or out of memory. */
 int conf_add_db(struct conf *conf, const char *spec, char err[CONF_ERR_MAX]);
+
+/* Make the configuration of a database that is found in a directory: NAME.db.
+ *
+ * It is as all databases are, but that what nobody has set is set so: create =
+ * off, idle_close = 5min.  directory is borrowed.  NULL: out of memory. */
+struct conf_db *
+conf_db_find(const struct conf *conf, const char *directory, const char *name);
+
+/* Free one.  NULL is fine. */
+void conf_db_free(struct conf_db *db);
+
+/* Say whether a name can be a database's. */
+bool conf_name_is_good(const char *name, size_t n);
 
 /* See whether the options go together, now that all are read: no two databases
  * in one file, nothing that can never take effect.  -1: err says which do not,

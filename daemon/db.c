@@ -84,14 +84,57 @@ close_parts(struct db *db)
 	db->writer = NULL;
 }
 
+/* Two names for one file: two writers of one daemon would keep each other out.
+ * It may only be seen when the file is there. */
+static int
+check_file(struct db *db, struct failure *f)
+{
+	struct dbs *dbs = db->dbs;
+	const struct db *other = NULL;
+	struct dbfile file;
+	int rc = 0;
+
+	if (!dbfile_identify(db->conf->path, &file))
+		return 0;
+	pthread_mutex_lock(&dbs->lock);
+	for (size_t i = 0; i < dbs->n && !other; i++)
+		if (dbs->known[i] && dbs->known[i] != db &&
+		    dbfile_is(&dbs->known[i]->file, &file))
+			other = dbs->known[i];
+	if (other)
+		rc = failure_set(f, ERR_DATABASE_DOWN,
+		    "cannot open %s as %s: it is the file of database %s, which "
+		    "is open; use that name",
+		    db->conf->path, db->conf->name, other->conf->name);
+	else
+		db->file = file;
+	pthread_mutex_unlock(&dbs->lock);
+	return rc;
+}
+
+/* Under the lock. */
+static void
+forget_file(struct db *db)
+{
+	db->file = (struct dbfile){ 0 };
+}
+
 static int
 open_parts(struct db *db, struct failure *f)
 {
 	struct dbs *dbs = db->dbs;
-	int rc = writer_open(dbs->conf, db->conf, dbs->writers, &db->writer, f);
+	int rc = check_file(db, f);
 
 	if (rc < 0)
+		return rc;
+	rc = writer_open(dbs->conf, db->conf, dbs->writers, &db->writer, f);
+	if (rc < 0)
 		return dbfile_explain(db->conf, f);
+	rc = check_file(db, f); /* it may have been created */
+	if (rc < 0) {
+		close_parts(db);
+		return rc;
+	}
 	writer_set_seq(db->writer, atomic_load(&db->seq));
 	rc = readers_new(dbs->conf, db->conf, dbs->readers, &db->readers);
 	if (rc == 0)
@@ -132,6 +175,17 @@ db_close(struct db *db)
 	close_parts(db);
 }
 
+/* Under the lock: somebody needs it after all, and whoever waits for its room has
+ * to wait for another one's. */
+static void
+stay(struct db *db)
+{
+	if (db->state != DB_DRAINING)
+		return;
+	db->state = DB_OPEN;
+	room_make(db->dbs);
+}
+
 /* --- Workers' connections ----------------------------------------------------- */
 
 int
@@ -146,8 +200,7 @@ db_fill(struct hot *h, struct failure *f)
 	atomic_store(&h->used_us, clock_now_us());
 	pthread_mutex_lock(&db->dbs->lock);
 	db->holds++;
-	if (db->state == DB_DRAINING)
-		db->state = DB_OPEN;
+	stay(db);
 	DL_APPEND2(db->hots, h, peer_prev, peer);
 	pthread_mutex_unlock(&db->dbs->lock);
 	return 0;
@@ -183,8 +236,7 @@ db_keep(struct hot *h)
 
 	pthread_mutex_lock(&db->dbs->lock);
 	atomic_store(&h->order, HOT_STAY);
-	if (db->state == DB_DRAINING)
-		db->state = DB_OPEN;
+	stay(db);
 	pthread_mutex_unlock(&db->dbs->lock);
 }
 
@@ -224,6 +276,7 @@ enum db_step {
 	STEP_CLOSE_HOT,
 	STEP_OPEN,
 	STEP_OPEN_HOT,
+	STEP_REFUSE,
 	STEP_CLOSE,
 };
 
@@ -239,22 +292,22 @@ pop(struct hot **list)
 
 /* Who asks while it drains has it stay, if it still can. */
 static enum db_step
-choose(struct db *db, struct hot **ret_hot)
+choose(struct db *db, struct hot **ret_hot, struct failure *f)
 {
 	if (db->given) {
 		*ret_hot = pop(&db->given);
 		return STEP_CLOSE_HOT;
 	}
-	if (db->asked && db->state == DB_DRAINING)
-		db->state = DB_OPEN;
+	if (db->asked)
+		stay(db);
 	if (db->asked && db->state == DB_OPEN) {
 		*ret_hot = pop(&db->asked);
 		return STEP_OPEN_HOT;
 	}
-	if (db->asked && db->state == DB_CLOSED) {
-		db->state = DB_OPENING;
+	if (db->asked && db->state == DB_CLOSED && room_take(db, f) < 0)
+		return STEP_REFUSE;
+	if (db->state == DB_OPENING)
 		return STEP_OPEN;
-	}
 	if (db->state == DB_DRAINING && db->holds == 0) {
 		db->state = DB_CLOSING;
 		return STEP_CLOSE;
@@ -296,7 +349,6 @@ fail_asked(struct db *db, const struct failure *f)
 	struct hot *asked, *next;
 
 	pthread_mutex_lock(&db->dbs->lock);
-	db->state = DB_CLOSED;
 	asked = db->asked;
 	db->asked = NULL;
 	pthread_mutex_unlock(&db->dbs->lock);
@@ -304,8 +356,20 @@ fail_asked(struct db *db, const struct failure *f)
 		next = asked->next;
 		failure_set(&asked->failure, f->code, "%s",
 		    f->text ? f->text : error_get_text(f->code));
+		asked->failure.retry_ms = f->retry_ms;
 		hot_send_home(asked);
 	}
+}
+
+/* It is closed, or was not opened. */
+static void
+note_closed(struct db *db)
+{
+	pthread_mutex_lock(&db->dbs->lock);
+	db->state = DB_CLOSED;
+	forget_file(db);
+	room_give(db);
+	pthread_mutex_unlock(&db->dbs->lock);
 }
 
 static void
@@ -316,6 +380,7 @@ open_now(struct db *db)
 	failure_init(&f);
 	if (open_parts(db, &f) < 0) {
 		log_warn("%s", f.text ? f.text : "out of memory");
+		note_closed(db);
 		fail_asked(db, &f);
 	} else {
 		pthread_mutex_lock(&db->dbs->lock);
@@ -332,9 +397,7 @@ close_now(struct db *db)
 	stats_add(STAT_databases_closed, 1);
 	close_parts(db);
 	log_debug("%s: closed", db->conf->name);
-	pthread_mutex_lock(&db->dbs->lock);
-	db->state = DB_CLOSED;
-	pthread_mutex_unlock(&db->dbs->lock);
+	note_closed(db);
 }
 
 static enum db_step
@@ -342,9 +405,11 @@ run_step(struct db *db)
 {
 	struct hot *h = NULL;
 	enum db_step step;
+	struct failure f;
 
+	failure_init(&f);
 	pthread_mutex_lock(&db->dbs->lock);
-	step = choose(db, &h);
+	step = choose(db, &h, &f);
 	pthread_mutex_unlock(&db->dbs->lock);
 	switch (step) {
 	case STEP_NONE:
@@ -358,10 +423,14 @@ run_step(struct db *db)
 	case STEP_OPEN_HOT:
 		open_hot(h);
 		break;
+	case STEP_REFUSE:
+		fail_asked(db, &f);
+		break;
 	case STEP_CLOSE:
 		close_now(db);
 		break;
 	}
+	failure_fini(&f);
 	return step;
 }
 

@@ -31,6 +31,7 @@
 
 enum db_state {
 	DB_CLOSED,
+	DB_WAITING, /* for room: max_open others are open */
 	DB_OPENING,
 	DB_OPEN,
 	DB_DRAINING,
@@ -40,7 +41,8 @@ enum db_state {
 struct db {
 	struct squeue q;            /* first: the queue is the database */
 	struct dbs *dbs;            /* borrowed */
-	const struct conf_db *conf; /* borrowed */
+	const struct conf_db *conf; /* its own when it was found in the
+				     * directory, else borrowed */
 	size_t index;               /* in the list; workers index by it */
 	_Atomic unsigned refs;
 
@@ -53,10 +55,12 @@ struct db {
 	/* under the lock of the list */
 	enum db_state state;
 	unsigned holds;
-	struct hot *asked;    /* to be opened, in this order; linked by next */
-	struct hot *given;    /* to be closed; linked by next */
-	struct hot *hots;     /* those that are open; linked by peer */
-	_Atomic uint64_t seq; /* where its writer goes on counting */
+	struct hot *asked; /* to be opened, in this order; linked by next */
+	struct hot *given; /* to be closed; linked by next */
+	struct hot *hots;  /* those that are open; linked by peer */
+	struct db *next, *prev; /* with those that have room, or that wait for
+				 * it: room.c */
+	_Atomic uint64_t seq;   /* where its writer goes on counting */
 
 	/* its queue, and whoever looks at it while it holds it */
 	struct dbfile file;
@@ -67,11 +71,20 @@ struct dbs {
 	uint64_t epoch; /* of commit sequence numbers: when this daemon began,
 			 * in microseconds of wall-clock time */
 	struct crew *writers, *readers, *keepers, *watchers, *openers;
+	char *directory; /* its real path; NULL: none */
 
-	pthread_mutex_t lock;     /* for what follows */
-	struct db **known;        /* by index; NULL: free */
-	size_t n;                 /* places of it */
-	struct db_named *by_name; /* uthash: dbs.c */
+	pthread_mutex_t lock;       /* for what follows */
+	struct db **known;          /* by index; NULL: free */
+	size_t n;                   /* places of it */
+	size_t free_from;           /* there is no free one before this */
+	struct db_named *by_name;   /* uthash: dbs.c */
+	struct db *roomed;          /* of the directory, that take up room */
+	struct db *wanting;         /* of the directory, that wait for room, in
+				   * this order */
+	_Atomic unsigned wanting_n; /* workers look at it, too */
+	unsigned roomed_n;
+	uint64_t seq_floor; /* the largest commit number of those that were
+			     * closed and are not known any more */
 };
 
 /* --- The list: dbs.c --------------------------------------------------------- */
@@ -91,10 +104,13 @@ void dbs_stop(struct dbs *dbs);
  * to the files are closed. */
 void dbs_close(struct dbs *dbs);
 
-/* Find a database by name; it is referenced.  NULL: there is none.  Any thread. */
-struct db *dbs_find(struct dbs *dbs, struct span name);
+/* Find a database by name: a known one, or one in the directory.  It is
+ * referenced.  Any thread.  Errors: -ERR_NO_DATABASE, -ERR_NO_MEMORY, with a text
+ * in f. */
+int dbs_find(
+    struct dbs *dbs, struct span name, struct db **ret_db, struct failure *f);
 
-/* Give the one that there is, referenced; NULL: there are more.  Any thread. */
+/* Give the one that there is, referenced; NULL: there may be more.  Any thread. */
 struct db *dbs_get_only(struct dbs *dbs);
 
 /* Go through all that are known: gives the one behind prev, NULL for the first,
@@ -111,6 +127,23 @@ void dbs_tick(struct dbs *dbs);
 
 /* Close what was not used for long; about once a second.  Main thread. */
 void dbs_look_after(struct dbs *dbs);
+
+/* --- Room for those of the directory: room.c ----------------------------------- */
+
+/* All but the last: under the lock of the list.
+ *
+ * Take room for a database that is to be opened, or have it wait in line, as
+ * DB_WAITING.  Errors: -ERR_QUEUE_FULL, with a text in f. */
+int room_take(struct db *db, struct failure *f);
+
+/* Give its room to the next. */
+void room_give(struct db *db);
+
+/* See whether those that wait can have room, and close others for them. */
+void room_make(struct dbs *dbs);
+
+/* The same, when something has ended that kept a database in use.  Any thread. */
+void room_note_idle(struct dbs *dbs);
 
 /* --- One of them: db.c --------------------------------------------------------- */
 

@@ -341,7 +341,8 @@ open_stats(struct dbconn *c)
 
 	if (c->role == DBCONN_KEEPER)
 		return true;
-	c->stats = stats_open(c->conf->name, roads[c->role]);
+	c->stats = stats_open(
+	    c->conf->family ? c->conf->family : c->conf->name, roads[c->role]);
 	return c->stats != NULL;
 }
 
@@ -354,7 +355,8 @@ dbconn_open(const struct conf_db *conf, enum dbconn_role role,
 	const char *vfs = conf->access == CONF_ACCESS_SHARED ? NULL
 							     : "unix-excl";
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
-	    (role == DBCONN_WRITER ? SQLITE_OPEN_CREATE : 0);
+	    (role == DBCONN_WRITER && conf->create ? SQLITE_OPEN_CREATE : 0) |
+	    (conf->family ? SQLITE_OPEN_NOFOLLOW : 0);
 	struct dbconn *c = calloc(1, sizeof(*c));
 	int rc;
 

@@ -70,6 +70,11 @@ explain_cantopen(const struct conf_db *db, struct failure *f)
 			   "cannot open %s: it is a directory; give the path of a "
 			   "file in it",
 			   db->path) < 0;
+	if (!db->create && stat(db->path, &st) < 0 && errno == ENOENT)
+		return failure_set(f, SQL_CANTOPEN,
+			   "cannot open %s: there is no such file; correct the path, "
+			   "or let it be created with create = on",
+			   db->path) < 0;
 	if (access(db->path, R_OK | W_OK) < 0 && errno != ENOENT)
 		return failure_set(f, SQL_CANTOPEN,
 			   "cannot open %s: %s; change its owner or mode, or run the "
@@ -101,6 +106,23 @@ dbfile_explain(const struct conf_db *db, struct failure *f)
 	    text ? text : error_get_name(code));
 	free(text);
 	return -code;
+}
+
+int
+dbfile_look_up(
+    const char *directory, const char *name, bool create, struct failure *f)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s.db", directory, name);
+	if (lstat(path, &st) < 0)
+		return create && errno == ENOENT ? 0 : -ERR_NO_DATABASE;
+	if (S_ISREG(st.st_mode))
+		return 0;
+	return failure_set(f, ERR_NO_DATABASE,
+	    "%s is %s; only files of the directory itself are databases", path,
+	    S_ISLNK(st.st_mode) ? "a symbolic link" : "not a regular file");
 }
 
 bool

@@ -21,6 +21,12 @@ struct dbfile {
  * into words that help.  Returns -f->code. */
 int dbfile_explain(const struct conf_db *db, struct failure *f);
 
+/* See whether a directory has a database of this name, a good one: a file NAME.db,
+ * itself and not by a link.  One that is absent is there when it may be created.
+ * Errors: -ERR_NO_DATABASE, with a text in f if there is something to say. */
+int dbfile_look_up(
+    const char *directory, const char *name, bool create, struct failure *f);
+
 /* Find out which file stands at a path.  False: none that can be seen. */
 bool dbfile_identify(const char *path, struct dbfile *ret_file);
 

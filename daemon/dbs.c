@@ -1,4 +1,5 @@
 /* dbs.c - the list of the databases, and the crews that run them. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,9 +54,9 @@ find_place(struct dbs *dbs, size_t *ret_index)
 	struct db **known;
 	size_t n = dbs->n ? dbs->n * 2 : 8;
 
-	for (size_t i = 0; i < dbs->n; i++) {
+	for (size_t i = dbs->free_from; i < dbs->n; i++) {
 		if (!dbs->known[i]) {
-			*ret_index = i;
+			*ret_index = dbs->free_from = i;
 			return true;
 		}
 	}
@@ -63,13 +64,14 @@ find_place(struct dbs *dbs, size_t *ret_index)
 	if (!known)
 		return false;
 	memset(known + dbs->n, 0, (n - dbs->n) * sizeof(struct db *));
-	*ret_index = dbs->n;
+	*ret_index = dbs->free_from = dbs->n;
 	dbs->known = known;
 	dbs->n = n;
 	return true;
 }
 
-/* Under the lock.  NULL: out of memory. */
+/* Under the lock.  NULL: out of memory.  The configuration of one that is found in
+ * the directory is its own from then on. */
 static struct db *
 add(struct dbs *dbs, const struct conf_db *conf)
 {
@@ -85,6 +87,7 @@ add(struct dbs *dbs, const struct conf_db *conf)
 		goto out;
 	squeue_init(&db->q, dbs->openers, db_run);
 	db->dbs = dbs;
+	atomic_store(&db->seq, dbs->seq_floor);
 	dbs->known[db->index] = db;
 	return db;
 out:
@@ -94,28 +97,122 @@ out:
 
 /* Under the lock, or when nothing else runs. */
 static void
-drop(struct dbs *dbs, struct db *db)
+take_out(struct dbs *dbs, struct db *db)
 {
 	struct db_named *named = (struct db_named *)db;
+	uint64_t seq = atomic_load(&db->seq);
 
+	/* the numbers of one that comes again must go on */
+	if (seq > dbs->seq_floor)
+		dbs->seq_floor = seq;
 	HASH_DEL(dbs->by_name, named);
 	dbs->known[db->index] = NULL;
-	free(named);
+	if (db->index < dbs->free_from)
+		dbs->free_from = db->index;
 }
 
-struct db *
-dbs_find(struct dbs *dbs, struct span name)
+/* Its queue does not run. */
+static void
+free_db(struct db *db)
 {
-	struct db_named *found = NULL;
-	struct db *db = NULL;
+	struct conf_db *own = NULL;
+
+	if (db->conf->family)
+		memcpy(&own, &db->conf, sizeof(own));
+	conf_db_free(own);
+	free((struct db_named *)db);
+}
+
+/* --- Finding -------------------------------------------------------------------- */
+
+/* Under the lock; referenced. */
+static struct db *
+find_by_name(struct dbs *dbs, const char *name, size_t n)
+{
+	struct db_named *found;
+
+	HASH_FIND(hh, dbs->by_name, name, n, found);
+	return found ? db_ref(&found->db) : NULL;
+}
+
+static struct db *
+find_known(struct dbs *dbs, struct span name)
+{
+	struct db *db;
 
 	pthread_mutex_lock(&dbs->lock);
-	if (name.n)
-		HASH_FIND(hh, dbs->by_name, name.p, name.n, found);
-	if (found)
-		db = db_ref(&found->db);
+	db = find_by_name(dbs, (const char *)name.p, name.n);
 	pthread_mutex_unlock(&dbs->lock);
 	return db;
+}
+
+/* One of the directory is known from now on, or since a moment ago. */
+static struct db *
+add_found(struct dbs *dbs, struct conf_db *conf)
+{
+	struct db *db;
+
+	pthread_mutex_lock(&dbs->lock);
+	db = find_by_name(dbs, conf->name, strlen(conf->name));
+	if (!db)
+		db = db_ref(add(dbs, conf));
+	pthread_mutex_unlock(&dbs->lock);
+	if (!db || db->conf != conf)
+		conf_db_free(conf);
+	return db;
+}
+
+/* Look for one in the directory. */
+static int
+find_in_directory(
+    struct dbs *dbs, const char *name, struct db **ret_db, struct failure *f)
+{
+	struct conf_db *conf = conf_db_find(dbs->conf, dbs->directory, name);
+	int rc;
+
+	if (!conf)
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	rc = dbfile_look_up(dbs->directory, name, conf->create, f);
+	if (rc < 0) {
+		conf_db_free(conf);
+		return rc;
+	}
+	*ret_db = add_found(dbs, conf);
+	return *ret_db ? 0 : failure_set(f, ERR_NO_MEMORY, "out of memory");
+}
+
+static int
+fail_find(struct dbs *dbs, struct span name, struct failure *f)
+{
+	char names[256];
+
+	if (f->code)
+		return -f->code;
+	dbs_put_names(dbs, names, sizeof(names));
+	return failure_set(f, ERR_NO_DATABASE,
+	    "no database is named \"%.*s\"; this daemon serves: %s",
+	    name.n > 64 ? 64 : (int)name.n, (const char *)name.p, names);
+}
+
+int
+dbs_find(
+    struct dbs *dbs, struct span name, struct db **ret_db, struct failure *f)
+{
+	char text[CONF_NAME_MAX + 1];
+	struct db *db;
+
+	if (!conf_name_is_good((const char *)name.p, name.n))
+		return fail_find(dbs, name, f);
+	db = find_known(dbs, name);
+	if (db) {
+		*ret_db = db;
+		return 0;
+	}
+	memcpy(text, name.p, name.n);
+	text[name.n] = '\0';
+	return dbs->directory && find_in_directory(dbs, text, ret_db, f) == 0
+	    ? 0
+	    : fail_find(dbs, name, f);
 }
 
 struct db *
@@ -124,7 +221,7 @@ dbs_get_only(struct dbs *dbs)
 	struct db *db = NULL;
 
 	pthread_mutex_lock(&dbs->lock);
-	if (HASH_COUNT(dbs->by_name) == 1)
+	if (HASH_COUNT(dbs->by_name) == 1 && !dbs->directory)
 		db = db_ref(&dbs->by_name->db);
 	pthread_mutex_unlock(&dbs->lock);
 	return db;
@@ -155,7 +252,7 @@ dbs_put_names(struct dbs *dbs, char *out, size_t n)
 	for (size_t i = 0; i < dbs->n && at < n; i++) {
 		int len;
 
-		if (!dbs->known[i])
+		if (!dbs->known[i] || dbs->known[i]->conf->family)
 			continue;
 		len = snprintf(
 		    out + at, n - at, "%s%s", sep, dbs->known[i]->conf->name);
@@ -163,6 +260,9 @@ dbs_put_names(struct dbs *dbs, char *out, size_t n)
 		sep = ", ";
 	}
 	pthread_mutex_unlock(&dbs->lock);
+	if (dbs->directory && at < n)
+		snprintf(out + at, n - at, "%sthe files NAME.db in %s as NAME",
+		    sep, dbs->directory);
 }
 
 /* --- Begin and end ------------------------------------------------------------- */
@@ -184,6 +284,27 @@ start_crews(const struct conf *conf, struct dbs *dbs)
 		rc = crew_start(
 		    "openers", conf->opener_threads, 0, &dbs->openers);
 	return rc;
+}
+
+static int
+find_directory(const struct conf *conf, struct dbs *dbs, struct failure *f)
+{
+	struct stat st;
+
+	if (conf->directory[0] == '\0')
+		return 0;
+	dbs->directory = realpath(conf->directory, NULL);
+	if (!dbs->directory || stat(dbs->directory, &st) < 0)
+		return failure_set(f, ERR_DATABASE_DOWN,
+		    "directory %s: %s; create it, or correct \"directory\" in "
+		    "the configuration",
+		    conf->directory, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return failure_set(f, ERR_DATABASE_DOWN,
+		    "directory %s is not one; correct \"directory\" in the "
+		    "configuration",
+		    conf->directory);
+	return 0;
 }
 
 static int
@@ -213,6 +334,8 @@ dbs_open(const struct conf *conf, struct dbs *dbs, struct failure *f)
 	if (rc < 0)
 		failure_set(f, ERR_NO_MEMORY, "cannot start threads");
 	else
+		rc = find_directory(conf, dbs, f);
+	if (rc == 0)
 		rc = add_configured(conf, dbs, f);
 	if (rc < 0) {
 		dbs_stop(dbs);
@@ -235,11 +358,12 @@ dbs_stop(struct dbs *dbs)
 void
 dbs_close(struct dbs *dbs)
 {
+	HASH_CLEAR(hh, dbs->by_name);
 	for (size_t i = 0; i < dbs->n; i++) {
 		if (!dbs->known[i])
 			continue;
 		db_close(dbs->known[i]);
-		drop(dbs, dbs->known[i]);
+		free_db(dbs->known[i]);
 	}
 	crew_free(dbs->readers);
 	crew_free(dbs->writers);
@@ -247,6 +371,7 @@ dbs_close(struct dbs *dbs)
 	crew_free(dbs->watchers);
 	crew_free(dbs->openers);
 	free(dbs->known);
+	free(dbs->directory);
 	pthread_mutex_destroy(&dbs->lock);
 	*dbs = (struct dbs){ 0 };
 }
@@ -289,6 +414,28 @@ close_idle(struct db *db, int64_t before_us)
 		db_drain(db);
 }
 
+/* Forget what is closed and nobody refers to. */
+static void
+forget_unknown(struct dbs *dbs)
+{
+	for (size_t i = 0; i < dbs->n; i++) {
+		struct db *db;
+
+		pthread_mutex_lock(&dbs->lock);
+		db = dbs->known[i];
+		if (db &&
+		    (atomic_load(&db->refs) > 0 || db->state != DB_CLOSED))
+			db = NULL;
+		if (db)
+			take_out(dbs, db);
+		pthread_mutex_unlock(&dbs->lock);
+		if (!db)
+			continue;
+		squeue_end(&db->q);
+		free_db(db);
+	}
+}
+
 void
 dbs_look_after(struct dbs *dbs)
 {
@@ -302,4 +449,5 @@ dbs_look_after(struct dbs *dbs)
 			close_idle(db, now - idle_us);
 		pthread_mutex_unlock(&dbs->lock);
 	}
+	forget_unknown(dbs);
 }

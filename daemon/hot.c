@@ -97,6 +97,8 @@ hot_unuse(struct hot *h)
 	unsigned n = atomic_load_explicit(&h->uses_n, memory_order_relaxed);
 
 	atomic_store_explicit(&h->uses_n, n - 1, memory_order_relaxed);
+	if (n == 1)
+		h->home->idled = true;
 }
 
 void

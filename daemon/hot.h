@@ -35,7 +35,8 @@ enum hot_order {
 struct hot_box {
 	_Atomic(struct hot *) head; /* any thread */
 	_Atomic bool orders;        /* any thread: some have orders */
-	struct mailbox *mailbox;    /* borrowed; rung */
+	bool idled; /* the worker: nothing is under way any more on some */
+	struct mailbox *mailbox; /* borrowed; rung */
 };
 
 struct hot {

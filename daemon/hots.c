@@ -93,24 +93,26 @@ hots_get(struct loop *loop, struct db *db)
 }
 
 int
-hots_find_db(struct loop *loop, struct span name, struct db **ret_db)
+hots_find_db(
+    struct loop *loop, struct span name, struct db **ret_db, struct failure *f)
 {
 	struct hot_named *found;
 	const struct hot *h;
 	struct db *db;
+	int rc;
 
 	HASH_FIND(hh, loop->hots_by_name, name.p, name.n, found);
 	if (found) {
 		*ret_db = found->hot.db;
 		return 0;
 	}
-	db = dbs_find(loop->dbs, name);
-	if (!db)
-		return -ERR_NO_DATABASE;
+	rc = dbs_find(loop->dbs, name, &db, f);
+	if (rc < 0)
+		return rc;
 	h = hots_get(loop, db);
 	db_unref(db);
 	if (!h)
-		return -ERR_NO_MEMORY;
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
 	*ret_db = h->db;
 	return 0;
 }
@@ -164,6 +166,7 @@ hots_take_arrival(struct loop *loop)
 		return NULL;
 	loop->arrived = h->next;
 	h->conn = h->fresh;
+	loop->box.idled = true; /* maybe nobody waits for it any more */
 	if (atomic_load(&h->order) != HOT_STAY)
 		atomic_store(&loop->box.orders, true);
 	return h;
@@ -268,4 +271,8 @@ hots_obey(struct loop *loop)
 	}
 	if (loop->leavers)
 		look_at_leavers(loop);
+	if (loop->box.idled) {
+		loop->box.idled = false;
+		room_note_idle(loop->dbs);
+	}
 }

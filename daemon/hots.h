@@ -31,8 +31,9 @@ struct hot *hots_get(struct loop *loop, struct db *db);
 
 /* Find a database by its name among those that this worker has a connection to,
  * or in the list of all and ask for one.  *ret_db is there until the turn ends, or
- * a request for it.  Errors: -ERR_NO_DATABASE, -ERR_NO_MEMORY. */
-int hots_find_db(struct loop *loop, struct span name, struct db **ret_db);
+ * a request for it.  Errors: as dbs_find. */
+int hots_find_db(
+    struct loop *loop, struct span name, struct db **ret_db, struct failure *f);
 
 /* Take one that came home, opened or with its failure; NULL: none.  What waits
  * for it is the caller's to run, or to fail. */

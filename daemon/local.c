@@ -71,33 +71,16 @@ is_admin(struct span name)
 	    memcmp(name.p, ADMIN_NAME, name.n) == 0;
 }
 
-static int
-fail_no_db(struct loop *loop, struct request *r, struct span name)
-{
-	char names[256];
-
-	dbs_put_names(loop->dbs, names, sizeof(names));
-	return failure_set(&r->failure, ERR_NO_DATABASE,
-	    "no database is named \"%.*s\"; this daemon serves: %s",
-	    name.n > 64 ? 64 : (int)name.n, (const char *)name.p,
-	    names[0] ? names : "none");
-}
-
 int
 local_find_db(struct client *cl, struct request *r, bool *ret_admin)
 {
 	char names[256];
-	int rc;
 
 	if (r->database.n) {
 		*ret_admin = is_admin(r->database);
 		if (*ret_admin)
 			return 0;
-		rc = hots_find_db(cl->loop, r->database, &r->db);
-		if (rc == -ERR_NO_MEMORY)
-			return failure_set(
-			    &r->failure, ERR_NO_MEMORY, "out of memory");
-		return rc < 0 ? fail_no_db(cl->loop, r, r->database) : 0;
+		return hots_find_db(cl->loop, r->database, &r->db, &r->failure);
 	}
 	if (r->db) /* a prepared statement's */
 		return 0;
@@ -133,9 +116,8 @@ choose_db(struct client *cl, struct request *r)
 
 	if (r->database.n) {
 		admin = is_admin(r->database);
-		db = dbs_find(dbs, r->database);
-		if (!db && !admin)
-			return fail_no_db(cl->loop, r, r->database);
+		if (!admin && dbs_find(dbs, r->database, &db, &r->failure) < 0)
+			return -r->failure.code;
 	} else {
 		db = dbs_get_only(dbs);
 	}

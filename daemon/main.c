@@ -187,16 +187,20 @@ read_conf(int argc, char **argv, const struct args *args, struct conf *conf)
 		rc = conf_check(conf, err);
 	if (rc < 0)
 		return fail(err);
-	if (conf->db_n == 0)
+	if (conf->db_n == 0 && conf->directory[0] == '\0')
 		return fail("no database to serve: name one, as in \"sqlpoold "
 			    "./app.db\", or give a configuration with -c FILE");
 	return 0;
 }
 
+/* Of the writer, the keeper and two workers, each with the file and its WAL. */
+#define FILES_PER_DB 8
+
 /* Clients, the WAL and the databases need descriptors: take what is allowed. */
 static void
 raise_file_limit(const struct conf *conf)
 {
+	rlim_t files = (rlim_t)conf->max_clients + 256;
 	struct rlimit lim;
 
 	if (getrlimit(RLIMIT_NOFILE, &lim) < 0)
@@ -204,10 +208,13 @@ raise_file_limit(const struct conf *conf)
 	lim.rlim_cur = lim.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &lim) < 0)
 		return;
-	if (lim.rlim_max < (rlim_t)conf->max_clients + 256)
+	if (conf->directory[0])
+		files += (rlim_t)conf->max_open * FILES_PER_DB;
+	if (lim.rlim_max < files)
 		log_warn("at most %llu descriptors are allowed, max_clients is "
-			 "%u: raise LimitNOFILE or lower max_clients",
-		    (unsigned long long)lim.rlim_max, conf->max_clients);
+			 "%u and max_open %u: raise LimitNOFILE or lower these",
+		    (unsigned long long)lim.rlim_max, conf->max_clients,
+		    conf->max_open);
 }
 
 static void
@@ -217,8 +224,11 @@ say_ready(const struct conf *conf, const char *path)
 	for (size_t i = 0; i < conf->db_n; i++)
 		printf("%s %s (%s)", i ? "," : "", conf->dbs[i].name,
 		    conf->dbs[i].path);
-	printf(
-	    "; connect with: sqlpool-cli -s %s %s\n", path, conf->dbs[0].name);
+	if (conf->directory[0])
+		printf("%s the files of %s", conf->db_n ? "," : "",
+		    conf->directory);
+	printf("; connect with: sqlpool-cli -s %s %s\n", path,
+	    conf->db_n ? conf->dbs[0].name : "NAME");
 	fflush(stdout);
 }
 

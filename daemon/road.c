@@ -68,7 +68,8 @@ road_stop(struct client *cl, struct request *r, int code)
 		line_remove(r->waits, r);
 		r->waits = NULL;
 		request_fail_stopped(r,
-		    opening ? "while its database was being opened"
+		    opening ? "while its database waited for room "
+			      "(max_open), or was being opened"
 			    : "while it waited for its client's earlier "
 			      "requests");
 		if (r->session)

@@ -396,8 +396,14 @@ add_db(const char *name)
 static struct db *
 find(const char *name)
 {
-	return dbs_find(
-	    &fx.dbs, (struct span){ (const uint8_t *)name, strlen(name) });
+	struct failure f;
+	struct db *db = NULL;
+
+	failure_init(&f);
+	dbs_find(&fx.dbs, (struct span){ (const uint8_t *)name, strlen(name) },
+	    &db, &f);
+	failure_fini(&f);
+	return db;
 }
 
 START_TEST(db_is_found_by_its_name)

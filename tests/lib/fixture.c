@@ -223,8 +223,9 @@ fixture_start(struct fixture *fx)
 	failure_init(&f);
 	rc = dbs_open(fx->conf, &fx->dbs, &f);
 	if (rc == 0) {
-		fx->db = dbs_find(
-		    &fx->dbs, (struct span){ (const uint8_t *)"app", 3 });
+		rc = dbs_find(&fx->dbs,
+		    (struct span){ (const uint8_t *)"app", 3 }, &fx->db, &f);
+		REQUIRE(rc == 0);
 		squeue_init(&fx->gates[0].q, fx->dbs.writers, run_gate);
 		squeue_init(&fx->gates[1].q, fx->dbs.readers, run_gate);
 		squeue_init(&fx->gates[2].q, fx->dbs.keepers, run_gate);

@@ -15,7 +15,7 @@ DAEMON = """
     tx request turns deadlines mailbox crew answer
     budget guard dbconn bind stmt wal exec control
     hot reader health keeper writer gate group script lease
-    watch dbfile db dbs session
+    watch dbfile db dbs room session
     steps router
     out client
     hots collect local admin road ends dispatch

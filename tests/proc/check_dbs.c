@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "proto/error.h"
+#include "proto/value.h"
 #include "tests/lib/live.h"
 #include "tests/lib/rawconn.h"
 
@@ -233,8 +234,7 @@ START_TEST(a_request_that_waits_for_the_opening_has_its_deadline)
 	raw_put_cancel(&c, ids[1]);
 	raw_expect(&c, ids[1], ERR_CANCELLED);
 	raw_close(&gone);
-	expect_text(
-	    &c, ids[0], ERR_DEADLINE, "while its database was being opened");
+	expect_text(&c, ids[0], ERR_DEADLINE, "or was being opened");
 	expect_text(&c, raw_put_exec(&c, 0, "SELECT 1"), ERR_EXTERNAL_BUSY,
 	    "has it open");
 	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
@@ -345,6 +345,380 @@ START_TEST(a_database_may_be_asked_for_while_it_closes)
 }
 END_TEST
 
+/* Replies come in any order: keep those that somebody will ask for. */
+#define KEPT_MAX 256
+static struct {
+	const struct rawconn *conn;
+	uint64_t id, code;
+	int64_t value; /* of the first row, or -1 */
+} kept[KEPT_MAX];
+static size_t kept_n;
+
+static int64_t
+read_first_int(const struct rawreply *r)
+{
+	struct span rows = r->tell.rows;
+	struct value v = { .kind = VALUE_NULL };
+
+	if (!MSG_HAS(&r->tell, TELL_rows))
+		return -1;
+	for (int i = 0; i < 3; i++) /* of rows, of values, the first one */
+		value_read(&rows, &v);
+	return v.i;
+}
+
+static bool
+take_kept(const struct rawconn *conn, uint64_t id, int64_t value)
+{
+	for (size_t i = 0; i < kept_n; i++) {
+		if (kept[i].conn != conn || kept[i].id != id)
+			continue;
+		ck_assert_uint_eq(kept[i].code, 0);
+		ck_assert_int_eq(kept[i].value, value);
+		kept[i] = kept[--kept_n];
+		return true;
+	}
+	return false;
+}
+
+/* Wait for a reply that has this value in its first row; -1: no row. */
+static void
+await_int(struct rawconn *conn, uint64_t id, int64_t value)
+{
+	struct rawreply r;
+
+	while (!take_kept(conn, id, value)) {
+		ck_assert(raw_take(conn, &r));
+		ck_assert_uint_lt(kept_n, KEPT_MAX);
+		kept[kept_n].conn = conn;
+		kept[kept_n].id = r.head.id;
+		kept[kept_n].code = r.tell.code;
+		kept[kept_n++].value = read_first_int(&r);
+	}
+}
+
+/* --- A directory ------------------------------------------------------------- */
+
+static char dir[LIVE_PATH_MAX + 8];
+
+static void
+write_file(const char *path, const void *p, size_t n)
+{
+	FILE *file = fopen(path, "we");
+
+	ck_assert_ptr_nonnull(file);
+	ck_assert_uint_eq(fwrite(p, 1, n, file), n);
+	ck_assert_int_eq(fclose(file), 0);
+}
+
+/* Databases t0 ... in a directory, each with a table t and a row 7. */
+static void
+make_directory(int n)
+{
+	char path[PATH_N], bytes[16384];
+	sqlite3 *db;
+	size_t size;
+	FILE *file;
+
+	live_init(&live);
+	snprintf(dir, sizeof(dir), "%.100s/d", live.dir);
+	ck_assert_int_eq(mkdir(dir, 0700), 0);
+	snprintf(path, sizeof(path), "%s/t0.db", dir);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db,
+			     "PRAGMA journal_mode=WAL; CREATE TABLE t(v);"
+			     "INSERT INTO t VALUES(7)",
+			     0, 0, 0),
+	    SQLITE_OK);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	file = fopen(path, "re");
+	ck_assert_ptr_nonnull(file);
+	size = fread(bytes, 1, sizeof(bytes), file);
+	fclose(file);
+	ck_assert_uint_lt(size, sizeof(bytes));
+	for (int i = 1; i < n; i++) {
+		snprintf(path, sizeof(path), "%s/t%d.db", dir, i);
+		write_file(path, bytes, size);
+	}
+}
+
+static void
+start_directory(const char *const *options)
+{
+	const char *args[24] = { "-s", live.socket_path };
+	char option[PATH_N];
+	int n = 2;
+
+	snprintf(option, sizeof(option), "directory=%s", dir);
+	args[n++] = "-o";
+	args[n++] = option;
+	for (; options && *options; options++) {
+		args[n++] = "-o";
+		args[n++] = *options;
+	}
+	live_launch(&live, args);
+	live_wait_ready(&live);
+}
+
+static void
+stop_directory(void)
+{
+	live_stop(&live);
+	live_fini(&live);
+}
+
+static const char *
+name_db(int i)
+{
+	static char name[32];
+
+	snprintf(name, sizeof(name), "t%d", i);
+	return name;
+}
+
+enum { DBS_N = 10000, OPEN_N = 100, AT_ONCE = 50 };
+
+/* Ask so many for their one row, all at once; of every tenth it is written. */
+static void
+ask_some(int from)
+{
+	uint64_t ids[AT_ONCE];
+
+	for (int i = 0; i < AT_ONCE; i++) {
+		c.database = name_db(from + i);
+		ids[i] = raw_put_exec(&c, 0,
+		    i % 10 ? "SELECT v FROM t"
+			   : "UPDATE t SET v = 8 RETURNING v");
+	}
+	raw_flush(&c);
+	for (int i = 0; i < AT_ONCE; i++)
+		await_int(&c, ids[i], i % 10 ? 7 : 8);
+}
+
+START_TEST(a_directory_of_ten_thousand_databases_is_served)
+{
+	long before_kb = 0;
+	int most = 0;
+
+	make_directory(DBS_N);
+	start_directory(
+	    LIVE_OPTIONS("workers=2", "max_open=100", "synchronous=normal"));
+	raw_open(&c, live.socket_path);
+	for (int i = 0; i < DBS_N; i += AT_ONCE) {
+		ask_some(i);
+		if (i == DBS_N / 5)
+			before_kb = live_get_rss_kb(&live);
+		if (count_fds(".db") > most)
+			most = count_fds(".db");
+	}
+	/* the writer's and one worker's connection for each, and maybe a
+	 * keeper's */
+	ck_assert_int_le(most, 3 * OPEN_N);
+	ck_assert_int_lt(live_get_rss_kb(&live) - before_kb, 12288);
+	ck_assert_int_ge(live_get_stat(&live, "databases_opened"), DBS_N);
+	ck_assert_int_ge(
+	    live_get_stat(&live, "databases_closed"), DBS_N - OPEN_N);
+	raw_close(&c);
+	stop_directory();
+}
+END_TEST
+
+/* When all are in use, who asks for another one waits until one is not. */
+START_TEST(a_database_waits_for_room)
+{
+	struct rawconn other;
+	uint64_t id, late;
+
+	make_directory(4);
+	start_directory(LIVE_OPTIONS("workers=2", "max_open=2"));
+	raw_open(&c, live.socket_path);
+	raw_open(&other, live.socket_path);
+	for (uint64_t i = 0; i < 2; i++) {
+		c.database = name_db((int)i);
+		raw_expect(&c, raw_put_begin(&c, i + 1, TX_MODE_IMMEDIATE), 0);
+		raw_run(&c, i + 1, "UPDATE t SET v = 9", 0);
+	}
+	other.database = "t2";
+	other.timeout_ms = 50;
+	late = raw_put_exec(&other, 0, "SELECT v FROM t");
+	expect_text(&other, late, ERR_DEADLINE, "waited for room (max_open)");
+	other.timeout_ms = 0;
+	id = raw_put_exec(&other, 0, "SELECT v FROM t");
+	other.database = "t3";
+	raw_put_exec(&other, 0, "SELECT v FROM t");
+	raw_let_arrive(&other);
+	ck_assert_int_eq(count_fds("/t2.db"), 0);
+	raw_expect(&c, raw_put_end(&c, 2, true), 0);
+	ck_assert_int_eq(raw_expect_int(&other, id), 7);
+	ck_assert_int_gt(count_fds("/t0.db"), 0);
+	ck_assert_int_eq(count_fds("/t1.db"), 0);
+	c.database = "t0";
+	raw_expect(&c, raw_put_end(&c, 1, true), 0);
+	c.database = "t1";
+	ck_assert_int_eq(raw_run_int(&c, 0, "SELECT v FROM t"), 9);
+	raw_close(&c);
+	raw_close(&other);
+	stop_directory();
+}
+END_TEST
+
+START_TEST(the_line_for_room_is_bounded)
+{
+	make_directory(3);
+	start_directory(LIVE_OPTIONS("workers=1", "max_open=1"));
+	raw_open(&c, live.socket_path);
+	c.database = "t0";
+	raw_begin(&c, TX_MODE_IMMEDIATE);
+	raw_run(&c, 0, "UPDATE t SET v = 9", 0);
+	c.database = "t1";
+	raw_put_exec(&c, 1, "SELECT v FROM t");
+	c.database = "t2";
+	expect_text(&c, raw_put_exec(&c, 2, "SELECT v FROM t"), ERR_QUEUE_FULL,
+	    "1 databases of ");
+	raw_close(&c);
+	stop_directory();
+}
+END_TEST
+
+/* The one that was used least lately has to go, whatever it was used for. */
+START_TEST(the_database_that_was_used_least_lately_is_closed)
+{
+	make_directory(4);
+	start_directory(LIVE_OPTIONS("workers=1", "max_open=3"));
+	raw_open(&c, live.socket_path);
+	for (int i = 0; i < 3; i++) {
+		c.database = name_db(i);
+		raw_run(&c, 0, "SELECT v FROM t", 0);
+	}
+	c.database = "t0";
+	raw_run(&c, 0, "SELECT v FROM t", 0);
+	c.database = "t3";
+	raw_run(&c, 0, "SELECT v FROM t", 0);
+	ck_assert_int_gt(count_fds("/t0.db"), 0);
+	ck_assert_int_eq(count_fds("/t1.db"), 0);
+	ck_assert_int_gt(count_fds("/t2.db"), 0);
+	raw_close(&c);
+	stop_directory();
+}
+END_TEST
+
+/* Two that take the room from each other, for clients of several workers. */
+START_TEST(databases_that_take_turns_are_all_served)
+{
+	struct rawconn conns[8];
+	uint64_t ids[8][20];
+
+	make_directory(4);
+	start_directory(LIVE_OPTIONS("workers=4", "max_open=2"));
+	for (int i = 0; i < 8; i++) {
+		raw_open(&conns[i], live.socket_path);
+		for (int k = 0; k < 20; k++) {
+			conns[i].database = name_db((i + k) % 4);
+			ids[i][k] = raw_put_exec(&conns[i], 0,
+			    k % 2 ? "INSERT INTO t VALUES(0)"
+				  : "SELECT count(*) FROM t WHERE v = 7");
+		}
+		raw_flush(&conns[i]);
+	}
+	for (int i = 0; i < 8; i++) {
+		for (int k = 0; k < 20; k++)
+			await_int(&conns[i], ids[i][k], k % 2 ? -1 : 1);
+		raw_close(&conns[i]);
+	}
+	stop_directory();
+}
+END_TEST
+
+/* --- What is no name ----------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	const char *says;
+} strangers[] = {
+	{ "nobody", "no database is named \"nobody\"" },
+	{ "../app", "no database is named" },
+	{ "sub/t0", "no database is named" },
+	{ ".hidden", "no database is named" },
+	{ "..", "no database is named" },
+	{ "t0.db-wal", "no database is named" },
+	{ "t0.db", "no database is named" },
+	{ "link", "is a symbolic link" },
+	{ "fifo", "is not a regular file" },
+	{ "sub", "is not a regular file" },
+	{ "t0 ", "no database is named" },
+	{ "01234567890123456789012345678901234567890123456789012345678901234",
+	    "no database is named" },
+};
+
+START_TEST(a_name_cannot_leave_the_directory)
+{
+	char path[PATH_N], target[PATH_N];
+	uint64_t id;
+
+	make_directory(1);
+	snprintf(target, sizeof(target), "%s/t0.db", dir);
+	snprintf(path, sizeof(path), "%s/app.db", live.dir);
+	write_file(path, "", 0);
+	snprintf(path, sizeof(path), "%s/.hidden.db", dir);
+	write_file(path, "", 0);
+	snprintf(path, sizeof(path), "%s/t0.db-wal", dir);
+	write_file(path, "", 0);
+	snprintf(path, sizeof(path), "%s/link.db", dir);
+	ck_assert_int_eq(symlink(target, path), 0);
+	snprintf(path, sizeof(path), "%s/fifo.db", dir);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	snprintf(path, sizeof(path), "%s/sub.db", dir);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/sub", dir);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/sub/t0.db", dir);
+	write_file(path, "", 0);
+	start_directory(NULL);
+	raw_open(&c, live.socket_path);
+	c.database = strangers[_i].name;
+	id = raw_put_exec(&c, 0, "SELECT 1");
+	expect_text(&c, id, ERR_NO_DATABASE, strangers[_i].says);
+	expect_text(&c, raw_put_hello(&c), ERR_NO_DATABASE, strangers[_i].says);
+	c.database = "t0";
+	ck_assert_int_eq(raw_run_int(&c, 0, "SELECT v FROM t"), 7);
+	raw_close(&c);
+	stop_directory();
+}
+END_TEST
+
+START_TEST(one_file_has_one_name_at_a_time)
+{
+	char path[PATH_N], target[PATH_N];
+
+	make_directory(1);
+	snprintf(target, sizeof(target), "%s/t0.db", dir);
+	snprintf(path, sizeof(path), "%s/twin.db", dir);
+	ck_assert_int_eq(link(target, path), 0);
+	start_directory(NULL);
+	raw_open(&c, live.socket_path);
+	c.database = "t0";
+	raw_run(&c, 0, "SELECT v FROM t", 0);
+	c.database = "twin";
+	expect_text(&c, raw_put_exec(&c, 0, "SELECT v FROM t"),
+	    ERR_DATABASE_DOWN, "it is the file of database t0");
+	raw_close(&c);
+	stop_directory();
+}
+END_TEST
+
+START_TEST(a_database_of_the_directory_is_created_when_that_is_wanted)
+{
+	make_directory(1);
+	start_directory(LIVE_OPTIONS("create=on"));
+	raw_open(&c, live.socket_path);
+	c.database = "new";
+	raw_run(&c, 0, "CREATE TABLE t(v)", 0);
+	ck_assert_int_eq(raw_run_int(&c, 0, "SELECT count(*) FROM t"), 0);
+	raw_close(&c);
+	stop_directory();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -371,6 +745,19 @@ main(void)
 	tcase_add_loop_test(tc, a_transaction_keeps_its_database_open, 0,
 	    sizeof(uses) / sizeof(uses[0]));
 	tcase_add_test(tc, a_database_may_be_asked_for_while_it_closes);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("directory");
+	tcase_set_timeout(tc, 120);
+	tcase_add_test(tc, a_directory_of_ten_thousand_databases_is_served);
+	tcase_add_test(tc, a_database_waits_for_room);
+	tcase_add_test(tc, the_line_for_room_is_bounded);
+	tcase_add_test(tc, the_database_that_was_used_least_lately_is_closed);
+	tcase_add_test(tc, databases_that_take_turns_are_all_served);
+	tcase_add_loop_test(tc, a_name_cannot_leave_the_directory, 0,
+	    sizeof(strangers) / sizeof(strangers[0]));
+	tcase_add_test(tc, one_file_has_one_name_at_a_time);
+	tcase_add_test(
+	    tc, a_database_of_the_directory_is_created_when_that_is_wanted);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);
