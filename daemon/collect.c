@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/socket.h>
 
 #include "daemon/clock.h"
 #include "daemon/log.h"
@@ -296,7 +296,7 @@ read_socket(struct client *cl, uint8_t *to, size_t n)
 	ssize_t got;
 
 	do {
-		got = read(cl->fd, to, n);
+		got = recv(cl->fd, to, n, MSG_DONTWAIT);
 	} while (got < 0 && errno == EINTR);
 	if (got > 0)
 		stats_add(STAT_bytes_in, (uint64_t)got);
