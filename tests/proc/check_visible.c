@@ -73,11 +73,11 @@ open_client(struct client *cl, int number)
 /* --- Writers -------------------------------------------------------------- */
 
 static void
-put_batch(struct rawconn *c, const char *const *sqls)
+put_batch(struct rawconn *c, uint64_t stream, const char *const *sqls)
 {
 	struct msg_out m, step;
 
-	msg_begin_body(&m, &c->out, TYPE_BATCH, ++c->last_id, 0);
+	msg_begin_body(&m, &c->out, TYPE_BATCH, ++c->last_id, stream);
 	msg_key(&m, ASK_steps);
 	value_put_array(m.b, 2);
 	for (int i = 0; i < 2; i++) {
@@ -106,7 +106,7 @@ write_pair(struct client *cl, int pair, int64_t v)
 	snprintf(script, sizeof(script), "%s;%s", one[0], one[1]);
 	switch (roll(cl, 6)) {
 	case 0:
-		put_batch(c, sqls);
+		put_batch(c, 0, sqls);
 		break;
 	case 1:
 		raw_put_script(c, 0, script, true);
@@ -219,7 +219,7 @@ put_read_batch(struct client *cl, int pair)
 	for (int i = 0; i < 2; i++)
 		snprintf(one[i], sizeof(one[i]),
 		    "SELECT v FROM kv WHERE k = %d", pair + i * PAIRS);
-	put_batch(&cl->conn, sqls);
+	put_batch(&cl->conn, 0, sqls);
 	note(cl, pair);
 }
 
@@ -361,20 +361,28 @@ read_in_transaction(struct client *cl)
 	raw_expect(&cl->conn, raw_put_end(&cl->conn, 3, true), 0);
 }
 
+/* As number 1. */
+static void
+put_prepare(struct rawconn *c, const char *sql)
+{
+	struct msg_out m;
+
+	msg_begin_body(&m, &c->out, TYPE_PREPARE, ++c->last_id, 0);
+	msg_put_uint(&m, ASK_stmt, 1);
+	msg_put_str(&m, ASK_sql, sql);
+	PROC_CHECK(msg_end(&m, 65536) == 0, "msg_end");
+	raw_expect(c, c->last_id, 0);
+}
+
 static void
 run_reader(void *arg)
 {
 	static struct client cl;
-	struct msg_out m;
 	int number = *(const int *)arg;
 
 	open_client(&cl, number);
-	msg_begin_body(&m, &cl.conn.out, TYPE_PREPARE, ++cl.conn.last_id, 0);
-	msg_put_uint(&m, ASK_stmt, 1);
-	msg_put_str(&m, ASK_sql,
+	put_prepare(&cl.conn,
 	    "SELECT a.v, b.v FROM kv a, kv b WHERE a.k = ?1 AND b.k = ?2");
-	PROC_CHECK(msg_end(&m, 65536) == 0, "msg_end");
-	raw_expect(&cl.conn, cl.conn.last_id, 0);
 	while (!atomic_load(&shared->stop)) {
 		if (roll(&cl, 8) == 0)
 			read_in_transaction(&cl);
@@ -451,6 +459,151 @@ START_TEST(every_read_sees_what_was_acknowledged_before_it)
 }
 END_TEST
 
+/* --- One snapshot --------------------------------------------------------- */
+
+#define SNAPSHOT_STREAM 3
+
+static struct client reader, writer;
+
+static int64_t
+count_text(void)
+{
+	return raw_run_int(
+	    &reader.conn, SNAPSHOT_STREAM, "SELECT count(*) FROM grow");
+}
+
+static int64_t
+count_prepared(void)
+{
+	struct rawconn *c = &reader.conn;
+	struct msg_out m;
+
+	msg_begin_body(&m, &c->out, TYPE_EXEC, ++c->last_id, SNAPSHOT_STREAM);
+	msg_put_uint(&m, ASK_stmt, 1);
+	ck_assert_int_eq(msg_end(&m, 65536), 0);
+	return raw_expect_int(c, c->last_id);
+}
+
+static int64_t
+count_slowly(void)
+{
+	return raw_run_int(&reader.conn, SNAPSHOT_STREAM,
+	    "SELECT count(*) FROM grow WHERE (WITH RECURSIVE c(x) AS (SELECT "
+	    "1 UNION ALL SELECT x + 1 FROM c LIMIT 30000) SELECT count(*) "
+	    "FROM c) > 0");
+}
+
+/* A result with more than a window, of which each row is a frame. */
+static int64_t
+count_streamed(void)
+{
+	struct rawconn *c = &reader.conn;
+	uint64_t id = raw_put_exec(
+	    c, SNAPSHOT_STREAM, "SELECT n, zeroblob(70000) FROM grow");
+	struct rawreply r;
+	struct msg_out m;
+	int64_t n = 0;
+
+	do {
+		struct value v = { .count = 0 };
+
+		raw_flush(c);
+		ck_assert(raw_take(c, &r));
+		ck_assert_uint_eq(r.tell.code, 0);
+		if (MSG_HAS(&r.tell, TELL_rows))
+			value_read(&r.tell.rows, &v);
+		n += v.count;
+		msg_begin_body(&m, &c->out, TYPE_CREDIT, 0, 0);
+		msg_put_uint(&m, ASK_target, id);
+		msg_put_uint(&m, ASK_credit_bytes, 70000);
+		ck_assert_int_eq(msg_end(&m, 65536), 0);
+	} while (r.head.type == TYPE_ROWS);
+	raw_flush(c);
+	return n;
+}
+
+static int64_t
+count_in_batch(void)
+{
+	static const char *const sqls[] = { "SELECT count(*) FROM grow",
+		"SELECT count(n) FROM grow" };
+	struct rawreply r;
+	struct span cur;
+	struct value v;
+	int64_t n;
+
+	put_batch(&reader.conn, SNAPSHOT_STREAM, sqls);
+	raw_wait(&reader.conn, reader.conn.last_id, &r);
+	ck_assert_uint_eq(r.tell.code, 0);
+	cur = r.tell.steps;
+	value_read(&cur, &v);
+	n = read_step(&cur);
+	ck_assert_int_eq(read_step(&cur), n);
+	return n;
+}
+
+static int64_t
+count_in_savepoint(void)
+{
+	int64_t n;
+
+	raw_run(&reader.conn, SNAPSHOT_STREAM, "SAVEPOINT s", 0);
+	n = count_text();
+	raw_run(&reader.conn, SNAPSHOT_STREAM, "ROLLBACK TO s", 0);
+	ck_assert_int_eq(count_text(), n);
+	raw_run(&reader.conn, SNAPSHOT_STREAM, "RELEASE s", 0);
+	return n;
+}
+
+static int64_t (*const counts[])(void) = { count_text, count_prepared,
+	count_slowly, count_streamed, count_in_batch, count_in_savepoint };
+
+#define COUNTS_N (sizeof(counts) / sizeof(counts[0]))
+
+static void
+grow(void)
+{
+	raw_run(&writer.conn, 0, "INSERT INTO grow VALUES (1)", 0);
+}
+
+/* Whichever statement takes the snapshot, and whichever follow; what is read
+ * beside the transaction is of now. */
+START_TEST(a_transaction_shows_one_snapshot_on_every_road)
+{
+	enum msg_tx_mode mode = _i % 2 ? TX_MODE_READ : TX_MODE_DEFERRED;
+	int64_t written = 0, n;
+
+	live_init(&live);
+	live_start(&live, LIVE_OPTIONS("workers=2"));
+	raw_open(&reader.conn, live.socket_path);
+	raw_open(&writer.conn, live.socket_path);
+	raw_run(&writer.conn, 0, "CREATE TABLE grow(n)", 0);
+	put_prepare(&reader.conn, "SELECT count(*) FROM grow");
+	for (; written < 10; written++)
+		grow();
+	raw_expect(&reader.conn,
+	    raw_put_begin(&reader.conn, SNAPSHOT_STREAM, mode), 0);
+	grow(); /* BEGIN takes nothing */
+	n = counts[_i / 2]();
+	ck_assert_int_eq(n, ++written);
+	for (size_t i = 0; i < 2 * COUNTS_N; i++) {
+		grow();
+		written++;
+		ck_assert_int_eq(counts[i % COUNTS_N](), n);
+		ck_assert_int_eq(
+		    raw_run_int(&reader.conn, 0, "SELECT count(*) FROM grow"),
+		    written);
+	}
+	raw_expect(
+	    &reader.conn, raw_put_end(&reader.conn, SNAPSHOT_STREAM, true), 0);
+	ck_assert_int_eq(count_text(), written);
+	raw_close(&reader.conn);
+	raw_close(&writer.conn);
+	live_stop(&live);
+	live_fini(&live);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -462,6 +615,11 @@ main(void)
 	tcase_set_timeout(tc, 30);
 	tcase_add_loop_test(tc, every_read_sees_what_was_acknowledged_before_it,
 	    0, (int)(sizeof(rows) / sizeof(rows[0])));
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("snapshot");
+	tcase_set_timeout(tc, 30);
+	tcase_add_loop_test(tc, a_transaction_shows_one_snapshot_on_every_road,
+	    0, (int)(2 * COUNTS_N));
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
