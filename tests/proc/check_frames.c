@@ -506,8 +506,9 @@ static void
 run_conformance(void *arg)
 {
 	(void)arg;
-	execl("/usr/bin/python3", "python3", "tests/proc/conformance.py",
-	    "--slow", live.socket_path, "app", (char *)NULL);
+	execl("/usr/bin/python3", "/usr/bin/python3",
+	    "tests/proc/conformance.py", "--slow", live.socket_path, "app",
+	    (char *)NULL);
 	proc_fail("python3: %s", strerror(errno));
 }
 

@@ -483,8 +483,8 @@ hold_file(void *arg)
 	if (holders[h->kind].tool == SHELL)
 		execlp("sqlite3", "sqlite3", h->live.db_path, (char *)NULL);
 	else
-		execl("/usr/bin/python3", "python3", "-c", holders[h->kind].sql,
-		    h->live.db_path, (char *)NULL);
+		execl("/usr/bin/python3", "/usr/bin/python3", "-c",
+		    holders[h->kind].sql, h->live.db_path, (char *)NULL);
 	proc_fail("exec: %s", strerror(errno));
 }
 
