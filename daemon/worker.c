@@ -209,8 +209,7 @@ static void
 begin_wait(struct worker *w, int64_t now)
 {
 	if (patience_asks(&w->patience, now))
-		patience_note_queued(
-		    &w->patience, now, patience_read_queued_us());
+		patience_ask_core(&w->patience, now);
 	w->waits = true;
 	w->wait_us = now;
 	w->look_us = now + patience_get_us(&w->patience);

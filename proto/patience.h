@@ -22,15 +22,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What a thread has had of its core, in its whole life. */
+struct patience_core {
+	int64_t ran_us;
+	int64_t queued_us; /* it was ready to run, and others ran */
+};
+
 struct patience {
 	int64_t bound_us;  /* the longest look; 0: none */
 	unsigned score;    /* how often looking paid lately: of PATIENCE_ALL */
 	unsigned unseen_n; /* waits without a look, one after another */
 	bool looks;        /* in the wait that has begun */
 	bool crowded;      /* others need the core */
-	int64_t asked_us;  /* when queued_us was given; 0: never */
-	int64_t
-	    queued_us; /* for so long the thread waited for a core until then */
+	int64_t asked_us;  /* when core was given; 0: never */
+	struct patience_core core;
 };
 
 #define PATIENCE_ALL 1024
@@ -44,17 +49,15 @@ int64_t patience_get_us(struct patience *p);
 /* The wait has ended, so long after it began, because there is work. */
 void patience_note(struct patience *p, int64_t waited_us);
 
-/* Say whether patience_note_queued is due: every 10 ms, of those who would look.
- */
+/* Say whether patience_note_core is due: every 10 ms, in a crowd 100 ms, of those
+ * who would look. */
 bool patience_asks(const struct patience *p, int64_t now_us);
 
-/* Tell for how long this thread has been ready to run without a core to run on,
- * in its whole life; negative: that is not known. */
-void
-patience_note_queued(struct patience *p, int64_t now_us, int64_t queued_us);
+/* Tell what this thread has had; NULL: that is not known. */
+void patience_note_core(
+    struct patience *p, int64_t now_us, const struct patience_core *core);
 
-/* Read that from the kernel, in microseconds; -1: it does not say.  Five
- * microseconds; no descriptor stays open. */
-int64_t patience_read_queued_us(void);
+/* The same, as the kernel says it now: 5 us; no descriptor stays open. */
+void patience_ask_core(struct patience *p, int64_t now_us);
 
 #endif

@@ -94,36 +94,41 @@ START_TEST(patience_needs_a_share_of_waits_that_pay)
 }
 END_TEST
 
-/* What the kernel says, one after the other, every 10 ms: for how long the thread
- * had no core in these; and whether it looks then. */
+/* What the kernel says, one after the other: for how long the thread ran since
+ * then, and for how long it was ready to; and whether it looks then. */
 /* clang-format off */
 static const struct {
-	int64_t queued_us;
+	int64_t ran_us, queued_us;
 	bool looks;
 } crowds[] = {
-	{    0, true }, {  500, true }, { 2400, true },
-	{ 2500, false }, /* a quarter */
-	{ 9000, false }, { 1100, false },
-	{  900, true }, /* less than a tenth */
-	{ 2400, true }, { 10000, false }, { 0, true },
+	{ 9000,   0, true }, { 5000, 500, true }, { 762, 238, true },
+	{ 750, 250, false }, /* a quarter of what it was ready */
+	{ 10, 90, false }, { 870, 130, false },
+	{ 890, 110, true }, /* less than an eighth */
+	{ 760, 240, true }, { 0, 9000, false }, { 9000, 0, true },
+	{ 0, 0, true }, /* it slept */
 };
 /* clang-format on */
 
 START_TEST(patience_leaves_the_core_to_others_in_a_crowd)
 {
+	struct patience_core core = { 7000000, 5000000 }; /* before */
 	struct patience p;
-	int64_t now = 1000000, queued = 5000000; /* of its whole life */
+	int64_t now = 1000000;
 
 	patience_init(&p, BOUND);
 	ck_assert(patience_asks(&p, now));
-	patience_note_queued(&p, now, queued);
+	patience_note_core(&p, now, &core);
 	ck_assert(!p.crowded);
 	for (size_t i = 0; i < sizeof(crowds) / sizeof(crowds[0]); i++) {
-		ck_assert(!patience_asks(&p, now + 9999));
-		now += 10000;
-		queued += crowds[i].queued_us;
+		int64_t passed = p.crowded ? 100000 : 10000;
+
+		ck_assert(!patience_asks(&p, now + passed - 1));
+		now += passed;
+		core.ran_us += crowds[i].ran_us;
+		core.queued_us += crowds[i].queued_us;
 		ck_assert(patience_asks(&p, now));
-		patience_note_queued(&p, now, queued);
+		patience_note_core(&p, now, &core);
 		ck_assert_msg(
 		    wait_often(&p, 100, 20) == (crowds[i].looks ? 100 : 0),
 		    "row %zu", i);
@@ -136,23 +141,25 @@ START_TEST(patience_looks_where_the_kernel_says_nothing)
 	struct patience p;
 
 	patience_init(&p, BOUND);
-	patience_note_queued(&p, 1000000, -1);
-	patience_note_queued(&p, 1010000, -1);
+	p.crowded = true; /* to begin with, as the library does */
+	patience_note_core(&p, 1000000, NULL);
+	patience_note_core(&p, 1010000, NULL);
 	ck_assert_int_eq(wait_often(&p, 100, 20), 100);
 }
 END_TEST
 
-/* In a container without /proc the answer is that nobody knows. */
+/* In a container without /proc nobody knows. */
 START_TEST(patience_reads_what_the_kernel_says)
 {
-	int64_t before = patience_read_queued_us();
+	struct patience p;
 
-	if (access("/proc/thread-self/schedstat", R_OK) < 0) {
-		ck_assert_int_eq(before, -1);
+	patience_init(&p, BOUND);
+	patience_ask_core(&p, 1000000);
+	ck_assert_int_eq(p.asked_us, 1000000);
+	if (access("/proc/thread-self/schedstat", R_OK) < 0)
 		return;
-	}
-	ck_assert_int_ge(before, 0);
-	ck_assert_int_ge(patience_read_queued_us(), before);
+	while (p.core.ran_us == 0) /* it counts when it is switched */
+		patience_ask_core(&p, 1000000);
 }
 END_TEST
 
