@@ -1,7 +1,7 @@
 /* call.c - the calls that send one request and wait for it. */
 #include "impl.h"
 
-#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Send a request without fields of its own, or with one, and wait for it. */
@@ -93,19 +93,40 @@ sqlpool_begin(struct sqlpool_conn *conn, enum sqlpool_tx_mode mode)
 	return run_plain(conn, TYPE_TX_BEGIN, ASK_tx_mode, (uint64_t)mode);
 }
 
+/* It ended when the connection was lost; this lets the application know. */
+static int
+end_lost_transaction(struct sqlpool_conn *conn, bool commit)
+{
+	conn->tx_lost = false;
+	conn->in_transaction = false;
+	if (!commit)
+		return 0;
+	return conn_fail(conn, ERR_CONNECTION_LOST, OUTCOME_NOT_APPLIED,
+	    "the connection was lost in the transaction, which was rolled "
+	    "back: begin it again");
+}
+
 static int
 end_transaction(struct sqlpool_conn *conn, bool commit)
 {
 	struct sqlpool_result *result = NULL;
 	struct msg_out m;
-	int rc = request_begin(conn, TYPE_TX_END, 0, &m, &result);
+	int rc;
 
+	if (conn && conn->tx_lost)
+		return end_lost_transaction(conn, commit);
+	rc = request_begin(conn, TYPE_TX_END, 0, &m, &result);
 	if (rc < 0)
 		return rc;
 	msg_key(&m, ASK_commit);
 	value_put_bool(m.b, commit);
 	rc = request_submit(result, &m);
-	return rc < 0 ? rc : result_finish(result);
+	if (rc == 0)
+		rc = result_finish(result);
+	/* losing the connection rolls back as well */
+	if (rc == -ERR_CONNECTION_LOST && !commit && life_can_return(conn))
+		rc = 0;
+	return rc;
 }
 
 int
@@ -145,11 +166,34 @@ take_prepared(void *arg, const struct msg_tell *tell)
 static void
 link_stmt(struct sqlpool_conn *conn, struct sqlpool_stmt *stmt)
 {
-	stmt->conn = conn;
 	stmt->next = conn->stmts;
 	if (stmt->next)
 		stmt->next->prev = stmt;
 	conn->stmts = stmt;
+}
+
+static struct sqlpool_stmt *
+stmt_make(const char *sql)
+{
+	struct sqlpool_stmt *stmt = mem_make(sizeof(*stmt));
+	size_t n = strlen(sql) + 1;
+
+	if (!stmt)
+		return NULL;
+	stmt->sql = mem_resize(NULL, n);
+	if (!stmt->sql) {
+		mem_free(stmt);
+		return NULL;
+	}
+	memcpy(stmt->sql, sql, n);
+	return stmt;
+}
+
+static void
+stmt_destroy(struct sqlpool_stmt *stmt)
+{
+	mem_free(stmt->sql);
+	mem_free(stmt);
 }
 
 int
@@ -158,7 +202,6 @@ sqlpool_prepare(
 {
 	struct sqlpool_result *result = NULL;
 	struct sqlpool_stmt *stmt;
-	struct msg_out m;
 	int rc = conn_check(conn);
 
 	if (rc < 0)
@@ -166,23 +209,21 @@ sqlpool_prepare(
 	if (!sql || !ret_stmt)
 		return conn_fail(conn, ERR_MISUSE, OUTCOME_NOT_APPLIED,
 		    "there is no SQL, or nowhere to put the statement");
-	stmt = calloc(1, sizeof(*stmt));
+	stmt = stmt_make(sql);
 	if (!stmt)
 		return conn_fail(
 		    conn, ERR_NO_MEMORY, OUTCOME_NOT_APPLIED, "out of memory");
 	stmt->number = conn->next_stmt++;
-	rc = request_begin(conn, TYPE_PREPARE, 0, &m, &result);
+	stmt->conn = conn;
+	rc = request_prepare(stmt, &result);
 	if (rc == 0) {
-		msg_put_str(&m, ASK_sql, sql);
-		msg_put_uint(&m, ASK_stmt, stmt->number);
 		result->on_ok = take_prepared;
 		result->on_ok_arg = stmt;
-		rc = request_submit(result, &m);
-	}
-	if (rc == 0)
+		flight_submit(conn, result);
 		rc = result_finish(result);
+	}
 	if (rc < 0) {
-		free(stmt);
+		stmt_destroy(stmt);
 		return rc;
 	}
 	link_stmt(conn, stmt);
@@ -198,7 +239,7 @@ send_close(struct sqlpool_stmt *stmt)
 	struct sqlpool_result *result = NULL;
 	struct msg_out m;
 
-	if (conn->pid != getpid() || conn->fd < 0 ||
+	if (conn->pid != getpid() || conn->state != CONN_OPEN ||
 	    request_begin(conn, TYPE_CLOSE, 0, &m, &result) < 0)
 		return;
 	msg_put_uint(&m, ASK_stmt, stmt->number);
@@ -220,7 +261,7 @@ sqlpool_stmt_free(struct sqlpool_stmt *stmt)
 		if (stmt->next)
 			stmt->next->prev = stmt->prev;
 	}
-	free(stmt);
+	stmt_destroy(stmt);
 }
 
 size_t

@@ -31,7 +31,7 @@ result_make_names(struct sqlpool_result *result)
 	size_t n = result->columns_n;
 	/* each string's head in the array leaves room for its NUL */
 	size_t bytes = result->columns.n + result->decltypes.n;
-	char **names = calloc(1, 2 * n * sizeof(*names) + bytes);
+	char **names = mem_make(2 * n * sizeof(*names) + bytes);
 	char *at;
 
 	if (!names)
@@ -172,8 +172,8 @@ get_number_text(struct sqlpool_result *result, size_t column, size_t *ret_n)
 	const struct value *v = &result->row[column];
 
 	if (!result->numbers)
-		result->numbers = calloc(
-		    result->columns_n, sizeof(*result->numbers));
+		result->numbers = mem_make(
+		    result->columns_n * sizeof(*result->numbers));
 	if (!result->numbers)
 		return NULL;
 	if (v->kind == VALUE_REAL)

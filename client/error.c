@@ -34,7 +34,7 @@ static const struct sqlpool_error no_conn = {
 void
 failure_clear(struct failure *f)
 {
-	free(f->heap);
+	mem_free(f->heap);
 	f->heap = NULL;
 	f->pub = no_error;
 }
@@ -57,7 +57,7 @@ set_message(struct failure *f, const uint8_t *p, size_t n)
 	char *to = f->text;
 
 	if (n >= sizeof(f->text)) {
-		f->heap = malloc(n + 1);
+		f->heap = mem_resize(NULL, n + 1);
 		if (f->heap)
 			to = f->heap;
 		else

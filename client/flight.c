@@ -62,6 +62,8 @@ flight_end_result(struct sqlpool_result *result)
 	result->state = RESULT_ENDED;
 	if (result->zombie)
 		flight_forget_result(result);
+	else
+		async_mark(result);
 }
 
 void
@@ -70,6 +72,7 @@ flight_forget_result(struct sqlpool_result *result)
 	struct sqlpool_conn *conn = result->conn;
 
 	if (conn) {
+		async_unmark(result);
 		if (result->state == RESULT_UNSENT)
 			leave_unsent(result);
 		leave_table(result);
@@ -83,28 +86,29 @@ flight_forget_result(struct sqlpool_result *result)
 	result_destroy(result);
 }
 
-/* Move a result's frame into `out`. */
+/* Copy a result's frame into `out`.  It is kept, to be sent again if need be. */
 static void
 start_result(struct sqlpool_conn *conn, struct sqlpool_result *result)
 {
-	if (conn->out.n == 0 && conn->out.cap < result->frame.cap) {
-		struct buf empty = conn->out;
-
-		conn->out = result->frame;
-		result->frame = empty;
-	} else {
-		buf_put(&conn->out, result->frame.p, result->frame.n);
-	}
-	buf_fini(&result->frame);
+	buf_put(&conn->out, result->frame.p, result->frame.n);
 	result->state = RESULT_WAITING;
 	result->frame_end = conn->out_total + conn->out.n - conn->out_at;
 	conn->in_flight_n++;
 }
 
+/* A daemon that stops takes what belongs to a transaction, and nothing else. */
+static bool
+takes_requests(const struct sqlpool_conn *conn)
+{
+	return conn->state == CONN_OPEN ||
+	    (conn->state == CONN_LEAVING && conn->in_transaction);
+}
+
 void
 flight_start_unsent(struct sqlpool_conn *conn)
 {
-	while (conn->unsent.first && conn->in_flight_n < conn->in_flight_max) {
+	while (conn->unsent.first && conn->in_flight_n < conn->in_flight_max &&
+	    takes_requests(conn)) {
 		struct sqlpool_result *result = conn->unsent.first;
 
 		leave_unsent(result);
@@ -112,23 +116,73 @@ flight_start_unsent(struct sqlpool_conn *conn)
 	}
 }
 
-void
-flight_submit(struct sqlpool_conn *conn, struct sqlpool_result *result)
+static void
+enter_table(struct sqlpool_conn *conn, struct sqlpool_result *result)
 {
 	struct sqlpool_result **bucket = &conn->table[result->id % TABLE_N];
 
 	result->bucket_next = *bucket;
 	*bucket = result;
 	result->in_table = true;
+}
+
+/* Let it wait behind `before`; NULL: as the first. */
+static void
+enter_unsent(struct sqlpool_result *result, struct sqlpool_result *before)
+{
+	struct sqlpool_conn *conn = result->conn;
+	struct result_list *unsent = &conn->unsent;
+
 	result->state = RESULT_UNSENT;
-	result->unsent_prev = conn->unsent.last;
-	if (conn->unsent.last)
-		conn->unsent.last->unsent_next = result;
+	result->unsent_prev = before;
+	result->unsent_next = before ? before->unsent_next : unsent->first;
+	if (before)
+		before->unsent_next = result;
 	else
-		conn->unsent.first = result;
-	conn->unsent.last = result;
+		unsent->first = result;
+	if (result->unsent_next)
+		result->unsent_next->unsent_prev = result;
+	else
+		unsent->last = result;
 	conn->unsent_bytes += result->frame.n;
+}
+
+void
+flight_submit(struct sqlpool_conn *conn, struct sqlpool_result *result)
+{
+	enter_table(conn, result);
+	enter_unsent(result, conn->unsent.last);
+	if (conn->state == CONN_DOWN)
+		life_begin(conn);
 	flight_start_unsent(conn);
+}
+
+void
+flight_submit_first(
+    struct sqlpool_conn *conn, struct sqlpool_result *result, bool now)
+{
+	enter_table(conn, result);
+	if (now)
+		start_result(conn, result);
+	else
+		enter_unsent(result, NULL);
+}
+
+void
+flight_put_back(struct sqlpool_result *result)
+{
+	struct sqlpool_conn *conn = result->conn;
+	struct sqlpool_result *before = NULL;
+
+	for (struct sqlpool_result *r = conn->unsent.first;
+	     r && r->id < result->id; r = r->unsent_next)
+		before = r;
+	conn->in_flight_n--;
+	result_drop_chunks(result);
+	result->granted = conn->window_bytes;
+	result->received = 0;
+	result->consumed = 0;
+	enter_unsent(result, before);
 }
 
 static void
@@ -165,18 +219,25 @@ flight_put_cancel(struct sqlpool_result *result)
 	put_note(result, TYPE_CANCEL, 0);
 }
 
-void
-flight_fail(struct sqlpool_conn *conn, struct sqlpool_result *result)
+bool
+flight_was_sent(const struct sqlpool_result *result)
 {
-	bool sent = result->state == RESULT_WAITING &&
-	    result->frame_end <= conn->out_total;
-	struct failure f = { 0 };
+	return result->state == RESULT_WAITING &&
+	    result->frame_end <= result->conn->out_total;
+}
+
+void
+flight_fail(struct sqlpool_result *result, const struct failure *f)
+{
+	bool sent = flight_was_sent(result) || result->repeated;
+	struct failure mine = { 0 };
 
 	if (result->state == RESULT_ENDED)
 		return;
-	failure_copy(&f, &conn->failure);
-	f.pub.outcome = sent ? SQLPOOL_UNKNOWN : SQLPOOL_NOT_APPLIED;
-	result_fail(result, &f);
-	failure_clear(&f);
+	failure_copy(&mine, f);
+	mine.pub.outcome = sent && !result->reads ? SQLPOOL_UNKNOWN
+						  : SQLPOOL_NOT_APPLIED;
+	result_fail(result, &mine);
+	failure_clear(&mine);
 	flight_end_result(result);
 }

@@ -1,8 +1,11 @@
 /* impl.h - what the files of the library share.
  *
- *	conn.c     bytes to and from the socket, frames to their results
+ *	conn.c     bytes to and from the socket, and when to sleep
+ *	input.c    frames to their results
+ *	life.c     connect, HELLO, lose the connection and find another
  *	flight.c   which requests are in flight, and which wait
- *	socket.c   system calls              open.c     find, connect, HELLO, close
+ *	async.c    callbacks, deadlines, what to poll for
+ *	socket.c   system calls              open.c     open, reset, close
  *	request.c  requests into frames       steps.c    requests apart
  *	call.c     the blocking calls
  *	result.c   frames into rows
@@ -14,7 +17,9 @@
  *
  *	send -> UNSENT -> WAITING -> ENDED      (only flight.c moves it)
  *
- * UNSENT: the daemon has as many requests as it takes; the frame waits here.
+ * UNSENT: the daemon has as many requests as it takes, or is not there; the frame
+ * waits here, and is kept until the end: when the connection is lost a request
+ * that may be repeated becomes UNSENT again.
  * A result that failed here (deadline, lost connection) or was freed stays in
  * the table until its reply has come, which is then dropped.
  *
@@ -25,9 +30,11 @@
 
 #include <stdarg.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "proto/buf.h"
 #include "proto/error.h"
+#include "proto/mem.h"
 #include "proto/msg.h"
 #include "proto/sockpath.h"
 #include "proto/value.h"
@@ -57,7 +64,7 @@
 /* How long a request has whose daemon does not say, and the longest it can:
  * PROTOCOL.md, "Limits". */
 #define DEFAULT_REQUEST_MS 30000
-#define LONGEST_REQUEST_MS (24U * 3600 * 1000)
+#define LONGEST_REQUEST_MS 86400000U
 
 /* ---- error.c ---- */
 
@@ -91,6 +98,16 @@ struct chunk {
 	uint8_t bytes[]; /* n, and one more for a NUL */
 };
 
+/* What a connection is at (life.c). */
+enum conn_state {
+	CONN_DOWN,    /* no socket; the next request looks for one */
+	CONN_WAITING, /* no socket; connect at next_try_us */
+	CONN_OPENING, /* HELLO is on its way */
+	CONN_OPEN,
+	CONN_LEAVING, /* GOAWAY: what is in flight ends, and a transaction */
+	CONN_DEAD,    /* no socket, and none to come */
+};
+
 enum result_state { RESULT_UNSENT, RESULT_WAITING, RESULT_ENDED };
 
 struct result_list {
@@ -99,11 +116,30 @@ struct result_list {
 };
 
 struct sqlpool_conn {
-	int fd; /* -1: not connected, or dead */
+	enum conn_state state;
+	int fd;        /* -1: none */
+	int old_fd;    /* a lost one that somebody may still poll for; or -1 */
+	int polled_fd; /* what somebody polls for; or -1 */
 	pid_t pid;
-	int dead;          /* the positive code it died of */
-	bool write_broken; /* the peer reads no more, but may have said why */
-	bool going_away;   /* GOAWAY came: no new requests */
+	bool opened;        /* HELLO has succeeded once */
+	bool failing;       /* the last search for a daemon found none */
+	bool write_broken;  /* the peer reads no more, but may have said why */
+	bool tx_lost;       /* the connection was lost in a transaction */
+	bool nonblocking;   /* sends never wait */
+	bool delivering;    /* callbacks are being called */
+	struct failure why; /* why it is down or dead */
+
+	/* how to open it */
+	char *database; /* owned, as app_name; may be NULL */
+	char *app_name;
+	bool use_fd;
+	bool no_reconnect;
+	bool decltypes;
+	uint32_t connect_timeout_ms;
+	int64_t next_try_us;
+	int64_t give_up_us;
+	uint32_t delay_ms; /* until the try after the next one */
+
 	uint32_t request_timeout_ms; /* the application's; 0: none */
 	uint32_t daemon_timeout_ms;  /* for a request that brings none */
 	uint32_t window_bytes;
@@ -133,6 +169,9 @@ struct sqlpool_conn {
 	struct sqlpool_result *results; /* all that exist */
 	struct sqlpool_stmt *stmts;
 
+	struct result_list ready; /* whose callback is due */
+	int64_t earliest_us; /* no deadline of a callback's result is before */
+
 	struct sqlpool_server server;
 	char server_text[64];
 	char sqlite_text[24];
@@ -144,6 +183,7 @@ struct sqlpool_stmt {
 	struct sqlpool_conn *conn; /* NULL once that is closed */
 	struct sqlpool_stmt *prev;
 	struct sqlpool_stmt *next;
+	char *sql; /* owned: to be prepared on another connection */
 	uint64_t number;
 	size_t params_n;
 	size_t columns_n;
@@ -156,17 +196,30 @@ struct sqlpool_result {
 	struct sqlpool_result *bucket_next;
 	struct sqlpool_result *unsent_prev; /* while it is UNSENT */
 	struct sqlpool_result *unsent_next;
+	struct sqlpool_result *ready_prev; /* while its callback is due */
+	struct sqlpool_result *ready_next;
+	sqlpool_callback *callback; /* NULL: calls wait for it */
+	void *callback_arg;
+	int64_t deadline_us; /* of one with a callback */
 	enum result_state state;
+	enum msg_type type;
 	bool in_table;
+	bool ready;         /* its callback is due */
 	bool discard;       /* rows are dropped as they come */
 	bool zombie;        /* freed by the application, reply outstanding */
 	bool done_expected; /* ends with DONE; else with OK */
 	bool batch;
-	bool in_stream; /* it is part of the session's order of statements */
+	bool in_stream;   /* it is part of the session's order of statements */
+	bool reads;       /* it changes nothing */
+	bool repeatable;  /* may be sent again without knowing */
+	bool repeated;    /* was sent again once */
+	bool probe;       /* sent again as read_only, to see if it is a read */
+	bool turned_away; /* a daemon that stops has refused it once */
 	uint64_t id;
 	uint32_t timeout_ms; /* how long the daemon may take */
 	uint64_t frame_end;  /* its last byte, counted as out_total is */
-	struct buf frame;    /* UNSENT: its bytes */
+	struct buf frame;    /* its bytes, until it has ended */
+	size_t body_at;      /* of them, where the body begins */
 	uint64_t granted;    /* bytes of ROWS the daemon may send in all */
 	uint64_t received;   /* bytes of ROWS that came */
 	uint64_t consumed;   /* and of those, dropped again */
@@ -201,30 +254,102 @@ struct sqlpool_result {
 	struct value inline_row[INLINE_COLUMNS];
 };
 
-/* Say whether the connection can be used; sets its failure.
- * Errors: -ERR_MISUSE (NULL), or what it died of. */
+/* Say whether the connection can be used, now or after a while; sets its failure.
+ * Errors: -ERR_MISUSE (NULL, or a callback closes it), or what it died of. */
 int conn_check(struct sqlpool_conn *conn);
+
+/* Say whether this is the process that opened it; sets its failure. */
+int conn_check_process(struct sqlpool_conn *conn);
 
 /* Record a failure of a call on the connection; returns -code. */
 int conn_fail(struct sqlpool_conn *conn, int code, enum error_outcome outcome,
     const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* The connection ends here: every result in flight fails with the same code,
- * and with the outcome that follows from what was sent of it.  Returns -code. */
-int conn_kill(struct sqlpool_conn *conn, int code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-/* Write and read what is possible now; with wait, sleep first until something
- * is possible.  Errors: -ERR_CLIENT_TIMEOUT (nothing happened before
+/* Write and read what is possible now, or connect when it is time; with wait,
+ * sleep first until something is possible.  A connection that was lost and can
+ * come back is no error.  Errors: -ERR_CLIENT_TIMEOUT (nothing happened before
  * deadline_us; not recorded as a failure), -ERR_MISUSE (a forked child), or the
  * connection is dead. */
 int conn_turn(struct sqlpool_conn *conn, bool wait, int64_t deadline_us);
+
+/* Say whether there are bytes to be written. */
+bool conn_wants_to_write(const struct sqlpool_conn *conn);
+
+/* Drop the socket and the bytes of both directions. */
+void conn_drop_socket(struct sqlpool_conn *conn);
+
+/* ---- input.c ---- */
+
+/* n bytes were read, to where input_get_room wanted them.  Negative: the
+ * connection is lost. */
+int input_take(struct sqlpool_conn *conn, size_t n);
+
+/* Where the next bytes go: to the rest of a long frame and a little of what
+ * follows it, or behind what is there.  Returns how many. */
+size_t input_get_room(struct sqlpool_conn *conn, struct iovec iov[2]);
+
+/* ---- life.c ---- */
+
+/* Say why the connection is not there; returns -code. */
+int life_explain(struct sqlpool_conn *conn, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Look for the daemon from now on, for as long as the connect timeout. */
+void life_begin(struct sqlpool_conn *conn);
+
+/* Connect when it is time; end what has waited for too long; leave a daemon that
+ * stops.  Returns 0, or -code when the connection is dead. */
+int life_turn(struct sqlpool_conn *conn);
+
+/* When life_turn has something to do; INT64_MAX: never. */
+int64_t life_get_timer(const struct sqlpool_conn *conn);
+
+/* The connection is lost: results in flight are put back or fail, with the
+ * outcome that follows from what was sent of them.  Returns -code. */
+int life_lose(struct sqlpool_conn *conn, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The same for good: nothing is put back.  f is copied. */
+void life_end(struct sqlpool_conn *conn, const struct failure *f);
+
+/* GOAWAY came. */
+void life_leave(struct sqlpool_conn *conn);
+
+/* Say whether another connection can take this one's place. */
+bool life_can_return(const struct sqlpool_conn *conn);
+
+/* ---- open.c ---- */
+
+/* Choose the path of the socket, unless it is known.  Errors, in conn->why:
+ * -ERR_CONNECT. */
+int open_find_socket(struct sqlpool_conn *conn);
+
+/* Say in conn->why why connect(2) failed. */
+void open_explain(struct sqlpool_conn *conn, int error);
+
+/* ---- async.c ---- */
+
+/* A result with a callback can be read a bit further, or has ended. */
+void async_mark(struct sqlpool_result *result);
+
+/* Its callback is not due any more. */
+void async_unmark(struct sqlpool_result *result);
+
+/* Call the callbacks that are due. */
+void async_deliver(struct sqlpool_conn *conn);
 
 /* ---- flight.c ---- */
 
 /* Put a result that has an encoded frame on its way.  Never fails, never
  * waits. */
 void flight_submit(struct sqlpool_conn *conn, struct sqlpool_result *result);
+
+/* Put it before all others, and, if now, into `out` whatever waits. */
+void flight_submit_first(
+    struct sqlpool_conn *conn, struct sqlpool_result *result, bool now);
+
+/* Put back what was sent, in its place among those that wait. */
+void flight_put_back(struct sqlpool_result *result);
 
 /* Put as many of the waiting requests on their way as the daemon takes now. */
 void flight_start_unsent(struct sqlpool_conn *conn);
@@ -236,8 +361,12 @@ struct sqlpool_result *flight_find(struct sqlpool_conn *conn, uint64_t id);
  * a zombie. */
 void flight_end_result(struct sqlpool_result *result);
 
-/* End it with the connection's failure, unless it has ended. */
-void flight_fail(struct sqlpool_conn *conn, struct sqlpool_result *result);
+/* Say whether the daemon has got all of it, as far as it can be known. */
+bool flight_was_sent(const struct sqlpool_result *result);
+
+/* End it with this failure, unless it has ended; its outcome is what follows
+ * from what was sent. */
+void flight_fail(struct sqlpool_result *result, const struct failure *f);
 
 /* Take a result out of everything and free it. */
 void flight_forget_result(struct sqlpool_result *result);
@@ -262,7 +391,8 @@ struct statement {
 };
 
 /* Make a result for a request of this type: its frame is begun, its body
- * open.  Errors: -ERR_NO_MEMORY, and those of conn_check. */
+ * open.  Errors: -ERR_NO_MEMORY, -ERR_CONNECTION_LOST (a transaction was), and
+ * those of conn_check. */
 int request_begin(struct sqlpool_conn *conn, enum msg_type type,
     uint32_t timeout_ms, struct msg_out *m, struct sqlpool_result **ret);
 
@@ -270,9 +400,20 @@ int request_begin(struct sqlpool_conn *conn, enum msg_type type,
 int request_put_statement(
     struct msg_out *m, const struct statement *s, const char **ret_why);
 
-/* End the frame and put the request on its way; on failure the result is
- * freed.  Errors: -ERR_NO_MEMORY, -ERR_FRAME_TOO_LONG. */
+/* End the frame; on failure the result is freed.  Errors: -ERR_NO_MEMORY,
+ * -ERR_FRAME_TOO_LONG. */
+int request_end(struct sqlpool_result *result, struct msg_out *m);
+
+/* End the frame and put the request on its way.  Errors: as request_end. */
 int request_submit(struct sqlpool_result *result, struct msg_out *m);
+
+/* Let the daemon refuse it if it writes.  False: out of memory. */
+bool request_make_probe(struct sqlpool_result *result);
+
+/* Make a PREPARE for a statement, to be submitted.  Errors: of request_begin and
+ * request_end. */
+int
+request_prepare(struct sqlpool_stmt *stmt, struct sqlpool_result **ret_result);
 
 /* Put one statement on its way.  Errors: those of the three above. */
 int request_start_statement(struct sqlpool_conn *conn,
@@ -288,6 +429,7 @@ struct sqlpool_request {
 	uint32_t timeout_ms; /* 0: the connection's */
 	uint64_t max_rows;   /* 0: all */
 	bool read_only;
+	bool idempotent;
 };
 
 /* Say why it cannot be sent on this connection, or NULL.  request may be NULL. */
@@ -300,7 +442,9 @@ void steps_put(
 
 /* ---- result.c ---- */
 
-struct sqlpool_result *result_new(struct sqlpool_conn *conn);
+/* Errors: NULL, out of memory. */
+struct sqlpool_result *
+result_new(struct sqlpool_conn *conn, enum msg_type type);
 
 /* Free what a result owns, and the result. */
 void result_destroy(struct sqlpool_result *result);
@@ -315,6 +459,16 @@ int result_finish(struct sqlpool_result *result);
 /* Wait for the first part; free the result on failure. */
 int
 result_begin(struct sqlpool_result *result, struct sqlpool_result **ret_result);
+
+/* Say whether it is to be waited for: for its next part, or with `all` for its
+ * end. */
+bool result_is_waiting(const struct sqlpool_result *result, bool all);
+
+/* Give the time after which nobody should wait for it any more. */
+int64_t result_make_deadline(const struct sqlpool_result *result);
+
+/* Its deadline is over. */
+void result_time_out(struct sqlpool_result *result);
 
 /* Drop all rows that wait. */
 void result_drop_chunks(struct sqlpool_result *result);

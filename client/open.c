@@ -1,4 +1,4 @@
-/* open.c - find the daemon, connect, HELLO, close. */
+/* open.c - find the daemon; open, reset and close a connection. */
 #include "impl.h"
 
 #include <errno.h>
@@ -10,9 +10,6 @@
 
 #include "proto/frame.h"
 #include "socket.h"
-
-/* As many requests as are surely accepted, until HELLO's reply tells. */
-#define FIRST_IN_FLIGHT 1
 
 static const char remedy[] = "start one with: sqlpoold ./app.db";
 
@@ -38,7 +35,7 @@ check_tmp_directory(struct sqlpool_conn *conn, const char *path)
 	if (S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
 	    (st.st_mode & (S_IWGRP | S_IWOTH)) == 0)
 		return 0;
-	return conn_fail(conn, ERR_CONNECT, OUTCOME_NOT_APPLIED,
+	return life_explain(conn, ERR_CONNECT,
 	    "%s is not a directory that only user %lu can write to, so the "
 	    "socket in it is not trusted: remove it, or name the socket",
 	    dir, (unsigned long)geteuid());
@@ -65,35 +62,46 @@ search_socket(struct sqlpool_conn *conn, char path[SOCKPATH_MAX])
 		snprintf(path, SOCKPATH_MAX, "%s", SOCKPATH_SERVICE);
 		return 0;
 	}
-	return conn_fail(conn, ERR_CONNECT, OUTCOME_NOT_APPLIED,
+	return life_explain(conn, ERR_CONNECT,
 	    "no daemon found: neither %s nor %s exists; %s", path,
 	    SOCKPATH_SERVICE, remedy);
 }
 
+/* Keep the path that the application or the environment names. */
 static int
-find_socket(
-    struct sqlpool_conn *conn, const char *wanted, char path[SOCKPATH_MAX])
+name_socket(struct sqlpool_conn *conn, const char *wanted)
 {
 	const char *from_env = secure_getenv("SQLPOOL_SOCKET");
-	const char *from = wanted;
 	int n;
 
-	if (!from && from_env && from_env[0])
-		from = from_env;
-	if (!from)
-		return search_socket(conn, path);
-	n = snprintf(path, SOCKPATH_MAX, "%s", from);
+	if (!wanted && from_env && from_env[0])
+		wanted = from_env;
+	if (!wanted)
+		return 0;
+	n = snprintf(conn->path_text, SOCKPATH_MAX, "%s", wanted);
 	if (n >= SOCKPATH_MAX)
-		return conn_fail(conn, ERR_CONNECT, OUTCOME_NOT_APPLIED,
+		return life_explain(conn, ERR_CONNECT,
 		    "socket path longer than %d bytes: %s", SOCKPATH_MAX - 1,
-		    from);
+		    wanted);
 	return 0;
 }
 
-/* ---- connecting ---- */
+int
+open_find_socket(struct sqlpool_conn *conn)
+{
+	char path[SOCKPATH_MAX] = "";
+	int rc;
 
-static int
-connect_failed(struct sqlpool_conn *conn, const char *path, int error)
+	if (conn->path_text[0])
+		return 0;
+	rc = search_socket(conn, path);
+	if (rc == 0)
+		memcpy(conn->path_text, path, sizeof(path));
+	return rc;
+}
+
+void
+open_explain(struct sqlpool_conn *conn, int error)
 {
 	const char *what = remedy;
 
@@ -102,105 +110,11 @@ connect_failed(struct sqlpool_conn *conn, const char *path, int error)
 	else if (error == ECONNREFUSED)
 		what = "nobody listens there (any more); start one with: "
 		       "sqlpoold ./app.db";
-	else if (error == ETIMEDOUT)
+	else if (error == EAGAIN)
 		what = "it accepts nobody at present";
-	return conn_fail(conn, ERR_CONNECT, OUTCOME_NOT_APPLIED,
-	    "cannot connect to the daemon at %s: %s; %s", path, strerror(error),
-	    what);
-}
-
-/* Take over or make the socket.  Reads and writes say MSG_DONTWAIT, so the
- * descriptor's own mode does not matter. */
-static int
-get_socket(struct sqlpool_conn *conn, const struct sqlpool_options *options,
-    int64_t deadline_us)
-{
-	char path[SOCKPATH_MAX] = "";
-	int rc;
-
-	if (options->use_fd) {
-		conn->fd = options->fd;
-		socket_adopt(conn->fd);
-		return 0;
-	}
-	rc = find_socket(conn, options->socket_path, path);
-	memcpy(conn->path_text, path, sizeof(path));
-	if (rc == 0) {
-		rc = socket_connect(path, deadline_us, &conn->fd);
-		if (rc < 0)
-			rc = connect_failed(conn, path, -rc);
-	}
-	return rc;
-}
-
-/* ---- HELLO ---- */
-
-static void
-copy_text(char *to, size_t size, struct span from)
-{
-	size_t n = from.n < size ? from.n : size - 1;
-
-	if (n > 0)
-		memcpy(to, from.p, n);
-	to[n] = '\0';
-}
-
-static void
-take_hello(void *arg, const struct msg_tell *tell)
-{
-	struct sqlpool_conn *conn = arg;
-
-	copy_text(conn->server_text, sizeof(conn->server_text), tell->server);
-	copy_text(conn->sqlite_text, sizeof(conn->sqlite_text), tell->sqlite);
-	copy_text(
-	    conn->database_text, sizeof(conn->database_text), tell->database);
-	conn->server.epoch = tell->epoch;
-	if (tell->max_frame >= FRAME_LEAST_MAX_BYTES &&
-	    tell->max_frame <= FRAME_HARD_MAX_BYTES)
-		conn->max_frame_out = tell->max_frame;
-	if (tell->window_bytes > 0 && tell->window_bytes <= UINT32_MAX)
-		conn->window_bytes = (uint32_t)tell->window_bytes;
-	if (tell->in_flight_n > 0)
-		conn->in_flight_max = tell->in_flight_n;
-	if (MSG_HAS(tell, TELL_timeout_ms))
-		conn->daemon_timeout_ms = tell->timeout_ms > 0 &&
-			tell->timeout_ms < LONGEST_REQUEST_MS
-		    ? (uint32_t)tell->timeout_ms
-		    : LONGEST_REQUEST_MS;
-	conn->server.max_frame_bytes = conn->max_frame_out;
-	conn->server.in_flight_n = conn->in_flight_max;
-}
-
-static int
-say_hello(struct sqlpool_conn *conn, const struct sqlpool_options *options,
-    int64_t deadline_us)
-{
-	int64_t left_ms = (deadline_us - socket_now_us()) / 1000;
-	struct sqlpool_result *result;
-	struct msg_out m;
-	int rc;
-
-	/* not request_begin: the database is in the header */
-	result = result_new(conn);
-	if (!result)
-		return -ERR_NO_MEMORY;
-	result->timeout_ms = left_ms < 1 ? 1 : (uint32_t)left_ms;
-	result->on_ok = take_hello;
-	result->on_ok_arg = conn;
-	msg_begin(&m, &result->frame, TYPE_HELLO, result->id, 0);
-	if (options->database)
-		msg_put_str(&m, HEAD_database, options->database);
-	msg_open_body(&m);
-	msg_put_uint(&m, ASK_version, MSG_VERSION);
-	msg_put_uint(
-	    &m, ASK_features, options->decltypes ? MSG_FEATURE_DECLTYPES : 0);
-	msg_put_str(&m, ASK_app_name,
-	    options->app_name ? options->app_name
-			      : program_invocation_short_name);
-	msg_put_uint(&m, ASK_max_frame, conn->max_frame_in);
-	msg_put_uint(&m, ASK_window_bytes, conn->window_bytes);
-	rc = request_submit(result, &m);
-	return rc < 0 ? rc : result_finish(result);
+	(void)life_explain(conn, ERR_CONNECT,
+	    "cannot connect to the daemon at %s: %s; %s", conn->path_text,
+	    strerror(error), what);
 }
 
 /* ---- the connection ---- */
@@ -228,66 +142,96 @@ read_options(const struct sqlpool_options *options, struct sqlpool_options *ret)
 	return 0;
 }
 
+/* *ret: owned; NULL for NULL.  Returns whether there was memory. */
+static bool
+copy_string(const char *from, char **ret)
+{
+	size_t n = from ? strlen(from) + 1 : 0;
+
+	if (!from)
+		return true;
+	*ret = mem_resize(NULL, n);
+	if (*ret)
+		memcpy(*ret, from, n);
+	return *ret;
+}
+
+static void
+conn_destroy(struct sqlpool_conn *conn)
+{
+	if (conn->fd >= 0)
+		close(conn->fd);
+	if (conn->old_fd >= 0)
+		close(conn->old_fd);
+	failure_clear(&conn->failure);
+	failure_clear(&conn->why);
+	buf_fini(&conn->out);
+	mem_free(conn->in);
+	mem_free(conn->big);
+	mem_free(conn->database);
+	mem_free(conn->app_name);
+	mem_free(conn);
+}
+
 static struct sqlpool_conn *
 conn_new(const struct sqlpool_options *options)
 {
-	struct sqlpool_conn *conn = calloc(1, sizeof(*conn));
+	struct sqlpool_conn *conn = mem_make(sizeof(*conn));
 
 	if (!conn)
 		return NULL;
-	conn->fd = -1;
+	conn->state = CONN_DEAD;
+	conn->fd = conn->old_fd = conn->polled_fd = -1;
 	conn->pid = getpid();
+	conn->use_fd = options->use_fd;
+	conn->no_reconnect = options->no_reconnect;
+	conn->decltypes = options->decltypes;
+	conn->connect_timeout_ms = options->connect_timeout_ms;
 	conn->request_timeout_ms = options->request_timeout_ms;
 	conn->daemon_timeout_ms = DEFAULT_REQUEST_MS;
 	conn->window_bytes = options->window_bytes;
 	conn->max_frame_in = options->max_frame_bytes;
 	conn->max_frame_out = FRAME_DEFAULT_MAX_BYTES;
-	conn->in_flight_max = FIRST_IN_FLIGHT;
 	conn->next_id = 1;
 	conn->next_stmt = 1;
+	conn->earliest_us = INT64_MAX;
 	conn->server.server = conn->server_text;
 	conn->server.sqlite = conn->sqlite_text;
 	conn->server.database = conn->database_text;
 	conn->server.socket_path = conn->path_text;
 	failure_clear(&conn->failure);
+	failure_clear(&conn->why);
+	if (!copy_string(options->database, &conn->database) ||
+	    !copy_string(options->app_name, &conn->app_name)) {
+		conn_destroy(conn);
+		return NULL;
+	}
 	return conn;
 }
 
-/* Why HELLO failed matters to whoever opens: a silent or alien peer is
- * "cannot connect", what the daemon itself says stays as it is. */
-static void
-explain_hello(struct sqlpool_conn *conn)
-{
-	struct failure f = { 0 };
-	int code = conn->failure.pub.code;
-
-	if (code != ERR_CLIENT_TIMEOUT && code != ERR_CONNECTION_LOST)
-		return;
-	failure_copy(&f, &conn->failure);
-	(void)conn_fail(conn, ERR_CONNECT, OUTCOME_NOT_APPLIED,
-	    "connected to %s, but there was no answer: %s",
-	    conn->path_text[0] ? conn->path_text : "the daemon", f.pub.message);
-	failure_clear(&f);
-}
-
-/* The descriptor is ours all the same. */
+/* A descriptor is ours from the start.  Reads and writes say MSG_DONTWAIT, so its
+ * own mode does not matter. */
 static int
-refuse_options(struct sqlpool_conn *conn, const struct sqlpool_options *options)
+take_options(struct sqlpool_conn *conn, const struct sqlpool_options *o, int rc)
 {
-	if (options->use_fd)
-		close(options->fd);
-	return conn_fail(conn, ERR_MISUSE, OUTCOME_NOT_APPLIED,
-	    "options.size is not set, or max_frame_bytes is not between 64 KiB "
-	    "and 64 MiB");
+	if (o->use_fd)
+		conn->fd = o->fd;
+	if (rc < 0 || o->max_frame_bytes < FRAME_LEAST_MAX_BYTES ||
+	    o->max_frame_bytes > FRAME_HARD_MAX_BYTES)
+		return life_explain(conn, ERR_MISUSE,
+		    "options.size is not set, or max_frame_bytes is not "
+		    "between 64 KiB and 64 MiB");
+	if (o->use_fd)
+		socket_adopt(conn->fd);
+	return o->use_fd ? 0 : name_socket(conn, o->socket_path);
 }
 
 int
-sqlpool_open(
+sqlpool_open_start(
     const struct sqlpool_options *options, struct sqlpool_conn **ret_conn)
 {
 	struct sqlpool_options o = { 0 };
 	struct sqlpool_conn *conn;
-	int64_t deadline_us;
 	int rc;
 
 	if (!ret_conn)
@@ -297,43 +241,70 @@ sqlpool_open(
 	*ret_conn = conn;
 	if (!conn)
 		return -ERR_NO_MEMORY;
-	if (rc < 0 || o.max_frame_bytes < FRAME_LEAST_MAX_BYTES ||
-	    o.max_frame_bytes > FRAME_HARD_MAX_BYTES)
-		return refuse_options(conn, &o);
-	deadline_us = socket_now_us() + (int64_t)o.connect_timeout_ms * 1000;
-	rc = get_socket(conn, &o, deadline_us);
-	if (rc == 0) {
-		rc = say_hello(conn, &o, deadline_us);
-		if (rc < 0) {
-			explain_hello(conn);
-			rc = -conn->failure.pub.code;
-		}
+	conn->nonblocking = true;
+	rc = take_options(conn, &o, rc);
+	if (rc < 0) {
+		conn_drop_socket(conn);
+		failure_copy(&conn->failure, &conn->why);
+		return rc;
 	}
-	if (rc < 0 && conn->fd >= 0) {
-		close(conn->fd);
-		conn->fd = -1;
-	}
-	return rc;
+	life_begin(conn);
+	return 0;
 }
 
-/* A result that outlives its connection. */
+/* Wait until it is open, or cannot be. */
+static int
+wait_for_opening(struct sqlpool_conn *conn)
+{
+	int rc = 0;
+
+	while (rc == 0 &&
+	    (conn->state == CONN_WAITING || conn->state == CONN_OPENING))
+		rc = conn_turn(conn, true, INT64_MAX);
+	if (conn->state == CONN_OPEN || conn->state == CONN_LEAVING)
+		return 0;
+	failure_copy(&conn->failure, &conn->why);
+	return -conn->why.pub.code;
+}
+
+int
+sqlpool_open(
+    const struct sqlpool_options *options, struct sqlpool_conn **ret_conn)
+{
+	int rc = sqlpool_open_start(options, ret_conn);
+
+	if (rc < 0)
+		return rc;
+	(*ret_conn)->nonblocking = false;
+	return wait_for_opening(*ret_conn);
+}
+
+/* What is in flight is given up. */
 static void
-detach_result(struct sqlpool_result *result)
+end_all(struct sqlpool_conn *conn, const char *why)
 {
 	struct failure f = { 0 };
 
-	if (result->state != RESULT_ENDED) {
-		failure_set(&f, ERR_CONNECTION_LOST,
-		    result->state == RESULT_UNSENT ? OUTCOME_NOT_APPLIED
-						   : OUTCOME_UNKNOWN,
-		    "the connection was closed before the answer came");
-		result_fail(result, &f);
-		failure_clear(&f);
-	}
-	buf_fini(&result->frame);
-	result->state = RESULT_ENDED;
-	result->in_table = false;
-	result->conn = NULL;
+	failure_set(&f, ERR_CONNECTION_LOST, OUTCOME_UNKNOWN, "%s", why);
+	life_end(conn, &f);
+	failure_clear(&f);
+}
+
+int
+sqlpool_reset(struct sqlpool_conn *conn)
+{
+	int rc = conn ? conn_check_process(conn) : -ERR_MISUSE;
+
+	if (rc < 0)
+		return rc;
+	if (conn->use_fd)
+		return conn_fail(conn, ERR_MISUSE, OUTCOME_NOT_APPLIED,
+		    "the connection was made on a descriptor, so there is no "
+		    "way to make it again");
+	end_all(conn, "the connection was reset before the answer came");
+	conn->failing = false;
+	life_begin(conn);
+	return wait_for_opening(conn);
 }
 
 void
@@ -341,24 +312,19 @@ sqlpool_close(struct sqlpool_conn *conn)
 {
 	struct sqlpool_result *result, *next;
 
-	if (!conn)
+	if (!conn || conn->delivering)
 		return;
+	end_all(conn, "the connection was closed before the answer came");
+	/* each has its last call; in a child they are the parent's */
+	while (conn->ready.first && conn->pid == getpid())
+		async_deliver(conn);
 	for (result = conn->results; result; result = next) {
 		next = result->next;
-		if (result->zombie)
-			result_destroy(result);
-		else
-			detach_result(result);
+		result->conn = NULL;
 	}
 	for (struct sqlpool_stmt *s = conn->stmts; s; s = s->next)
 		s->conn = NULL;
-	if (conn->fd >= 0)
-		close(conn->fd);
-	failure_clear(&conn->failure);
-	buf_fini(&conn->out);
-	free(conn->in);
-	free(conn->big);
-	free(conn);
+	conn_destroy(conn);
 }
 
 const struct sqlpool_server *
@@ -377,4 +343,14 @@ bool
 sqlpool_in_transaction(const struct sqlpool_conn *conn)
 {
 	return conn && conn->in_transaction;
+}
+
+int
+sqlpool_set_allocator(
+    void *(*resize)(void *p, size_t n), void (*release)(void *p))
+{
+	if (!resize != !release)
+		return -ERR_MISUSE;
+	mem_set(resize, release);
+	return 0;
 }

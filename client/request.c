@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/frame.h"
 #include "socket.h"
 
 /* ---- values into bytes ---- */
@@ -90,30 +91,41 @@ request_put_statement(
 
 /* ---- frames ---- */
 
+/* Errors: -ERR_SHUTTING_DOWN, -ERR_CONNECTION_LOST. */
+static int
+check_way(struct sqlpool_conn *conn, enum msg_type type)
+{
+	int rc = conn_check(conn);
+
+	if (rc < 0)
+		return rc;
+	if (conn->state == CONN_LEAVING && !conn->in_transaction &&
+	    !life_can_return(conn))
+		return conn_fail(conn, ERR_SHUTTING_DOWN, OUTCOME_NOT_APPLIED,
+		    "%s", error_get_text(ERR_SHUTTING_DOWN));
+	if (conn->tx_lost && type != TYPE_PING && type != TYPE_PREPARE)
+		return conn_fail(conn, ERR_CONNECTION_LOST, OUTCOME_NOT_APPLIED,
+		    "the connection was lost in a transaction, which was "
+		    "rolled back: call sqlpool_rollback, then begin it again");
+	return 0;
+}
+
 int
 request_begin(struct sqlpool_conn *conn, enum msg_type type,
     uint32_t timeout_ms, struct msg_out *m, struct sqlpool_result **ret)
 {
 	struct sqlpool_result *result;
-	int rc = conn_check(conn);
+	int rc = check_way(conn, type);
 
 	if (rc < 0)
 		return rc;
-	if (conn->going_away && !conn->in_transaction)
-		return conn_fail(conn, ERR_SHUTTING_DOWN, OUTCOME_NOT_APPLIED,
-		    "%s", error_get_text(ERR_SHUTTING_DOWN));
-	result = result_new(conn);
+	result = result_new(conn, type);
 	if (!result)
 		return -ERR_NO_MEMORY;
 	if (!timeout_ms)
 		timeout_ms = conn->request_timeout_ms;
 	if (timeout_ms)
 		result->timeout_ms = timeout_ms;
-	result->done_expected = type == TYPE_EXEC || type == TYPE_BATCH ||
-	    type == TYPE_SCRIPT;
-	result->batch = type == TYPE_BATCH;
-	result->in_stream = result->done_expected || type == TYPE_TX_BEGIN ||
-	    type == TYPE_TX_END;
 	msg_begin(m, &result->frame, type, result->id, 0);
 	if (timeout_ms) /* else it has its database's */
 		msg_put_uint(m, HEAD_timeout_ms, timeout_ms);
@@ -123,15 +135,14 @@ request_begin(struct sqlpool_conn *conn, enum msg_type type,
 }
 
 int
-request_submit(struct sqlpool_result *result, struct msg_out *m)
+request_end(struct sqlpool_result *result, struct msg_out *m)
 {
 	struct sqlpool_conn *conn = result->conn;
 	int rc = msg_end(m, conn->max_frame_out);
 
-	if (rc == 0) {
-		flight_submit(conn, result);
+	result->body_at = m->map_at;
+	if (rc == 0)
 		return 0;
-	}
 	flight_forget_result(result);
 	if (rc == -ERR_FRAME_TOO_LONG)
 		return conn_fail(conn, -rc, OUTCOME_NOT_APPLIED,
@@ -141,7 +152,49 @@ request_submit(struct sqlpool_result *result, struct msg_out *m)
 	return conn_fail(conn, -rc, OUTCOME_NOT_APPLIED, "out of memory");
 }
 
-/* ---- sending ---- */
+int
+request_submit(struct sqlpool_result *result, struct msg_out *m)
+{
+	int rc = request_end(result, m);
+
+	if (rc == 0)
+		flight_submit(result->conn, result);
+	return rc;
+}
+
+int
+request_prepare(struct sqlpool_stmt *stmt, struct sqlpool_result **ret_result)
+{
+	struct sqlpool_result *result = NULL;
+	struct msg_out m;
+	int rc = request_begin(stmt->conn, TYPE_PREPARE, 0, &m, &result);
+
+	if (rc < 0)
+		return rc;
+	msg_put_str(&m, ASK_sql, stmt->sql);
+	msg_put_uint(&m, ASK_stmt, stmt->number);
+	rc = request_end(result, &m);
+	if (rc == 0)
+		*ret_result = result;
+	return rc;
+}
+
+bool
+request_make_probe(struct sqlpool_result *result)
+{
+	static const uint8_t field[] = { ASK_read_only, 0xc3 /* true */ };
+	struct buf *frame = &result->frame;
+
+	if (result->probe)
+		return true;
+	buf_put(frame, field, sizeof(field));
+	if (buf_failed(frame))
+		return false;
+	frame->p[result->body_at]++;
+	frame_put_prefix(frame->p, (uint32_t)(frame->n - FRAME_PREFIX_BYTES));
+	result->probe = true;
+	return true;
+}
 
 static size_t
 count_waiting(const struct sqlpool_conn *conn)
@@ -170,6 +223,9 @@ wait_for_room(struct sqlpool_conn *conn)
 
 	if (conn->out.n - conn->out_at >= FLUSH_BYTES)
 		rc = conn_turn(conn, false, 0);
+	if (conn->nonblocking && rc == 0 &&
+	    count_waiting(conn) >= QUEUE_MAX_BYTES)
+		rc = -ERR_CLIENT_TIMEOUT;
 	while (rc == 0 && count_waiting(conn) >= QUEUE_MAX_BYTES) {
 		rc = conn_turn(conn, true, deadline_us);
 		if (count_waiting(conn) < least) {
@@ -210,6 +266,8 @@ send_request(struct sqlpool_conn *conn, const struct sqlpool_request *request,
 	if (!result)
 		return rc;
 	steps_put(request, &m, atomic);
+	result->reads = request->read_only;
+	result->repeatable = request->read_only || request->idempotent;
 	rc = request_submit(result, &m);
 	if (rc == 0)
 		*ret_result = result;

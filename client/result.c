@@ -15,16 +15,33 @@
 
 /* ---- birth and death ---- */
 
-struct sqlpool_result *
-result_new(struct sqlpool_conn *conn)
+/* What follows from the type. */
+static void
+set_type(struct sqlpool_result *result, enum msg_type type)
 {
-	struct sqlpool_result *result = calloc(1, sizeof(*result));
+	result->type = type;
+	result->batch = type == TYPE_BATCH;
+	result->done_expected = type == TYPE_EXEC || type == TYPE_BATCH ||
+	    type == TYPE_SCRIPT;
+	result->in_stream = result->done_expected || type == TYPE_TX_BEGIN ||
+	    type == TYPE_TX_END;
+	/* a transaction that has not begun to do anything is nothing */
+	result->reads = type == TYPE_PING || type == TYPE_PREPARE ||
+	    type == TYPE_TX_BEGIN || type == TYPE_HELLO;
+	result->repeatable = result->reads;
+}
+
+struct sqlpool_result *
+result_new(struct sqlpool_conn *conn, enum msg_type type)
+{
+	struct sqlpool_result *result = mem_make(sizeof(*result));
 
 	if (!result) {
 		(void)conn_fail(
 		    conn, ERR_NO_MEMORY, OUTCOME_NOT_APPLIED, "out of memory");
 		return NULL;
 	}
+	set_type(result, type);
 	result->conn = conn;
 	result->id = conn->next_id++;
 	result->timeout_ms = conn->daemon_timeout_ms;
@@ -45,11 +62,11 @@ static void
 leave_step(struct sqlpool_result *result)
 {
 	if (result->row != result->inline_row)
-		free(result->row);
+		mem_free(result->row);
 	result->row = result->inline_row;
-	free(result->names);
+	mem_free(result->names);
 	result->names = NULL;
-	free(result->numbers);
+	mem_free(result->numbers);
 	result->numbers = NULL;
 	result->columns_n = 0;
 	result->rows_left = 0;
@@ -64,7 +81,7 @@ result_drop_chunks(struct sqlpool_result *result)
 		struct chunk *chunk = result->first;
 
 		result->first = chunk->next;
-		free(chunk);
+		mem_free(chunk);
 	}
 	result->last = NULL;
 }
@@ -76,7 +93,7 @@ result_destroy(struct sqlpool_result *result)
 	result_drop_chunks(result);
 	failure_clear(&result->failure);
 	buf_fini(&result->frame);
-	free(result);
+	mem_free(result);
 }
 
 void
@@ -91,11 +108,13 @@ result_fail(struct sqlpool_result *result, const struct failure *f)
 		struct chunk *chunk = result->first->next;
 
 		result->first->next = chunk->next;
-		free(chunk);
+		mem_free(chunk);
 	}
 	if (!result->loaded)
 		result_drop_chunks(result);
 	result->last = result->first;
+	if (result->conn)
+		async_mark(result);
 }
 
 void
@@ -106,6 +125,9 @@ sqlpool_result_free(struct sqlpool_result *result)
 	if (!result)
 		return;
 	conn = result->conn;
+	if (conn)
+		async_unmark(result);
+	result->callback = NULL;
 	if (result->state != RESULT_WAITING || !conn || conn->pid != getpid()) {
 		flight_forget_result(result);
 		return;
@@ -130,18 +152,44 @@ result_take_summary(
 
 /* ---- waiting ---- */
 
+int64_t
+result_make_deadline(const struct sqlpool_result *result)
+{
+	return socket_now_us() +
+	    ((int64_t)result->timeout_ms + GRACE_MS) * 1000;
+}
+
 static void
-time_out(struct sqlpool_result *result)
+explain_time_out(const struct sqlpool_result *result, struct failure *f)
+{
+	const struct sqlpool_conn *conn = result->conn;
+	bool unsure = result->repeated && !result->reads;
+
+	if (result->state != RESULT_UNSENT)
+		failure_set(f, ERR_CLIENT_TIMEOUT,
+		    result->reads ? OUTCOME_NOT_APPLIED : OUTCOME_UNKNOWN,
+		    "no answer within %u ms", result->timeout_ms);
+	else if (conn->state == CONN_OPEN)
+		failure_set(f, ERR_CLIENT_TIMEOUT, OUTCOME_NOT_APPLIED,
+		    "not sent within %u ms: results that are not taken fill "
+		    "the connection",
+		    result->timeout_ms);
+	else
+		failure_set(f, ERR_CLIENT_TIMEOUT,
+		    unsure ? OUTCOME_UNKNOWN : OUTCOME_NOT_APPLIED,
+		    "no daemon to send it to within %u ms: %s",
+		    result->timeout_ms,
+		    conn->why.pub.code ? conn->why.pub.message
+				       : "it is about to stop");
+}
+
+void
+result_time_out(struct sqlpool_result *result)
 {
 	bool unsent = result->state == RESULT_UNSENT;
 	struct failure f = { 0 };
 
-	failure_set(&f, ERR_CLIENT_TIMEOUT,
-	    unsent ? OUTCOME_NOT_APPLIED : OUTCOME_UNKNOWN,
-	    unsent ? "not sent within %u ms: results that are not taken fill "
-		     "the connection"
-		   : "no answer within %u ms",
-	    result->timeout_ms);
+	explain_time_out(result, &f);
 	result_fail(result, &f);
 	failure_clear(&f);
 	if (unsent) {
@@ -152,8 +200,8 @@ time_out(struct sqlpool_result *result)
 	(void)conn_turn(result->conn, false, 0);
 }
 
-static bool
-is_waiting(const struct sqlpool_result *result, bool all)
+bool
+result_is_waiting(const struct sqlpool_result *result, bool all)
 {
 	return result->state != RESULT_ENDED && !result->failure.pub.code &&
 	    (all || !result->first);
@@ -166,19 +214,18 @@ wait_for(struct sqlpool_result *result, bool all)
 {
 	int64_t deadline_us = 0;
 
-	while (is_waiting(result, all)) {
+	while (result_is_waiting(result, all)) {
 		struct sqlpool_conn *conn = result->conn;
 		int rc;
 
 		if (!deadline_us)
-			deadline_us = socket_now_us() +
-			    ((int64_t)result->timeout_ms + GRACE_MS) * 1000;
+			deadline_us = result_make_deadline(result);
 		rc = conn_turn(conn, true, deadline_us);
-		if (!is_waiting(result, all))
+		if (!result_is_waiting(result, all))
 			break;
 		/* others' replies may keep it from ever sleeping */
 		if (rc == -ERR_CLIENT_TIMEOUT || socket_now_us() > deadline_us)
-			time_out(result);
+			result_time_out(result);
 		else if (rc < 0)
 			result_fail(result, &conn->failure);
 	}
@@ -223,7 +270,7 @@ bad_result(struct sqlpool_result *result, const char *why)
 	result->has_row = false;
 	result_fail(result, &f);
 	if (result->conn && result->conn->fd >= 0)
-		(void)conn_kill(
+		(void)life_lose(
 		    result->conn, ERR_BAD_REPLY, "%s", f.pub.message);
 	failure_clear(&f);
 	return -ERR_BAD_REPLY;
@@ -275,7 +322,7 @@ set_columns(
 			return bad_result(result, "a column type is no text");
 	}
 	if (n > INLINE_COLUMNS) {
-		struct value *row = calloc(n, sizeof(*row));
+		struct value *row = mem_make(n * sizeof(*row));
 
 		if (!row)
 			return no_memory(result);
@@ -363,7 +410,7 @@ drop_chunk(struct sqlpool_result *result)
 	if (!result->first)
 		result->last = NULL;
 	result->consumed += FRAME_PREFIX_BYTES + chunk->n;
-	free(chunk);
+	mem_free(chunk);
 	if (rc == 0 && result->state == RESULT_WAITING &&
 	    flight_refill_window(result, result->consumed))
 		(void)conn_turn(result->conn, false, 0);
@@ -378,6 +425,8 @@ load(struct sqlpool_result *result)
 	int rc = SQLPOOL_ROW;
 
 	if (!result->loaded) {
+		if (result->callback && result_is_waiting(result, false))
+			return SQLPOOL_AGAIN;
 		wait_for(result, false);
 		if (!result->failure.pub.code && result->first)
 			(void)load_chunk(result); /* the failure is recorded */
@@ -403,8 +452,13 @@ result_begin(struct sqlpool_result *result, struct sqlpool_result **ret_result)
 int
 sqlpool_wait(struct sqlpool_result *result)
 {
-	int rc = result ? load(result) : -ERR_MISUSE;
+	int rc;
 
+	if (!result)
+		return -ERR_MISUSE;
+	if (!result->loaded)
+		wait_for(result, false);
+	rc = load(result);
 	return rc < 0 ? rc : 0;
 }
 
@@ -451,7 +505,7 @@ sqlpool_next(struct sqlpool_result *result)
 			return rc < 0 ? report(result, &result->failure) : rc;
 		}
 		result->has_row = false;
-		if (rc < 0)
+		if (rc < 0 || rc == SQLPOOL_AGAIN)
 			return rc;
 		if (result->batch)
 			return report(result, &result->step_failure);
@@ -489,7 +543,7 @@ sqlpool_next_result(struct sqlpool_result *result)
 		return -ERR_MISUSE;
 	restore_byte(result);
 	rc = load(result);
-	if (rc < 0)
+	if (rc < 0 || rc == SQLPOOL_AGAIN)
 		return rc;
 	if (!result->batch || result->steps_left == 0) {
 		end_steps(result);
@@ -529,9 +583,8 @@ sqlpool_cancel(struct sqlpool_result *result)
 	}
 	failure_set(&f, ERR_CANCELLED, OUTCOME_NOT_APPLIED, "%s",
 	    error_get_text(ERR_CANCELLED));
-	result_fail(result, &f);
+	flight_fail(result, &f);
 	failure_clear(&f);
-	flight_end_result(result);
 	return 0;
 }
 

@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,43 +19,35 @@ socket_now_us(void)
 	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
-/* One attempt.  A full queue makes connect wait as long as SO_SNDTIMEO says
- * and then fail with EAGAIN: unix(7), socket(7). */
-static int
-try_connect(int fd, const struct sockaddr_un *address, int64_t deadline_us)
-{
-	int64_t left_us = deadline_us - socket_now_us();
-	struct timeval tv;
-
-	if (left_us <= 0)
-		return -ETIMEDOUT;
-	tv.tv_sec = left_us / 1000000;
-	tv.tv_usec = left_us % 1000000;
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) < 0 ||
-	    connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
-		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	return 0;
-}
-
+/* A Unix socket connects at once or, when the listener's queue is full, fails
+ * with EAGAIN: unix(7), connect(2). */
 int
-socket_connect(const char *path, int64_t deadline_us, int *ret_fd)
+socket_connect(const char *path, int *ret_fd)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int rc;
 
 	if (fd < 0)
 		return -errno;
 	strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
 	do {
-		rc = try_connect(fd, &address, deadline_us);
-	} while (rc == -EINTR);
+		rc = connect(
+		    fd, (const struct sockaddr *)&address, sizeof(address));
+	} while (rc < 0 && errno == EINTR);
 	if (rc < 0) {
+		rc = -errno;
 		close(fd);
 		return rc;
 	}
 	*ret_fd = fd;
 	return 0;
+}
+
+void
+socket_end(int fd)
+{
+	(void)shutdown(fd, SHUT_RDWR);
 }
 
 void

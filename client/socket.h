@@ -1,6 +1,6 @@
 /* socket.h - the system calls on the connection's socket.
  *
- * Nothing here blocks but socket_connect and socket_wait.
+ * Nothing here blocks but socket_wait.
  * Errors are -errno.  Any thread, its own descriptor.
  */
 #ifndef CLIENT_SOCKET_H
@@ -16,9 +16,12 @@
 int64_t socket_now_us(void);
 
 /* Connect to a path (shorter than sun_path).  The descriptor closes on exec.
- * Errors: socket(2)'s and connect(2)'s; -ETIMEDOUT when the listener's queue
- * was full until the deadline. */
-int socket_connect(const char *path, int64_t deadline_us, int *ret_fd);
+ * Errors: socket(2)'s and connect(2)'s; -EAGAIN when the listener's queue is
+ * full. */
+int socket_connect(const char *path, int *ret_fd);
+
+/* Let the other side, and who polls for it here, know that it is over. */
+void socket_end(int fd);
 
 /* Take over a descriptor: from now on it closes on exec. */
 void socket_adopt(int fd);

@@ -16,11 +16,11 @@
  *	sqlpool_result_free(result);
  *	sqlpool_close(conn);
  *
- * Threads.  There is no global state.  Any thread may use any connection, one
- * thread at a time; statements and results belong to their connection.  After
- * fork() the child gets SQLPOOL_ERR_MISUSE from everything that would touch the
- * socket and never disturbs the parent; it may close and free what it
- * inherited, and opens connections of its own.
+ * Threads.  There is no global state but the allocator.  Any thread may use any
+ * connection, one thread at a time; statements and results belong to their
+ * connection.  After fork() the child gets SQLPOOL_ERR_MISUSE from everything
+ * that would touch the socket and never disturbs the parent; it may close and
+ * free what it inherited, and opens connections of its own.
  *
  * Errors.  A function that can fail returns 0 or the negative of a code:
  * SQLite's extended result codes (https://sqlite.org/rescode.html) or enum
@@ -39,11 +39,23 @@
  * request's timeout (plus a quarter of a second, in which the daemon's own
  * answer may arrive, since that one knows what became of the request).
  *
+ * A daemon that goes away.  The connection is made again, for as long as the
+ * connect timeout, when there is something to send; prepared statements are
+ * prepared again.  Requests that did not reach the daemon go to the next one.
+ * One that was sent and not answered is sent again, once, if it is marked
+ * SQLPOOL_READ_ONLY or SQLPOOL_IDEMPOTENT, or the daemon finds that it is a read,
+ * and none of its rows was taken.  Any other fails with
+ * SQLPOOL_ERR_CONNECTION_LOST, and its outcome says whether it may have been
+ * applied.  A transaction is rolled back when its connection is lost; its
+ * statements then fail until sqlpool_rollback or sqlpool_commit has ended it, so
+ * that none of them runs outside of it.  A connection on a descriptor (use_fd),
+ * with no_reconnect, or whose peer sends nonsense, is not made again.
+ *
  * Pipelining.  sqlpool_send puts a request on its way and returns a result to
  * be taken later, in any order.  While a call waits for one reply it reads and
  * writes whatever the socket has to offer, so a pipeline of any depth completes.
  * A result that nobody reads holds at most window_bytes and one frame; requests
- * beyond what the daemon accepts wait in this process.
+ * beyond what the daemon accepts wait in this process, at most 8 MiB of them.
  *
  * The process: no signals are raised or handled, SIGPIPE does not happen, the
  * socket is closed on exec, interrupted system calls are repeated.
@@ -57,6 +69,8 @@
 #include <string.h>
 
 #ifdef __cplusplus
+#include <initializer_list>
+
 extern "C" {
 #endif
 
@@ -71,8 +85,9 @@ struct sqlpool_result;  /* a request that was sent, and its answer */
 /* ---- Errors ------------------------------------------------------------- */
 
 /* What sqlpool_next and sqlpool_next_result return when they do not fail. */
-#define SQLPOOL_DONE 0
-#define SQLPOOL_ROW  1
+#define SQLPOOL_DONE  0
+#define SQLPOOL_ROW   1
+#define SQLPOOL_AGAIN 2 /* there is a callback, which will be called */
 
 /* The codes that are not SQLite's.  Numbers are final; a newer daemon may send
  * others. */
@@ -181,6 +196,14 @@ sqlpool_get_error(const struct sqlpool_conn *conn);
  * negative, never returns NULL. */
 SQLPOOL_API const char *sqlpool_get_code_name(int code);
 
+/* Take memory from here and not from libc: resize as realloc(3), also with p NULL
+ * and never with n 0; release as free(3).  NULL, NULL: from libc again.  Call it
+ * before anything else, while nothing of the library exists.
+ *
+ * Errors: SQLPOOL_ERR_MISUSE (one is NULL, and one is not). */
+SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_set_allocator(
+    void *(*resize)(void *p, size_t n), void (*release)(void *p));
+
 /* Give the library's version, e.g. "0.1.0". */
 SQLPOOL_API const char *sqlpool_get_version(void);
 
@@ -257,12 +280,22 @@ sqlpool_make_named(const char *name, struct sqlpool_value v)
 #define SQLPOOL_NAMED(name, v) sqlpool_make_named((name), (v))
 
 /* The values of a statement: stands for two arguments, values and values_n.  A
- * statement without parameters gets NULL, 0.  (C only: in C++ give an array and
- * its length.) */
+ * statement without parameters gets NULL, 0. */
+#ifndef __cplusplus
 #define SQLPOOL_VALUES(...)                                          \
 	((const struct sqlpool_value[]){ __VA_ARGS__ }),             \
 	    (sizeof((const struct sqlpool_value[]){ __VA_ARGS__ }) / \
 		sizeof(struct sqlpool_value))
+#else
+#define SQLPOOL_VALUES(...)                                                   \
+	(std::initializer_list<struct sqlpool_value>{ __VA_ARGS__ }.begin()), \
+	    sizeof(sqlpool_count_values(__VA_ARGS__))
+
+extern "C++" {
+/* Only its size is used: a byte for each value. */
+template <class... T> char (&sqlpool_count_values(T...))[sizeof...(T)];
+}
+#endif
 
 /* ---- Connections -------------------------------------------------------- */
 
@@ -277,7 +310,7 @@ struct sqlpool_options {
 	const char *socket_path;
 	const char *database;        /* NULL: the daemon's only one */
 	const char *app_name;        /* for the daemon's reports; the program */
-	uint32_t connect_timeout_ms; /* for sqlpool_open; default 5 s */
+	uint32_t connect_timeout_ms; /* to open it, or again; default 5 s */
 	uint32_t request_timeout_ms; /* of each request, unless it brings its
 				      * own; default: the database's (30 s
 				      * unless the daemon is configured
@@ -285,6 +318,7 @@ struct sqlpool_options {
 	uint32_t window_bytes;       /* unread bytes of a result; 256 KiB */
 	uint32_t max_frame_bytes;    /* longest reply; default 16 MiB */
 	bool decltypes;              /* ask for declared column types */
+	bool no_reconnect;           /* what is lost stays lost */
 	bool use_fd;                 /* talk on fd, do not connect */
 	int fd; /* a connected stream socket, the connection's from then on,
 		 * also when sqlpool_open fails */
@@ -293,7 +327,7 @@ struct sqlpool_options {
 #define SQLPOOL_OPTIONS                                                     \
 	{                                                                   \
 		sizeof(struct sqlpool_options), 0, 0, 0, 0, 0, 0, 0, false, \
-		    false, 0                                                \
+		    false, false, 0                                         \
 	}
 
 /* Connect to a daemon and choose a database.
@@ -310,11 +344,31 @@ struct sqlpool_options {
 SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_open(
     const struct sqlpool_options *options, struct sqlpool_conn **ret_conn);
 
+/* Begin to connect, and do not wait.
+ *
+ * Requests may be sent at once; they wait until the connection is open, and if
+ * it cannot be opened they fail with the reason, as sqlpool_process does.
+ * Sending never waits on such a connection: see sqlpool_send.
+ *
+ * Errors: SQLPOOL_ERR_CONNECT (the path of the socket is too long),
+ * SQLPOOL_ERR_NO_MEMORY, SQLPOOL_ERR_MISUSE; *ret_conn is set as by
+ * sqlpool_open. */
+SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_open_start(
+    const struct sqlpool_options *options, struct sqlpool_conn **ret_conn);
+
+/* Give up what is in flight, roll back, and connect anew: as after sqlpool_open,
+ * whatever has happened before.  Prepared statements stay.
+ *
+ * Errors: as sqlpool_open; SQLPOOL_ERR_MISUSE also when it is on a descriptor
+ * (use_fd). */
+SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_reset(struct sqlpool_conn *conn);
+
 /* Close a connection; what is in flight is given up.
  *
  * Its statements and results may be freed before or after; a result whose answer
  * has arrived completely can still be read.  An open transaction is rolled
- * back by the daemon.  Never waits. */
+ * back by the daemon.  Callbacks of what was in flight are called.  Never waits.
+ * Does nothing in a callback of the connection. */
 SQLPOOL_API void sqlpool_close(struct sqlpool_conn *conn);
 
 /* Ask the daemon for a sign of life.
@@ -366,8 +420,9 @@ sqlpool_get_summary(const struct sqlpool_conn *conn);
  *
  * Errors: any of SQLite's; of the daemon's those about statements,
  * transactions, limits and waits; and those of the connection:
- * SQLPOOL_ERR_CONNECTION_LOST, SQLPOOL_ERR_CLIENT_TIMEOUT (no answer, the
- * connection lives on), SQLPOOL_ERR_BAD_REPLY (the connection is closed),
+ * SQLPOOL_ERR_CONNECTION_LOST, SQLPOOL_ERR_CONNECT (no daemon to be found),
+ * SQLPOOL_ERR_CLIENT_TIMEOUT (no answer, the connection lives on),
+ * SQLPOOL_ERR_BAD_REPLY (the connection has ended: see sqlpool_reset),
  * SQLPOOL_ERR_FRAME_TOO_LONG (larger than the daemon takes; not sent),
  * SQLPOOL_ERR_SHUTTING_DOWN, SQLPOOL_ERR_NO_MEMORY, SQLPOOL_ERR_MISUSE (NULL,
  * a value of no type, names mixed with positions, a child after fork). */
@@ -515,6 +570,8 @@ enum sqlpool_request_option {
 	SQLPOOL_TIMEOUT_MS = 1, /* instead of the connection's; 0: that */
 	SQLPOOL_MAX_ROWS = 2,  /* stop after so many rows; 0: all; not atomic */
 	SQLPOOL_READ_ONLY = 3, /* 1: refuse what would write, SQLITE_READONLY */
+	SQLPOOL_IDEMPOTENT = 4, /* 1: may be applied twice, so send it again
+				 * when the connection was lost */
 };
 
 /* Set an option of a request.
@@ -547,12 +604,13 @@ SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_run_atomic(struct sqlpool_conn *conn,
  * Requests are executed in the order in which they were sent as far as it can
  * matter: in a transaction, and for a read after a write.  The bytes may wait
  * here until 16 KiB are there or until a call waits or processes.  When 8 MiB
- * wait here, sending waits until some of it is gone.
+ * wait here, sending waits until some of it is gone; on a connection of
+ * sqlpool_open_start it fails at once.
  *
  * Errors: SQLPOOL_ERR_MISUSE (as sqlpool_run), SQLPOOL_ERR_FRAME_TOO_LONG,
  * SQLPOOL_ERR_TOO_MANY_REQUESTS (8 MiB wait, and none went in the time of a
- * request: take results first), SQLPOOL_ERR_NO_MEMORY, SQLPOOL_ERR_SHUTTING_DOWN,
- * SQLPOOL_ERR_CONNECTION_LOST; then nothing was sent. */
+ * request: take results first), SQLPOOL_ERR_NO_MEMORY, SQLPOOL_ERR_CONNECTION_LOST
+ * (a transaction was); then nothing was sent. */
 SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_send(struct sqlpool_conn *conn,
     const struct sqlpool_request *request, struct sqlpool_result **ret_result);
 SQLPOOL_API SQLPOOL_MUST_CHECK int
@@ -566,18 +624,39 @@ SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_stmt_send(struct sqlpool_stmt *stmt,
     const struct sqlpool_value *values, size_t values_n,
     struct sqlpool_result **ret_result);
 
-/* Write what waits to be written and take what has arrived, without blocking.
+/* What is called when a result can be read, further than before or to its end. */
+typedef void sqlpool_callback(struct sqlpool_result *result, void *arg);
+
+/* Have a result that was sent call back.
  *
- * Errors: those of the connection. */
+ * From now on sqlpool_next and sqlpool_next_result do not wait for it, but return
+ * SQLPOOL_AGAIN; its deadline counts from now.  The callback is called by
+ * sqlpool_process, and by sqlpool_close, and by nothing else.  It reads until
+ * SQLPOOL_AGAIN, and is called again then, or until SQLPOOL_DONE or an error.
+ * It may do anything with the connection but close or process it.
+ *
+ * Errors: SQLPOOL_ERR_MISUSE (NULL, or the connection was closed). */
+SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_set_callback(
+    struct sqlpool_result *result, sqlpool_callback *callback, void *arg);
+
+/* Write what waits to be written, take what has arrived, connect when it is time,
+ * end what is too late, and call the callbacks that are due.  Never blocks.
+ *
+ * Errors: what the connection has ended with, for good. */
 SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_process(struct sqlpool_conn *conn);
 
 /* Give what to poll(2) for before sqlpool_process has something to do.
  *
- * *ret_fd is the connection's, only to be polled; *ret_events POLLIN, and
- * POLLOUT while something waits to be written.  Errors: those of the
- * connection. */
+ * *ret_fd is the connection's, only to be polled; -1: there is none now.
+ * *ret_events is POLLIN, and POLLOUT while something waits to be written.
+ * *ret_timeout_ms is after how long to process in any case; -1: never.  Ask
+ * again after anything was done with the connection.  When the connection is
+ * lost the descriptor stays open until another one was told, or -1, so that it
+ * can be taken out of an event loop first.
+ * Errors: as sqlpool_process. */
 SQLPOOL_API SQLPOOL_MUST_CHECK int
-sqlpool_get_pollinfo(struct sqlpool_conn *conn, int *ret_fd, short *ret_events);
+sqlpool_get_pollinfo(struct sqlpool_conn *conn, int *ret_fd, short *ret_events,
+    int *ret_timeout_ms);
 
 /* Say whether the next sqlpool_wait, sqlpool_next or sqlpool_next_result returns
  * without waiting; true for NULL. */
@@ -599,14 +678,16 @@ sqlpool_cancel(struct sqlpool_result *result);
 
 /* Step to the next row.
  *
- * Returns SQLPOOL_ROW, or SQLPOOL_DONE after the last one, then and later.
+ * Returns SQLPOOL_ROW, or SQLPOOL_DONE after the last one, then and later; or
+ * SQLPOOL_AGAIN, of one with a callback.
  * Errors: the statement's, as sqlpool_exec; rows that came before an error are
  * void.  A connection error here closes nothing else. */
 SQLPOOL_API SQLPOOL_MUST_CHECK int sqlpool_next(struct sqlpool_result *result);
 
 /* Go to the next step's result of an atomic request; unread rows are dropped.
  *
- * Returns SQLPOOL_ROW when there is one, SQLPOOL_DONE after the last.  Errors:
+ * Returns SQLPOOL_ROW when there is one, SQLPOOL_DONE after the last (or
+ * SQLPOOL_AGAIN, as sqlpool_next).  Errors:
  * as sqlpool_wait.  A step that failed is no error here but in sqlpool_next
  * and sqlpool_result_error. */
 SQLPOOL_API SQLPOOL_MUST_CHECK int

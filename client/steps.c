@@ -23,7 +23,7 @@ struct step {
 struct sqlpool_request *
 sqlpool_request_new(void)
 {
-	return calloc(1, sizeof(struct sqlpool_request));
+	return mem_make(sizeof(struct sqlpool_request));
 }
 
 void
@@ -32,8 +32,8 @@ sqlpool_request_free(struct sqlpool_request *request)
 	if (!request)
 		return;
 	buf_fini(&request->bytes);
-	free(request->steps);
-	free(request);
+	mem_free(request->steps);
+	mem_free(request);
 }
 
 static struct step *
@@ -41,7 +41,7 @@ reserve_step(struct sqlpool_request *request)
 {
 	if (request->steps_n == request->steps_cap) {
 		size_t cap = request->steps_cap ? 2 * request->steps_cap : 4;
-		struct step *steps = realloc(
+		struct step *steps = mem_resize(
 		    request->steps, cap * sizeof(*steps));
 
 		if (!steps)
@@ -213,9 +213,13 @@ sqlpool_request_set_option(struct sqlpool_request *request,
 		request->max_rows = value;
 		return 0;
 	case SQLPOOL_READ_ONLY:
+	case SQLPOOL_IDEMPOTENT:
 		if (value > 1)
 			return -ERR_MISUSE;
-		request->read_only = value;
+		if (option == SQLPOOL_READ_ONLY)
+			request->read_only = value;
+		else
+			request->idempotent = value;
 		return 0;
 	}
 	return -ERR_MISUSE;

@@ -2,7 +2,8 @@
 #include "proto/buf.h"
 
 #include <assert.h>
-#include <stdlib.h>
+
+#include "proto/mem.h"
 
 /* The first allocation: a small reply fits (measured: a one-row reply of three
  * columns takes about 60 bytes). */
@@ -17,7 +18,7 @@ buf_init(struct buf *b)
 void
 buf_fini(struct buf *b)
 {
-	free(b->p);
+	mem_free(b->p);
 	buf_init(b);
 }
 
@@ -42,7 +43,7 @@ buf_grow(struct buf *b, size_t n)
 	}
 	while (cap < b->n + n)
 		cap *= 2;
-	p = realloc(b->p, cap);
+	p = mem_resize(b->p, cap);
 	if (!p) {
 		b->failed = true;
 		return NULL;

@@ -1,60 +1,51 @@
-/* check_client_memory.c - libsqlpool-client when memory runs out.
+/* check_client_memory.c - libsqlpool-client's memory: an application's allocator,
+ * what an idle connection holds, and what happens when it runs out.
  *
  * The n-th allocation of the library fails, for each n: nothing crashes, every
- * call fails with NO_MEMORY or works, and valgrind or a leak checker would find
- * nothing.  The sanitizers have an allocator of their own, so under them the
- * test runs without faults. */
+ * call fails with NO_MEMORY or works, and all is given back. */
 #include <check.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tests/lib/clientscript.h"
 
-/* Allocations of this thread until one fails; below 0: none does. */
-static _Thread_local long countdown = -1;
-static _Thread_local bool armed;
-static _Thread_local bool failed;
+/* ---- an allocator ---- */
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define FAULTS 1
+static long countdown = -1; /* until one fails; below 0: none does */
+static bool failed;
+static long blocks_n;     /* that are in use */
+static size_t bytes_n;    /* of those, as malloc counts */
+static size_t requests_n; /* ever */
 
-static bool
-may_allocate(void)
+static void *
+resize(void *p, size_t n)
 {
-	if (!armed || countdown < 0)
-		return true;
-	if (countdown-- > 0)
-		return true;
-	failed = true;
-	return false;
+	size_t before = p ? malloc_usable_size(p) : 0;
+	void *to;
+
+	ck_assert_uint_gt(n, 0);
+	requests_n++;
+	if (countdown >= 0 && countdown-- == 0) {
+		failed = true;
+		return NULL;
+	}
+	to = realloc(p, n);
+	ck_assert_ptr_nonnull(to);
+	blocks_n += !p;
+	bytes_n += malloc_usable_size(to) - before;
+	return to;
 }
 
-/* glibc's own names: https://sourceware.org/glibc/manual, "Replacing malloc" */
-void *__libc_malloc(size_t n);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *p, size_t n);
-
-void *
-malloc(size_t n)
+static void
+release(void *p)
 {
-	return may_allocate() ? __libc_malloc(n) : NULL;
+	ck_assert_ptr_nonnull(p);
+	blocks_n--;
+	bytes_n -= malloc_usable_size(p);
+	free(p);
 }
-
-void *
-calloc(size_t n, size_t size)
-{
-	return may_allocate() ? __libc_calloc(n, size) : NULL;
-}
-
-void *
-realloc(void *p, size_t n)
-{
-	return may_allocate() ? __libc_realloc(p, n) : NULL;
-}
-#else
-#define FAULTS 0
-#endif
 
 /* ---- the script: answers whatever comes, in parts ---- */
 
@@ -103,7 +94,6 @@ play_all(struct fakeserver *f)
 	}
 }
 
-/* Check's own asserts allocate: remember what went wrong, say it later. */
 static int wrong_rc;
 static bool wrong_row;
 
@@ -169,17 +159,20 @@ run_with_fault(long at)
 
 	fakeserver_start(&clientscript_fs, play_all, NULL);
 	options = clientscript_make_options(5000);
+	ck_assert_int_eq(sqlpool_set_allocator(resize, release), 0);
 	countdown = at;
 	failed = false;
-	armed = true;
 	if (note(sqlpool_open(&options, &conn)))
 		use_connection(conn);
-	armed = false;
+	countdown = -1;
 	if (!conn)
 		close(clientscript_fs.client_fd);
 	clientscript_close(conn);
+	ck_assert_int_eq(sqlpool_set_allocator(NULL, NULL), 0);
 	ck_assert_int_eq(wrong_rc, 0);
 	ck_assert(!wrong_row);
+	ck_assert_int_eq(blocks_n, 0);
+	ck_assert_uint_eq(bytes_n, 0);
 	return failed;
 }
 
@@ -187,12 +180,40 @@ START_TEST(any_allocation_may_fail)
 {
 	long at = 0;
 
-	if (FAULTS)
-		while (run_with_fault(at))
-			at++;
-	else
-		(void)run_with_fault(-1);
-	ck_assert(at > 20 || !FAULTS);
+	while (run_with_fault(at))
+		at++;
+	ck_assert_int_gt(at, 20);
+}
+END_TEST
+
+START_TEST(an_allocator_is_whole_or_none)
+{
+	ck_assert_int_eq(
+	    sqlpool_set_allocator(resize, NULL), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(
+	    sqlpool_set_allocator(NULL, release), -SQLPOOL_ERR_MISUSE);
+	run_with_fault(-1);
+	ck_assert_uint_gt(requests_n, 20);
+}
+END_TEST
+
+/* The figure of issue 7, in all its blocks. */
+START_TEST(an_idle_connection_holds_at_most_4_kib)
+{
+	struct sqlpool_options options;
+	struct sqlpool_conn *conn;
+
+	fakeserver_start(&clientscript_fs, play_all, NULL);
+	options = clientscript_make_options(5000);
+	options.app_name = "a program with a name";
+	options.database = "a database with a name";
+	ck_assert_int_eq(sqlpool_set_allocator(resize, release), 0);
+	ck_assert_int_eq(sqlpool_open(&options, &conn), 0);
+	ck_assert_uint_le(bytes_n, 4096);
+	use_connection(conn);
+	ck_assert_msg(bytes_n <= 4096, "%zu bytes", bytes_n);
+	clientscript_close(conn);
+	ck_assert_int_eq(blocks_n, 0);
 }
 END_TEST
 
@@ -204,6 +225,8 @@ make_suite(void)
 
 	tcase_set_timeout(tc, 20);
 	tcase_add_test(tc, any_allocation_may_fail);
+	tcase_add_test(tc, an_allocator_is_whole_or_none);
+	tcase_add_test(tc, an_idle_connection_holds_at_most_4_kib);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

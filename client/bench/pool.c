@@ -128,12 +128,15 @@ connect_client(struct bench_client *client)
 	struct sqlpool_options options = SQLPOOL_OPTIONS;
 	struct pool_client *pool = client->data;
 	short events;
+	int timeout_ms;
 
 	options.socket_path = client->plan->socket_path;
 	options.database = client->plan->database;
 	options.app_name = "sqlpool-bench";
+	options.no_reconnect = true;
 	if (sqlpool_open(&options, &pool->conn) < 0 ||
-	    sqlpool_get_pollinfo(pool->conn, &client->fd, &events) < 0)
+	    sqlpool_get_pollinfo(
+		pool->conn, &client->fd, &events, &timeout_ms) < 0)
 		return bench_fail(client, "client %u: %s", client->number,
 		    sqlpool_get_error(pool->conn)->message);
 	if (client->plan->sql) {
@@ -427,9 +430,11 @@ pool_receive(struct bench_client *client)
 {
 	struct pool_client *pool = client->data;
 	short events;
+	int timeout_ms;
 
 	if (sqlpool_process(pool->conn) < 0 ||
-	    sqlpool_get_pollinfo(pool->conn, &client->fd, &events) < 0)
+	    sqlpool_get_pollinfo(
+		pool->conn, &client->fd, &events, &timeout_ms) < 0)
 		return bench_fail(client, "client %u: %s", client->number,
 		    sqlpool_get_error(pool->conn)->message);
 	client->want_write = events & POLLOUT;

@@ -80,6 +80,19 @@ wants_cancel(const struct running *running)
 	return shell_is_interrupted() && !running->cancelled;
 }
 
+/* Sleep as the library says; signals of `before` are let in.  Negative: broken. */
+static int
+wait_until(struct pollfd *p, int timeout_ms, const sigset_t *before)
+{
+	struct timespec left = {
+		.tv_sec = timeout_ms / 1000,
+		.tv_nsec = timeout_ms % 1000 * 1000000L,
+	};
+	int n = ppoll(p, 1, timeout_ms < 0 ? NULL : &left, before);
+
+	return n < 0 && errno != EINTR ? -1 : 0;
+}
+
 /* Wait for the next part of a result; an interrupt cancels it.  The signal is
  * let in only while this sleeps, so that none comes too early to count. */
 static void
@@ -91,15 +104,15 @@ wait_at_prompt(struct running *running, struct sqlpool_conn *conn)
 	shell_block_interrupts(&before);
 	while (rc == 0 && !sqlpool_result_is_ready(running->result)) {
 		struct pollfd p = { .fd = -1 };
+		int timeout_ms;
 
 		if (wants_cancel(running)) {
 			/* this may read its end: then nothing else comes */
 			rc = cancel(running);
 			continue;
 		}
-		rc = sqlpool_get_pollinfo(conn, &p.fd, &p.events);
-		if (rc == 0 && ppoll(&p, 1, NULL, &before) < 0 &&
-		    errno != EINTR)
+		rc = sqlpool_get_pollinfo(conn, &p.fd, &p.events, &timeout_ms);
+		if (rc == 0 && wait_until(&p, timeout_ms, &before) < 0)
 			break;
 		if (rc == 0)
 			rc = sqlpool_process(conn);

@@ -215,7 +215,8 @@ live_read_log(const struct live *d)
 /* --- Asking it ------------------------------------------------------------ */
 
 static struct sqlpool_conn *
-connect_to(const struct live *d, const char *app, const char *database)
+connect_to(
+    const struct live *d, const char *app, const char *database, bool once)
 {
 	struct sqlpool_options options = SQLPOOL_OPTIONS;
 	struct sqlpool_conn *conn;
@@ -223,6 +224,7 @@ connect_to(const struct live *d, const char *app, const char *database)
 	options.socket_path = d->socket_path;
 	options.app_name = app;
 	options.database = database;
+	options.no_reconnect = once;
 	options.connect_timeout_ms = 5000 * (uint32_t)proc_get_slowness();
 	options.request_timeout_ms = 30000 * (uint32_t)proc_get_slowness();
 	PROC_CHECK(sqlpool_open(&options, &conn) == 0, "open: %s",
@@ -233,7 +235,13 @@ connect_to(const struct live *d, const char *app, const char *database)
 struct sqlpool_conn *
 live_connect(const struct live *d, const char *app_name)
 {
-	return connect_to(d, app_name, NULL);
+	return connect_to(d, app_name, NULL, false);
+}
+
+struct sqlpool_conn *
+live_connect_once(const struct live *d, const char *app_name)
+{
+	return connect_to(d, app_name, NULL, true);
 }
 
 void
@@ -277,7 +285,8 @@ static int64_t
 ask_admin(
     const struct live *d, const char *sql, const char *name, const char *column)
 {
-	struct sqlpool_conn *conn = connect_to(d, "test admin", "@admin");
+	struct sqlpool_conn *conn = connect_to(
+	    d, "test admin", "@admin", false);
 	int64_t v = get_column(conn, sql, name, column);
 
 	sqlpool_close(conn);

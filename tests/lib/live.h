@@ -65,6 +65,10 @@ char *live_read_log(const struct live *d);
 /* Open a connection.  Any thread. */
 struct sqlpool_conn *live_connect(const struct live *d, const char *app_name);
 
+/* The same, of one that stays lost when it is lost.  Any thread. */
+struct sqlpool_conn *
+live_connect_once(const struct live *d, const char *app_name);
+
 /* Run a statement that must succeed; live_get_int gives the first value of its
  * first row.  Any thread. */
 void live_exec(struct sqlpool_conn *conn, const char *sql);

@@ -154,7 +154,7 @@ write_rows(void *arg)
 {
 	struct journal *j = arg;
 	int64_t id = j - journals, n = atomic_load(&j->acked) + 1;
-	struct sqlpool_conn *conn = live_connect(&live, "writer");
+	struct sqlpool_conn *conn = live_connect_once(&live, "writer");
 	const struct sqlpool_error *e;
 
 	while (run_op(conn, j, id, n) == 0)

@@ -287,7 +287,7 @@ static struct tally *tally;
 static void *
 write_rows(void *arg)
 {
-	struct sqlpool_conn *conn = live_connect(&live, "writer");
+	struct sqlpool_conn *conn = live_connect_once(&live, "writer");
 	const struct sqlpool_error *e;
 
 	(void)arg;
