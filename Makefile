@@ -39,9 +39,9 @@ say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)';)
 
 DEPS = gcc make libc6-dev pkg-config libsqlite3-dev libevent-dev libmsgpack-dev \
 	check libconfuse-dev uthash-dev libreadline-dev sqlite3 unicode-data \
-	procps python3 python3-msgpack libjansson-dev
+	procps python3 python3-msgpack libjansson-dev libuv1-dev g++
 DEPS_LINT = clang-format clang-tidy cppcheck mandoc shellcheck libhiredis-dev \
-	libpq-dev
+	libpq-dev abigail-tools
 DEPS_FUZZ = clang libclang-rt-14-dev
 DEPS_BENCH = libhiredis-dev libpq-dev redis-server redis-tools postgresql-15 \
 	pgbouncer python3-aiosqlite gnuplot-nox
@@ -61,6 +61,7 @@ daemon_libs := $(call pkg_libs,$(DAEMON_PKGS))
 client_libs := $(call pkg_libs,$(MSGPACK))
 cli_libs    := $(call pkg_libs,$(MSGPACK) sqlite3 readline)
 check_libs  := $(call pkg_libs,check jansson)
+uv_libs     := $(call pkg_libs,libuv)
 
 # --- Flags ------------------------------------------------------------------
 
@@ -80,7 +81,7 @@ FORTIFY = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 
 # Includes are written from the top: "proto/frame.h". The public header is the
 # exception: programs say <sqlpool.h>, as they would when it is installed.
-cppflags = -I. -Iclient -D_GNU_SOURCE -DSQLPOOLD_VERSION='"$(VERSION)"' \
+cppflags = -I. -Iclient -Iclient/adapters -D_GNU_SOURCE -DSQLPOOLD_VERSION='"$(VERSION)"' \
 	$(pkg_cflags) $(pq_cflags)
 
 # What is kept for reuse hides from a sanitizer that it is used after its end.
@@ -253,7 +254,8 @@ $(B)/tests/guard/paths: $(call obj,$(guard_src)) $(daemon_a) $(conf_a) \
 	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(daemon_libs)
 
 $(B)/client/examples/%: $(B)/client/examples/%.o $(client_a)
-	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(client_libs)
+	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(client_libs) \
+		$(if $(filter libevent,$*),$(call pkg_libs,libevent_core))
 
 # A test of a module in proto/ or conf/ links that layer and what stands to its
 # left; this shows that the layer needs nothing else. The others link it all.
@@ -261,6 +263,8 @@ test_libs = $(if $(wildcard proto/$(1).c),$(testlib_a) $(proto_a),$(if \
 	$(wildcard conf/$(1).c),$(testlib_a) $(conf_a) $(proto_a),$(if \
 	$(wildcard client/bench/$(1).c),$(B)/libbench.a $(client_a),$(testlib_a) \
 	$(daemon_a) $(conf_a) $(proto_a) $(client_a))))
+
+$(B)/tests/check_client_adapters: check_libs += $(uv_libs)
 
 .SECONDEXPANSION:
 $(B)/tests/check_%: $(B)/tests/check_%.o $$(call test_libs,$$*)
@@ -342,7 +346,7 @@ $(L)/%.tidy: %.c $(all_hdr) $(all_def) $(wildcard tests/lint/include/*.h) \
 	$(Q)mv $@.err $@
 
 .PHONY: lint-format lint-tidy lint-cppcheck lint-analyzer lint-shell lint-man \
-	lint-layers
+	lint-layers lint-abi
 lint-format:
 	$(call say,FORMAT,all)$(CLANG_FORMAT) --dry-run -Werror $(all_src) \
 		$(all_hdr)
@@ -368,13 +372,30 @@ lint-man:
 lint-layers:
 	$(call say,LAYERS,all)tests/lint/layers.py
 
+# The library's binary interface, as it was kept.
+abi = client/sqlpool.abi
+lint-abi: $(client_so)
+	$(call say,ABI,$(abi))$(if $(filter x86_64-%,$(MACHINE)),abidiff $(abi) \
+		$(client_so).$(SOVERSION) || { echo "what programs were built" \
+		"against has changed; if that must be: make abi-keep. And raise" \
+		"SOVERSION if a program from before would not run"; exit 1; },:)
+
+# Types that are not in the header are nobody's business.
+.PHONY: run-abi-keep
+run-abi-keep: $(client_so)
+	@mkdir -p $(B)/abi && cp client/sqlpool.h $(B)/abi
+	$(call say,ABIDW,$(abi))abidw --exported-interfaces-only --no-corpus-path \
+		--no-comp-dir-path --no-show-locs --no-elf-needed \
+		--headers-dir $(B)/abi --drop-private-types --type-id-style hash \
+		--out-file $(abi) $(client_so).$(SOVERSION)
+
 # --- Targets for people -----------------------------------------------------
 
 # One sub-make, as parallel as the caller's or as the machine.
 submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(NPROC))
 
 .PHONY: all check asan tsan fuzz cover format format-check lint quickstart bench \
-	bench-scaling guard guard-keep install uninstall help clean
+	bench-scaling guard guard-keep abi abi-keep install uninstall help clean
 
 all: ## build the daemon, the library, the shell and the examples
 	+$(Q)$(PKG_CONFIG) --exists $(DAEMON_PKGS) check readline || { \
@@ -406,7 +427,13 @@ format-check: deps-lint ## say which sources are not in it
 
 lint: deps deps-lint deps-guard ## every static check; a warning is an error
 	+$(Q)$(submake) -k -Otarget lint-format lint-shell lint-man \
-		lint-layers lint-cppcheck lint-analyzer lint-tidy
+		lint-layers lint-abi lint-cppcheck lint-analyzer lint-tidy
+
+abi: deps deps-lint ## compare the library's binary interface with what was kept
+	+$(Q)$(submake) lint-abi
+
+abi-keep: deps deps-lint ## keep what it is now
+	+$(Q)$(submake) run-abi-keep
 
 .PHONY: build-quickstart
 build-quickstart: build $(patsubst %.c,$(B)/%,$(start_src))
@@ -458,16 +485,26 @@ DOCDIR     = $(PREFIX)/share/doc/sqlpoold
 
 doc_src = $(wildcard README.md LICENSE ARCHITECTURE.md proto/PROTOCOL.md)
 doc_examples = sqlpoold.conf.example $(wildcard conf/sqlpoold.* \
-	client/examples/*.c client/adapters/*.h)
+	client/examples/*.c)
 doc_examples := $(filter-out %.5,$(doc_examples))
 man_target = $(MANDIR)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
+
+adapters = $(notdir $(wildcard client/adapters/*.h))
+
+# A page of several functions is found by each of their names: "name.3:page.3".
+man_links := $(shell awk '/^\.Nm sqlpool_/ { n = split(FILENAME, path, "/"); \
+	if ($$2 ".3" != path[n]) print $$2 ".3:" path[n] }' $(wildcard client/*.3))
+link_name = $(MANDIR)/man3/$(firstword $(subst :, ,$(1)))
+link_page = man3/$(lastword $(subst :, ,$(1)))
 
 # The paths, once, for install and uninstall.
 installed = $(SBINDIR)/sqlpoold $(BINDIR)/sqlpool-cli $(BINDIR)/sqlpool-bench \
 	$(LIBDIR)/libsqlpool-client.a $(LIBDIR)/libsqlpool-client.so \
 	$(LIBDIR)/libsqlpool-client.so.$(SOVERSION) \
-	$(INCLUDEDIR)/sqlpool.h $(LIBDIR)/pkgconfig/sqlpool-client.pc \
+	$(INCLUDEDIR)/sqlpool.h $(addprefix $(INCLUDEDIR)/,$(adapters)) \
+	$(LIBDIR)/pkgconfig/sqlpool-client.pc \
 	$(foreach m,$(man_src),$(call man_target,$(m))) \
+	$(foreach l,$(man_links),$(call link_name,$(l))) \
 	$(addprefix $(DOCDIR)/,$(notdir $(doc_src))) \
 	$(addprefix $(DOCDIR)/examples/,$(notdir $(doc_examples)))
 
@@ -483,12 +520,16 @@ install: all ## install under $(DESTDIR)$(PREFIX)
 	$(Q)ln -sf libsqlpool-client.so.$(SOVERSION) \
 		'$(DESTDIR)$(LIBDIR)/libsqlpool-client.so'
 	$(Q)$(call put,644,client/sqlpool.h,$(INCLUDEDIR)/sqlpool.h)
+	$(Q)$(foreach a,$(adapters),$(call put,644,client/adapters/$(a),$(strip \
+		$(INCLUDEDIR))/$(a)) &&) :
 	$(Q)sed -e 's,@PREFIX@,$(PREFIX),g' -e 's,@LIBDIR@,$(LIBDIR),g' \
 		-e 's,@VERSION@,$(VERSION),g' -e 's,@MSGPACK@,$(MSGPACK),g' \
 		client/sqlpool-client.pc.in >$(B)/sqlpool-client.pc
 	$(Q)$(call put,644,$(B)/sqlpool-client.pc,$(strip \
 		$(LIBDIR))/pkgconfig/sqlpool-client.pc)
 	$(Q)$(foreach m,$(man_src),$(call put,644,$(m),$(call man_target,$(m))) &&) :
+	$(Q)$(foreach l,$(man_links),echo '.so $(call link_page,$(l))' \
+		>'$(DESTDIR)$(call link_name,$(l))' &&) :
 	$(Q)$(foreach d,$(doc_src),$(call put,644,$(d),$(DOCDIR)/$(notdir $(d))) &&) :
 	$(Q)$(foreach d,$(doc_examples),$(call put,644,$(d),$(strip \
 		$(DOCDIR))/examples/$(notdir $(d))) &&) :

@@ -495,6 +495,11 @@ START_TEST(the_examples_run)
 		{ "sync", "inserted row 1\n1 a first note\n" },
 		{ "pipeline", "the sum of the first 100 squares is 328350\n" },
 		{ "transaction", "account 1 has 9 left\n" },
+		{ "bulk", "20000 rows in 4 requests\n" },
+		{ "stream", "300000 rows with 30000000 bytes of text\n" },
+		{ "libevent",
+		    "5 squared is 25\n6 squared is 36\n"
+		    "7 squared is 49\n" },
 	};
 	const char *build = getenv("BUILD");
 
