@@ -92,7 +92,7 @@ class Formulas(unittest.TestCase):
         everything = made(
             latency_us={"p50": 2, "p99": 3, "p99.9": 4, "max": 5, "mean": 2},
             busiest_to_least=1, growth_bytes=1, client_bytes=1, cpu_percent=1,
-            to_limit=1, to_msgpack=1)
+            to_limit=1, to_msgpack=1, cpu_us=1, idle_bytes=1)
         for f in figures.FIGURES:
             if f.why:
                 self.assertEqual((f.cells, f.formula), ((), None), f.id)
@@ -104,7 +104,7 @@ class Formulas(unittest.TestCase):
         self.assertEqual(
             " ".join(f.id for f in figures.FIGURES),
             "W1 W2 W3 W4 W5 W6 W7 W8 R1 R2 R3 R4 R5 R6 R7 R8 R9 R10 R11 "
-            "K1 K2 L1 L2 A1")
+            "K1 K2 L1 L2 L3 L4 L5 A1")
 
 
 class Judging(unittest.TestCase):
@@ -160,7 +160,7 @@ class Judging(unittest.TestCase):
 
 class Choosing(unittest.TestCase):
     def test_all_or_some_in_the_order_asked(self):
-        self.assertEqual(len(figures.choose(None)), 24)
+        self.assertEqual(len(figures.choose(None)), 27)
         self.assertEqual([f.id for f in figures.choose("r3, W1")],
                          ["R3", "W1"])
 
@@ -190,7 +190,7 @@ class Printing(unittest.TestCase):
     def test_table_has_a_line_for_each_and_says_why(self):
         text = table.figures([figures.judge(f, [], {})
                               for f in figures.FIGURES])
-        self.assertEqual(len(re.findall(r"^\w+ +.* NO$", text, re.M)), 24)
+        self.assertEqual(len(re.findall(r"^\w+ +.* NO$", text, re.M)), 27)
         self.assertIn("A1 has no figure: there are no metrics yet", text)
 
 

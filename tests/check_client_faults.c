@@ -162,6 +162,37 @@ START_TEST(a_reply_cut_at_any_byte_is_a_lost_connection)
 END_TEST
 
 static void
+play_cut_hello(struct fakeserver *f)
+{
+	uint64_t id = fake_take_type(f, TYPE_HELLO);
+
+	fake_begin(f, TYPE_OK, id);
+	msg_put_uint(&f->m, TELL_version, 1);
+	fake_end(f);
+	cut_size = f->out.n;
+	fake_send_cut(f, cut_at < cut_size ? cut_at : cut_size);
+}
+
+/* Nothing of it, and then a byte more each time. */
+START_TEST(a_greeting_cut_at_any_byte_is_no_connection)
+{
+	cut_size = 1;
+	for (cut_at = 0; cut_at < cut_size; cut_at++) {
+		struct sqlpool_options options;
+		struct sqlpool_conn *conn;
+
+		fakeserver_start(&clientscript_fs, play_cut_hello, NULL);
+		options = clientscript_make_options(5000);
+		ck_assert_int_eq(
+		    sqlpool_open(&options, &conn), -SQLPOOL_ERR_CONNECT);
+		clientscript_assert_error(sqlpool_get_error(conn),
+		    SQLPOOL_ERR_CONNECT, SQLPOOL_NOT_APPLIED);
+		clientscript_close(conn);
+	}
+}
+END_TEST
+
+static void
 play_late(struct fakeserver *f)
 {
 	uint64_t first, id;
@@ -396,6 +427,7 @@ make_suite(void)
 	tcase_add_loop_test(
 	    tc, what_is_no_reply_closes_the_connection, 0, FAULTS);
 	tcase_add_test(tc, a_reply_cut_at_any_byte_is_a_lost_connection);
+	tcase_add_test(tc, a_greeting_cut_at_any_byte_is_no_connection);
 	tcase_add_test(
 	    tc, silence_ends_at_the_deadline_and_the_connection_lives_on);
 	tcase_add_test(

@@ -3,6 +3,7 @@
 #include <check.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,9 +50,14 @@ START_TEST(results_may_come_and_be_taken_in_any_order)
 }
 END_TEST
 
-#define DEEP       5000
-#define DEEP_ROWS  20
-#define DEEP_BYTES 200
+/* Requests and results that are more than all buffers between, each way. */
+static const struct deep {
+	int n;       /* requests */
+	int parts;   /* of each result, 2000 bytes each */
+	size_t size; /* of each request */
+} deeps[] = { { 5000, 20, 200 }, { 600, 30, 60000 } };
+
+static const struct deep *deep;
 
 static void
 put_big_part(struct fakeserver *f, uint64_t id, int part)
@@ -59,7 +65,7 @@ put_big_part(struct fakeserver *f, uint64_t id, int part)
 	static char text[2000];
 
 	memset(text, 'x', sizeof(text));
-	fake_begin(f, part + 1 < DEEP_ROWS ? TYPE_ROWS : TYPE_DONE, id);
+	fake_begin(f, part + 1 < deep->parts ? TYPE_ROWS : TYPE_DONE, id);
 	if (part == 0) {
 		msg_key(&f->m, TELL_columns);
 		value_put_array(f->m.b, 1);
@@ -82,27 +88,32 @@ play_deep(struct fakeserver *f)
 
 	fake_take_hello(f, 8, 65536);
 	while (fake_take(f, &r))
-		for (int i = 0; r.head.type == TYPE_EXEC && i < DEEP_ROWS; i++)
+		for (int i = 0; r.head.type == TYPE_EXEC && i < deep->parts;
+		     i++)
 			put_big_part(f, r.head.id, i);
 }
 
-START_TEST(a_deep_pipeline_with_big_results_completes)
+START_TEST(a_deep_pipeline_of_big_requests_and_results_completes)
 {
-	struct sqlpool_conn *conn = clientscript_open(play_deep, 20000);
-	static struct sqlpool_result *results[DEEP];
-	static char sql[DEEP_BYTES];
+	static struct sqlpool_result *results[5000];
+	struct sqlpool_conn *conn;
+	char *sql;
 
-	memset(sql, ' ', sizeof(sql) - 1);
-	for (int i = 0; i < DEEP; i++)
+	deep = &deeps[_i];
+	conn = clientscript_open(play_deep, 20000);
+	sql = calloc(1, deep->size);
+	memset(sql, ' ', deep->size - 1);
+	for (int i = 0; i < deep->n; i++)
 		results[i] = clientscript_send(conn, sql);
-	for (int i = 0; i < DEEP; i++) {
+	for (int i = 0; i < deep->n; i++) {
 		int rows = 0;
 
 		while (sqlpool_next(results[i]) == SQLPOOL_ROW)
 			rows++;
-		ck_assert_int_eq(rows, DEEP_ROWS);
+		ck_assert_int_eq(rows, deep->parts);
 		sqlpool_result_free(results[i]);
 	}
+	free(sql);
 	clientscript_close(conn);
 }
 END_TEST
@@ -250,6 +261,51 @@ START_TEST(a_child_gets_an_error_and_does_not_disturb)
 }
 END_TEST
 
+#define SHARERS 4
+
+struct shared {
+	pthread_mutex_t lock;
+	struct sqlpool_conn *conn;
+};
+
+static void *
+use_shared(void *arg)
+{
+	struct shared *shared = arg;
+
+	for (int i = 0; i < 200; i++) {
+		struct sqlpool_result *result = NULL;
+		int rc;
+
+		pthread_mutex_lock(&shared->lock);
+		rc = sqlpool_query(
+		    shared->conn, "x", SQLPOOL_VALUES(SQLPOOL_INT(i)), &result);
+		ck_assert_int_eq(rc, 0);
+		ck_assert_int_eq(sqlpool_next(result), SQLPOOL_ROW);
+		ck_assert_int_eq(sqlpool_column_int64(result, 0), i);
+		sqlpool_result_free(result);
+		pthread_mutex_unlock(&shared->lock);
+	}
+	return NULL;
+}
+
+START_TEST(any_thread_may_use_a_connection_one_at_a_time)
+{
+	struct shared shared = {
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.conn = clientscript_open(clientscript_play_echo, 20000),
+	};
+	pthread_t threads[SHARERS];
+
+	for (int i = 0; i < SHARERS; i++)
+		ck_assert_int_eq(
+		    pthread_create(&threads[i], NULL, use_shared, &shared), 0);
+	for (int i = 0; i < SHARERS; i++)
+		pthread_join(threads[i], NULL);
+	clientscript_close(shared.conn);
+}
+END_TEST
+
 static void
 on_alarm(int number)
 {
@@ -290,10 +346,12 @@ START_TEST(the_socket_closes_on_exec)
 	struct sqlpool_conn *conn = clientscript_open(
 	    clientscript_play_echo, 5000);
 	short events = 0;
-	int fd = -1;
+	int fd = -1, timeout_ms;
 
-	ck_assert_int_eq(sqlpool_get_pollinfo(conn, &fd, &events), 0);
+	ck_assert_int_eq(
+	    sqlpool_get_pollinfo(conn, &fd, &events, &timeout_ms), 0);
 	ck_assert_int_eq(events, POLLIN);
+	ck_assert_int_eq(timeout_ms, -1);
 	ck_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 	clientscript_close(conn);
 }
@@ -305,15 +363,18 @@ START_TEST(a_program_may_poll_itself)
 	    clientscript_play_echo, 5000);
 	struct sqlpool_result *result = clientscript_send(conn, "x");
 	struct pollfd p = { .fd = -1 };
+	int timeout_ms;
 
 	ck_assert(!sqlpool_result_is_ready(result));
-	ck_assert_int_eq(sqlpool_get_pollinfo(conn, &p.fd, &p.events), 0);
+	ck_assert_int_eq(
+	    sqlpool_get_pollinfo(conn, &p.fd, &p.events, &timeout_ms), 0);
 	ck_assert_int_eq(p.events, POLLIN | POLLOUT);
 	do {
 		ck_assert_int_ge(poll(&p, 1, 5000), 1);
 		ck_assert_int_eq(sqlpool_process(conn), 0);
 		ck_assert_int_eq(
-		    sqlpool_get_pollinfo(conn, &p.fd, &p.events), 0);
+		    sqlpool_get_pollinfo(conn, &p.fd, &p.events, &timeout_ms),
+		    0);
 	} while (!sqlpool_result_is_ready(result));
 	ck_assert_int_eq(sqlpool_next(result), SQLPOOL_ROW);
 	sqlpool_result_free(result);
@@ -326,13 +387,29 @@ START_TEST(nothing_is_done_to_null)
 	struct sqlpool_result *result;
 	struct sqlpool_stmt *stmt;
 	short events;
-	int fd;
+	int fd, timeout_ms;
 
 	sqlpool_close(NULL);
 	sqlpool_result_free(NULL);
 	sqlpool_stmt_free(NULL);
 	sqlpool_request_free(NULL);
 	ck_assert_int_eq(sqlpool_ping(NULL), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(sqlpool_open(NULL, NULL), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(sqlpool_open_start(NULL, NULL), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(sqlpool_reset(NULL), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(
+	    sqlpool_set_callback(NULL, NULL, NULL), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(
+	    sqlpool_begin(NULL, SQLPOOL_TX_READ), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(sqlpool_rollback(NULL), -SQLPOOL_ERR_MISUSE);
+	ck_assert(!sqlpool_in_transaction(NULL));
+	ck_assert_ptr_null(sqlpool_get_summary(NULL));
+	ck_assert_int_eq(sqlpool_request_set_option(NULL, SQLPOOL_MAX_ROWS, 1),
+	    -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(
+	    sqlpool_request_set_condition(NULL, NULL), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(sqlpool_result_error(NULL)->code, SQLPOOL_ERR_MISUSE);
+	ck_assert_uint_eq(sqlpool_stmt_param_count(NULL), 0);
 	ck_assert_int_eq(sqlpool_process(NULL), -SQLPOOL_ERR_MISUSE);
 	ck_assert_int_eq(sqlpool_commit(NULL), -SQLPOOL_ERR_MISUSE);
 	ck_assert_int_eq(
@@ -344,8 +421,8 @@ START_TEST(nothing_is_done_to_null)
 	    sqlpool_stmt_send(NULL, NULL, 0, &result), -SQLPOOL_ERR_MISUSE);
 	ck_assert_int_eq(
 	    sqlpool_request_add(NULL, "x", NULL, 0), -SQLPOOL_ERR_MISUSE);
-	ck_assert_int_eq(
-	    sqlpool_get_pollinfo(NULL, &fd, &events), -SQLPOOL_ERR_MISUSE);
+	ck_assert_int_eq(sqlpool_get_pollinfo(NULL, &fd, &events, &timeout_ms),
+	    -SQLPOOL_ERR_MISUSE);
 	ck_assert_int_eq(sqlpool_next(NULL), -SQLPOOL_ERR_MISUSE);
 	ck_assert_int_eq(sqlpool_next_result(NULL), -SQLPOOL_ERR_MISUSE);
 	ck_assert_int_eq(sqlpool_wait(NULL), -SQLPOOL_ERR_MISUSE);
@@ -373,7 +450,8 @@ make_suite(void)
 	tc = tcase_create("pipeline");
 	tcase_set_timeout(tc, 20);
 	tcase_add_test(tc, results_may_come_and_be_taken_in_any_order);
-	tcase_add_test(tc, a_deep_pipeline_with_big_results_completes);
+	tcase_add_loop_test(
+	    tc, a_deep_pipeline_of_big_requests_and_results_completes, 0, 2);
 	tcase_add_test(tc, too_much_unsent_is_refused_and_nothing_is_lost);
 	tcase_add_test(tc, cancel_ends_what_runs_and_what_waits);
 	tcase_add_test(tc, results_outlive_their_connection);
@@ -381,6 +459,7 @@ make_suite(void)
 	tc = tcase_create("process");
 	tcase_set_timeout(tc, 20);
 	tcase_add_test(tc, a_child_gets_an_error_and_does_not_disturb);
+	tcase_add_test(tc, any_thread_may_use_a_connection_one_at_a_time);
 	tcase_add_test(tc, signals_do_not_interrupt);
 	tcase_add_test(tc, the_socket_closes_on_exec);
 	tcase_add_test(tc, a_program_may_poll_itself);

@@ -42,13 +42,15 @@ GROUPS = (
         "read/sqlpoold-1/32x16", "read/inproc/1x1", "read/sqlpoold/1x1",
         "read/echo-block/1x1")),
     Group("the library", 4, Span(1.0, 0.2), (
-        "read/sqlpoold/1x16", "read/bare/1x16")),
+        "read/sqlpoold/1x16", "read/bare/1x16",
+        "read/sqlpoold/1x128", "read/bare/1x128")),
     Group("reads beside", 3, Span(1.5, 0.2), (
         "read/alone/32x1", "read/beside-writers/32x1",
         "read/beside-scans/32x1")),
     Group("large results", 4, Span(1.0, 0.0), (
         "large/sqlpoold/1x1", "large/inproc/1x1")),
     Group("decoding", 2, Span(1.0, 0.0), ("decode/library",)),
+    Group("the library's own cost", 2, Span(1.0, 0.0), ("cost/library",)),
     Group("idle clients", 1, Span(10.0, 0.0), (
         "idle/sqlpoold/10000", "idle/sqlpoold/1000")),
     Group("the WAL", 2, Span(4.0, 0.0), ("wal/sqlpoold/8",)),

@@ -150,6 +150,12 @@ FIGURES = (
            "≥", 0.8, *rate_ratio("read/sqlpoold/1x16", "read/bare/1x16")),
     Figure("L2", "decoding 1,000,000 rows / msgpack-c's unpacker",
            "≥", 0.7, *measured("decode/library", "to_msgpack")),
+    Figure("L3", "library, CPU of a blocking query beside its system calls, µs",
+           "≤", 2, *measured("cost/library", "cpu_us")),
+    Figure("L4", "memory of an idle connection in the library, KiB",
+           "≤", 4, *measured("cost/library", "idle_bytes", 1024)),
+    Figure("L5", "L1 with 128 in flight / bare generator",
+           "≥", 0.8, *rate_ratio("read/sqlpoold/1x128", "read/bare/1x128")),
     Figure("A1", "throughput while metrics are scraped each second / without",
            "≥", 0.99, why="there are no metrics yet"),
 )

@@ -210,8 +210,14 @@ def decode(place: Place, _span: Span) -> dict:
                      str(place.size.large)])
 
 
+def cost(_place: Place, _span: Span) -> dict:
+    """The library alone: the program plays the daemon, too."""
+    return run.load([str(PEERS / "cost")])
+
+
 CELLS = {
     "decode/library": decode,
+    "cost/library": cost,
     "read/alone/32x1": read_beside(nothing),
     "read/beside-writers/32x1": read_beside(writers),
     "read/beside-scans/32x1": read_beside(scans),
