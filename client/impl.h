@@ -442,6 +442,9 @@ void steps_put(
 
 /* ---- result.c ---- */
 
+/* Say whether such requests are part of the session's order of statements. */
+bool result_type_is_in_stream(enum msg_type type);
+
 /* Errors: NULL, out of memory. */
 struct sqlpool_result *
 result_new(struct sqlpool_conn *conn, enum msg_type type);

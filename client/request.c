@@ -103,7 +103,7 @@ check_way(struct sqlpool_conn *conn, enum msg_type type)
 	    !life_can_return(conn))
 		return conn_fail(conn, ERR_SHUTTING_DOWN, OUTCOME_NOT_APPLIED,
 		    "%s", error_get_text(ERR_SHUTTING_DOWN));
-	if (conn->tx_lost && type != TYPE_PING && type != TYPE_PREPARE)
+	if (conn->tx_lost && result_type_is_in_stream(type))
 		return conn_fail(conn, ERR_CONNECTION_LOST, OUTCOME_NOT_APPLIED,
 		    "the connection was lost in a transaction, which was "
 		    "rolled back: call sqlpool_rollback, then begin it again");

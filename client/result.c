@@ -15,6 +15,13 @@
 
 /* ---- birth and death ---- */
 
+bool
+result_type_is_in_stream(enum msg_type type)
+{
+	return type == TYPE_EXEC || type == TYPE_BATCH || type == TYPE_SCRIPT ||
+	    type == TYPE_TX_BEGIN || type == TYPE_TX_END;
+}
+
 /* What follows from the type. */
 static void
 set_type(struct sqlpool_result *result, enum msg_type type)
@@ -23,8 +30,7 @@ set_type(struct sqlpool_result *result, enum msg_type type)
 	result->batch = type == TYPE_BATCH;
 	result->done_expected = type == TYPE_EXEC || type == TYPE_BATCH ||
 	    type == TYPE_SCRIPT;
-	result->in_stream = result->done_expected || type == TYPE_TX_BEGIN ||
-	    type == TYPE_TX_END;
+	result->in_stream = result_type_is_in_stream(type);
 	/* a transaction that has not begun to do anything is nothing */
 	result->reads = type == TYPE_PING || type == TYPE_PREPARE ||
 	    type == TYPE_TX_BEGIN || type == TYPE_HELLO;
@@ -179,8 +185,8 @@ explain_time_out(const struct sqlpool_result *result, struct failure *f)
 		    unsure ? OUTCOME_UNKNOWN : OUTCOME_NOT_APPLIED,
 		    "no daemon to send it to within %u ms: %s",
 		    result->timeout_ms,
-		    conn->why.pub.code ? conn->why.pub.message
-				       : "it is about to stop");
+		    conn->state == CONN_LEAVING ? "it is about to stop"
+						: conn->why.pub.message);
 }
 
 void

@@ -55,7 +55,9 @@
  * be taken later, in any order.  While a call waits for one reply it reads and
  * writes whatever the socket has to offer, so a pipeline of any depth completes.
  * A result that nobody reads holds at most window_bytes and one frame; requests
- * beyond what the daemon accepts wait in this process, at most 8 MiB of them.
+ * beyond what the daemon accepts wait in this process, at most 8 MiB of them.  Of
+ * results larger than their window the daemon runs 8 at a time: the ninth begins
+ * when one of those sent before was read.
  *
  * The process: no signals are raised or handled, SIGPIPE does not happen, the
  * socket is closed on exec, interrupted system calls are repeated.

@@ -432,6 +432,22 @@ END_TEST
 
 /* ---- what belongs to a connection ---- */
 
+static uint64_t prepared_number;
+
+static void
+take_prepare(struct fakeserver *f)
+{
+	struct fake_request r;
+
+	ck_assert(fake_take(f, &r));
+	ck_assert_uint_eq(r.head.type, TYPE_PREPARE);
+	ck_assert_uint_eq(r.ask.sql.n, 1);
+	ck_assert_mem_eq(r.ask.sql.p, "p", 1);
+	prepared_number = r.ask.stmt;
+	fake_ok(f, r.head.id);
+	fake_send(f);
+}
+
 static void
 play_lose_transaction(struct fakeserver *f)
 {
@@ -470,6 +486,51 @@ START_TEST(a_lost_transaction_fails_until_it_is_ended)
 END_TEST
 
 static void
+play_prepare_and_lose_transaction(struct fakeserver *f)
+{
+	fake_take_hello(f, 16, 65536);
+	take_prepare(f);
+	put_state(f, TYPE_OK, fake_take_type(f, TYPE_TX_BEGIN), TX_STATE_OPEN);
+	take_exec(f, "a", false);
+}
+
+static void
+play_prepare_and_close(struct fakeserver *f)
+{
+	fake_take_hello(f, 16, 65536);
+	take_prepare(f);
+	fake_ok(f, fake_take_type(f, TYPE_PING));
+	fake_send(f);
+	fake_ok(f, fake_take_type(f, TYPE_CLOSE));
+	fake_ok(f, fake_take_type(f, TYPE_PING));
+	fake_send(f);
+}
+
+START_TEST(a_lost_transaction_is_no_trouble_for_what_is_not_in_it)
+{
+	struct sqlpool_conn *conn;
+	struct sqlpool_stmt *stmt;
+
+	fakedaemon_start(&fake,
+	    SCRIPTS(play_prepare_and_lose_transaction, play_prepare_and_close));
+	conn = open_it(LONG_MS);
+	ck_assert_int_eq(sqlpool_prepare(conn, "p", &stmt), 0);
+	ck_assert_int_eq(sqlpool_begin(conn, SQLPOOL_TX_DEFERRED), 0);
+	assert_failed(conn, sqlpool_exec(conn, "a", NULL, 0),
+	    SQLPOOL_ERR_CONNECTION_LOST, SQLPOOL_UNKNOWN);
+	ck_assert_int_eq(sqlpool_ping(conn), 0);
+	sqlpool_stmt_free(stmt);
+	ck_assert_int_eq(sqlpool_ping(conn), 0);
+	/* none of this has made another error */
+	clientscript_assert_error(sqlpool_get_error(conn),
+	    SQLPOOL_ERR_CONNECTION_LOST, SQLPOOL_UNKNOWN);
+	ck_assert(sqlpool_in_transaction(conn));
+	sqlpool_close(conn);
+	fakedaemon_stop(&fake);
+}
+END_TEST
+
+static void
 play_lose_commit(struct fakeserver *f)
 {
 	fake_take_hello(f, 16, 65536);
@@ -495,22 +556,6 @@ START_TEST(a_commit_that_is_lost_may_have_been_one)
 	fakedaemon_stop(&fake);
 }
 END_TEST
-
-static uint64_t prepared_number;
-
-static void
-take_prepare(struct fakeserver *f)
-{
-	struct fake_request r;
-
-	ck_assert(fake_take(f, &r));
-	ck_assert_uint_eq(r.head.type, TYPE_PREPARE);
-	ck_assert_uint_eq(r.ask.sql.n, 1);
-	ck_assert_mem_eq(r.ask.sql.p, "p", 1);
-	prepared_number = r.ask.stmt;
-	fake_ok(f, r.head.id);
-	fake_send(f);
-}
 
 static void
 play_prepare(struct fakeserver *f)
@@ -776,6 +821,8 @@ make_suite(void)
 	tcase_set_timeout(tc, 20);
 	tcase_add_loop_test(
 	    tc, a_lost_transaction_fails_until_it_is_ended, 0, 3);
+	tcase_add_test(
+	    tc, a_lost_transaction_is_no_trouble_for_what_is_not_in_it);
 	tcase_add_loop_test(tc, a_commit_that_is_lost_may_have_been_one, 0, 2);
 	tcase_add_test(tc, prepared_statements_are_prepared_again);
 	tcase_add_test(tc, a_child_does_not_make_it_again);
