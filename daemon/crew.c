@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/stats.h"
 #include "proto/error.h"
 
@@ -17,6 +18,7 @@ struct crew {
 	pthread_cond_t rested;      /* a queue that somebody ends has run */
 	unsigned enders_n;          /* who wait for that */
 	struct squeue *head, *tail; /* READY ones, first come first run */
+	struct squeue *later;       /* those with a time, in no order */
 	bool stopping;
 	unsigned n;
 	int nice;
@@ -36,11 +38,25 @@ push_ready(struct crew *c, struct squeue *q)
 	c->tail = q;
 }
 
+static void
+remove_later(struct crew *c, struct squeue *q)
+{
+	struct squeue **at = &c->later;
+
+	if (q->due_us == 0)
+		return;
+	while (*at != q)
+		at = &(*at)->later;
+	*at = q->later;
+	q->due_us = 0;
+}
+
 static struct squeue *
 take_ready(struct crew *c)
 {
 	struct squeue *q = c->head;
 
+	remove_later(c, q);
 	c->head = q->next;
 	if (!c->head)
 		c->tail = NULL;
@@ -62,6 +78,69 @@ remove_ready(struct crew *c, const struct squeue *q)
 		c->tail = before;
 }
 
+/* Kick it: true when a thread must look. */
+static bool
+kick(struct crew *c, struct squeue *q)
+{
+	if (q->state == SQUEUE_IDLE) {
+		push_ready(c, q);
+		return true;
+	}
+	if (q->state == SQUEUE_RUNNING)
+		q->state = SQUEUE_AGAIN;
+	return false;
+}
+
+/* Kick those whose time has come; gives when the next one is, INT64_MAX: there
+ * is none.  All of them when the crew stops. */
+static int64_t
+kick_due(struct crew *c)
+{
+	int64_t now, next_us = INT64_MAX;
+	struct squeue *q, *after;
+
+	if (!c->later)
+		return next_us;
+	now = c->stopping ? INT64_MAX : clock_now_us();
+	for (q = c->later; q; q = after) {
+		after = q->later;
+		if (q->due_us > now) {
+			next_us = q->due_us < next_us ? q->due_us : next_us;
+			continue;
+		}
+		remove_later(c, q);
+		if (kick(c, q))
+			pthread_cond_signal(&c->work);
+	}
+	return next_us;
+}
+
+static void
+sleep_until(struct crew *c, int64_t at_us)
+{
+	struct timespec at = {
+		.tv_sec = at_us / 1000000,
+		.tv_nsec = at_us % 1000000 * 1000,
+	};
+
+	if (at_us == INT64_MAX)
+		pthread_cond_wait(&c->work, &c->lock);
+	else
+		pthread_cond_timedwait(&c->work, &c->lock, &at);
+}
+
+/* Nothing is ready afterwards when the crew stops. */
+static void
+wait_for_work(struct crew *c)
+{
+	int64_t next_us = kick_due(c);
+
+	while (!c->head && !c->stopping) {
+		sleep_until(c, next_us);
+		next_us = kick_due(c);
+	}
+}
+
 static void *
 crew_main(void *arg)
 {
@@ -77,8 +156,7 @@ crew_main(void *arg)
 	for (;;) {
 		struct squeue *q;
 
-		while (!c->head && !c->stopping)
-			pthread_cond_wait(&c->work, &c->lock);
+		wait_for_work(c);
 		if (!c->head)
 			break;
 		q = take_ready(c);
@@ -96,6 +174,17 @@ crew_main(void *arg)
 	return NULL;
 }
 
+static void
+init_clock(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
 int
 crew_start(const char *name, unsigned n, int nice, struct crew **ret_crew)
 {
@@ -104,7 +193,7 @@ crew_start(const char *name, unsigned n, int nice, struct crew **ret_crew)
 	if (!c)
 		return -ERR_NO_MEMORY;
 	pthread_mutex_init(&c->lock, NULL);
-	pthread_cond_init(&c->work, NULL);
+	init_clock(&c->work);
 	pthread_cond_init(&c->rested, NULL);
 	snprintf(c->name, sizeof(c->name), "%s", name);
 	c->nice = nice;
@@ -154,18 +243,31 @@ void
 squeue_kick(struct squeue *q)
 {
 	struct crew *c = q->crew;
-	bool wake = false;
+	bool wake;
 
 	pthread_mutex_lock(&c->lock);
-	if (q->state == SQUEUE_IDLE) {
-		push_ready(c, q);
-		wake = true;
-	} else if (q->state == SQUEUE_RUNNING) {
-		q->state = SQUEUE_AGAIN;
-	}
+	wake = kick(c, q);
 	pthread_mutex_unlock(&c->lock);
 	if (wake)
 		pthread_cond_signal(&c->work);
+}
+
+/* All threads look: the one that would wait so long may be given other work. */
+void
+squeue_kick_at(struct squeue *q, int64_t at_us)
+{
+	struct crew *c = q->crew;
+
+	pthread_mutex_lock(&c->lock);
+	if (q->due_us == 0 && !c->stopping && q->state != SQUEUE_ENDED) {
+		q->later = c->later;
+		c->later = q;
+		q->due_us = at_us;
+	} else if (at_us < q->due_us) {
+		q->due_us = at_us;
+	}
+	pthread_mutex_unlock(&c->lock);
+	pthread_cond_broadcast(&c->work);
 }
 
 void
@@ -180,6 +282,7 @@ squeue_end(struct squeue *q)
 	c->enders_n--;
 	if (q->state == SQUEUE_READY)
 		remove_ready(c, q);
+	remove_later(c, q);
 	q->state = SQUEUE_ENDED;
 	pthread_mutex_unlock(&c->lock);
 }

@@ -10,10 +10,15 @@
  *                       ▲                                 │ kick
  *                       └──── run returned ◀── AGAIN ◀────┘
  *
+ * A queue that waits for something that kicks nobody, as a lock of another
+ * process, asks to be kicked at a time.
+ *
  * squeue_kick: any thread.  run: a thread of the crew.
  */
 #ifndef DAEMON_CREW_H
 #define DAEMON_CREW_H
+
+#include <stdint.h>
 
 struct crew;
 
@@ -28,6 +33,9 @@ enum squeue_state {
 struct squeue {
 	struct squeue *next;     /* under the crew's lock */
 	enum squeue_state state; /* under the crew's lock */
+	struct squeue *later;    /* the next one that is to be kicked at a
+				  * time; under the crew's lock */
+	int64_t due_us; /* which time; 0: none; under the crew's lock */
 	struct crew *crew;
 	void (*run)(struct squeue *q); /* does what there is; must not block
 					* on anything but its own I/O */
@@ -52,6 +60,11 @@ squeue_init(struct squeue *q, struct crew *crew, void (*run)(struct squeue *q));
 /* Say that a queue has work.  Never lost: a kick while it runs makes it run
  * once more. */
 void squeue_kick(struct squeue *q);
+
+/* Kick it at this time (clock.h), if a thread of the crew is free then, or when
+ * the crew is stopped before.  A run comes instead of that; of several times the
+ * earliest holds. */
+void squeue_kick_at(struct squeue *q, int64_t at_us);
 
 /* End a queue: when this returns it does not run and will not.  What it was
  * kicked for and has not begun is not done.  Not from its own run. */

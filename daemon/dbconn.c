@@ -82,6 +82,15 @@ dbconn_fail_memory(const struct dbconn *c, struct failure *f)
 }
 
 int
+dbconn_fail_locked(const struct dbconn *c, struct failure *f)
+{
+	return failure_set(f, ERR_EXTERNAL_BUSY,
+	    "a process outside the daemon holds the lock on %s; find it with: "
+	    "fuser -v %s",
+	    c->conf->path, c->conf->path);
+}
+
+int
 dbconn_fail(struct dbconn *c, int rc, struct failure *f)
 {
 	int code = c->db ? sqlite3_extended_errcode(c->db) : rc;
@@ -94,10 +103,7 @@ dbconn_fail(struct dbconn *c, int rc, struct failure *f)
 	    (primary == SQLITE_NOMEM || code == SQLITE_IOERR_NOMEM))
 		return dbconn_fail_memory(c, f);
 	if (primary == SQLITE_BUSY && code != SQLITE_BUSY_SNAPSHOT)
-		return failure_set(f, ERR_EXTERNAL_BUSY,
-		    "a process outside the daemon holds the lock on %s; find "
-		    "it with: fuser -v %s",
-		    c->conf->path, c->conf->path);
+		return dbconn_fail_locked(c, f);
 	failure_set(f, code, "%s",
 	    c->db && code == sqlite3_extended_errcode(c->db)
 		? sqlite3_errmsg(c->db)
@@ -292,11 +298,7 @@ prepare_verbs(struct dbconn *c, struct failure *f)
 void
 dbconn_set_busy_timeout(struct dbconn *c)
 {
-	int64_t wait_us = c->conf->access == CONF_ACCESS_SHARED
-	    ? c->conf->busy_wait_us
-	    : (int64_t)INNER_BUSY_MS * 1000;
-
-	sqlite3_busy_timeout(c->db, (int)(wait_us / 1000));
+	sqlite3_busy_timeout(c->db, c->busy_ms);
 }
 
 static int
@@ -305,6 +307,9 @@ set_up(struct dbconn *c, struct failure *f)
 	int rc;
 
 	sqlite3_extended_result_codes(c->db, 1);
+	c->busy_ms = c->conf->access == CONF_ACCESS_SHARED
+	    ? (int)(c->conf->busy_wait_us / 1000)
+	    : INNER_BUSY_MS;
 	dbconn_set_busy_timeout(c);
 	rc = guard_install(&c->guard, c->db);
 	if (rc == SQLITE_OK)
@@ -326,6 +331,10 @@ set_up(struct dbconn *c, struct failure *f)
 	if (rc == 0) /* the schema is parsed now, not at the first query */
 		rc = dbconn_run(c, DBCONN_SNAPSHOT, f);
 	c->guard.internal = false;
+	/* from now on its line waits for a lock, and not a thread: writer.c */
+	if (c->role == DBCONN_WRITER)
+		c->busy_ms = 0;
+	dbconn_set_busy_timeout(c);
 	return rc;
 }
 

@@ -88,6 +88,10 @@ void dbconn_set_vars(struct dbconn *c, struct vars *vars);
 /* Run one of the daemon's own statements.  Errors: SQLite's, negative. */
 int dbconn_run(struct dbconn *c, enum dbconn_verb verb, struct failure *f);
 
+/* Say that another process has the lock, and how to find it; returns
+ * -ERR_EXTERNAL_BUSY. */
+int dbconn_fail_locked(const struct dbconn *c, struct failure *f);
+
 /* Open a savepoint by name.  Errors: SQLite's; -ERR_NO_MEMORY. */
 int
 dbconn_open_savepoint(struct dbconn *c, const char *name, struct failure *f);

@@ -27,6 +27,7 @@ struct dbconn {
 	bool over_budget;
 	struct budget memory; /* of the statement that runs */
 	bool small;           /* it may take no more than a worker can spare */
+	int busy_ms;          /* how long its statements wait for a lock */
 	uint32_t wal_frames;
 	const volatile uint32_t *index; /* the wal-index; NULL: not known yet */
 	uint32_t last_change;           /* at the last wal_take_committed */
@@ -39,7 +40,7 @@ int dbconn_fail(struct dbconn *c, int rc, struct failure *f);
 /* Begin a statement: it may take as much memory as the configuration says. */
 void dbconn_begin_memory(struct dbconn *c);
 
-/* How long its statements wait for a lock: as the configuration says. */
+/* Let its statements wait for a lock as long as they do otherwise. */
 void dbconn_set_busy_timeout(struct dbconn *c);
 
 /* Finalize all cached statements (stmt.c). */

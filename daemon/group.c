@@ -72,7 +72,7 @@ prepare_member(struct writer *w, struct member *m, int64_t now_us)
 
 	m->exec = (struct exec){ .conn = w->conn, .r = r };
 	answer_init(&m->exec.answer, r, &r->out);
-	m->moved = m->undo = false;
+	m->moved = m->undo = m->locked = false;
 	r->started_us = now_us;
 	if (request_get_stop(r)) {
 		m->dropped = true;
@@ -163,8 +163,9 @@ run_in_tx(struct writer *w, struct member *m)
 {
 	struct request *r = m->r;
 	struct failure commit;
-	int rc = dbconn_run(w->conn, DBCONN_BEGIN_IMMEDIATE, &r->failure);
+	int rc = writer_begin(w, &r->failure);
 
+	m->locked = rc == -ERR_EXTERNAL_BUSY;
 	if (rc < 0) {
 		exec_close(&m->exec);
 		return rc;
@@ -185,6 +186,18 @@ run_in_tx(struct writer *w, struct member *m)
 	return rc;
 }
 
+/* A lock of another process stops it before it has done anything. */
+static int
+run_without_tx(struct writer *w, struct member *m)
+{
+	int rc;
+
+	writer_forget_others(w);
+	rc = run_member(w, m);
+	m->locked = rc == -ERR_EXTERNAL_BUSY;
+	return rc;
+}
+
 /* A statement that failed after it had changed something: whether SQLite keeps
  * that (OR FAIL, RAISE(FAIL), virtual tables) it alone knows, so it runs again
  * as it would alone, in autocommit. */
@@ -196,7 +209,7 @@ run_in_autocommit(struct writer *w, struct member *m)
 	group_restore_vars(m);
 	request_reset_result(m->r);
 	rc = prepare_member(w, m, clock_now_us());
-	return rc < 0 ? rc : run_member(w, m);
+	return rc < 0 ? rc : run_without_tx(w, m);
 }
 
 static void
@@ -208,7 +221,7 @@ run_single(struct writer *w, struct member *m)
 	int rc;
 
 	group_save_vars(m);
-	rc = alone ? run_member(w, m) : run_in_tx(w, m);
+	rc = alone ? run_without_tx(w, m) : run_in_tx(w, m);
 	if (rc < 0 && m->exec.stmt_failed && m->moved && !alone &&
 	    !m->dropped && !w->is_stuck)
 		rc = run_in_autocommit(w, m);
@@ -227,15 +240,37 @@ restore_all(struct writer *w, size_t n)
 			group_restore_vars(&w->members[i - 1]);
 }
 
-static void
+/* False: a lock of another process kept it from running. */
+static bool
 rerun_one(struct writer *w, struct member *m)
 {
 	if (!m->dropped) {
 		request_reset_result(m->r);
 		if (prepare_member(w, m, clock_now_us()) == 0)
 			run_single(w, m);
+		if (m->locked)
+			return false;
 	}
 	group_answer(w, m);
+	return true;
+}
+
+/* Let those from a place on wait in the line again, but for those who have their
+ * answer. */
+static void
+lock_out(struct writer *w, size_t from, size_t n)
+{
+	size_t kept_n = 0;
+
+	for (size_t i = from; i < n; i++) {
+		struct member *m = &w->members[i];
+
+		if (m->dropped)
+			group_answer(w, m);
+		else
+			w->members[kept_n++] = *m;
+	}
+	writer_lock_out(w, 0, kept_n);
 }
 
 /* Run each by itself, after the group was undone. */
@@ -243,8 +278,12 @@ static void
 rerun(struct writer *w, size_t n)
 {
 	restore_all(w, n);
-	for (size_t i = 0; i < n; i++)
-		rerun_one(w, &w->members[i]);
+	for (size_t i = 0; i < n; i++) {
+		if (!rerun_one(w, &w->members[i])) {
+			lock_out(w, i, n);
+			break;
+		}
+	}
 }
 
 /* A write that failed and left nothing behind leaves its session's rowid and
@@ -343,18 +382,19 @@ rerun_spoiled(struct writer *w, size_t n)
 	stats_add(STAT_groups_rerun, 1);
 	restore_all(w, n);
 	failure_init(&f);
-	ok = n > 2 && dbconn_run(w->conn, DBCONN_BEGIN_IMMEDIATE, &f) == 0 &&
-	    run_again(w, n - 1) && commit_all(w, n - 1);
+	ok = n > 2 && writer_begin(w, &f) == 0 && run_again(w, n - 1) &&
+	    commit_all(w, n - 1);
 	failure_fini(&f);
 	if (ok) {
-		rerun_one(w, &w->members[n - 1]);
+		if (!rerun_one(w, &w->members[n - 1]))
+			lock_out(w, n - 1, n);
 		return;
 	}
 	writer_roll_back(w);
 	rerun(w, n);
 }
 
-/* The write lock cannot be had: each would have been told so when alone. */
+/* None can begin: each would have been told so when alone. */
 static void
 refuse_all(struct writer *w, size_t n, const struct failure *why)
 {
@@ -375,7 +415,9 @@ group_run(struct writer *w, size_t n)
 	struct failure f;
 
 	failure_init(&f);
-	if (dbconn_run(w->conn, DBCONN_BEGIN_IMMEDIATE, &f) < 0) {
+	if (writer_begin(w, &f) == -ERR_EXTERNAL_BUSY) {
+		writer_lock_out(w, 0, n);
+	} else if (f.code) {
 		refuse_all(w, n, &f);
 	} else if (!run_all(w, &n)) {
 		writer_roll_back(w);
@@ -419,5 +461,8 @@ group_run_alone(struct writer *w, struct request *r)
 		}
 		run_single(w, m);
 	}
-	group_answer(w, m);
+	if (m->locked)
+		writer_lock_out(w, 0, 1);
+	else
+		group_answer(w, m);
 }

@@ -253,7 +253,11 @@ lease_start(struct writer *w, struct request *r)
 		refuse(r);
 		return;
 	}
-	rc = dbconn_run(w->conn, DBCONN_BEGIN_IMMEDIATE, &r->failure);
+	rc = writer_begin(w, &r->failure);
+	if (rc == -ERR_EXTERNAL_BUSY) {
+		writer_lock_out(w, 0, 1);
+		return;
+	}
 	if (rc == 0)
 		rc = take_over(w, r);
 	if (rc < 0) {

@@ -9,8 +9,9 @@
  *    NEW ──────┼──▶ PARKED ──┐ (behind its client's own writes)     ANSWERED
  *              │             ▼                                          ▲
  *              └──────▶ QUEUED ──────▶ RUNNING ─────────────────────────┘
- *                          ▲              │ stale road: route it again
- *                          └──── NEW ◀────┘
+ *                          ▲  ▲           │ stale road: route it again
+ *                          │  └── NEW ◀────┤
+ *                          └───────────────┘ the file is locked: wait again
  *
  * request_move is the only mover and holds the edges.
  *

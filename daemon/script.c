@@ -16,17 +16,7 @@
 
 #define INTERRUPT 9 /* sqlite.org/rescode.html */
 
-struct script {
-	struct writer *w;
-	struct member *m;
-	struct request *r;
-	size_t read_n;    /* bytes of the text that are behind it */
-	size_t at;        /* where its statement begins, */
-	uint64_t step;    /* and the number of that: so many have run */
-	int64_t end_us;   /* when it is over tx_max_age */
-	size_t tx_at;     /* likewise of the statement that began the */
-	uint64_t tx_step; /* transaction which is open */
-};
+enum { LOCKED_OUT = 1 };
 
 static int
 fail_over_age(struct script *s)
@@ -172,6 +162,8 @@ step_to_end(struct script *s, struct stmt *st)
 	uint64_t seq = 0;
 	int rc;
 
+	if (!was_in_tx)
+		writer_forget_others(w);
 	/* control is short, and half a COMMIT is none */
 	if (stmt_get_kind(st) != KIND_TX)
 		dbconn_watch(w->conn, &r->stop, s->end_us);
@@ -217,7 +209,30 @@ run_statement(struct script *s, struct stmt *st)
 	return rc;
 }
 
-/* Run all of it, or up to the first statement that fails. */
+/* A lock of another process stops a statement that is a transaction of its own
+ * before it has done anything: it is tried again, for busy_wait. */
+static bool
+must_wait(struct script *s)
+{
+	struct request *r = s->r;
+
+	if (r->failure.code != ERR_EXTERNAL_BUSY || dbconn_in_tx(s->w->conn))
+		return false;
+	if (request_get_stop(r)) {
+		request_fail_stopped(r,
+		    "while it waited for a process outside the daemon, which "
+		    "holds the lock");
+		return false;
+	}
+	if (writer_is_overdue(s->w, r))
+		return false;
+	failure_fini(&r->failure);
+	s->read_n = s->at;
+	return true;
+}
+
+/* Run all of it, or up to the first statement that fails; LOCKED_OUT: there is
+ * more to run later. */
 static int
 run_text(struct script *s)
 {
@@ -230,19 +245,24 @@ run_text(struct script *s)
 		if (rc == 0)
 			rc = run_statement(s, st);
 		stmt_free(st);
+		if (rc < 0 && must_wait(s))
+			return LOCKED_OUT;
 		if (rc < 0)
 			return fail_at(s, s->step, s->at);
 		s->step++;
 	}
 }
 
-static void
+/* These give LOCKED_OUT or 0. */
+static int
 run_atomic(struct script *s)
 {
 	struct writer *w = s->w;
 	struct request *r = s->r;
-	int rc = dbconn_run(w->conn, DBCONN_BEGIN_IMMEDIATE, &r->failure);
+	int rc = writer_begin(w, &r->failure);
 
+	if (rc < 0 && must_wait(s))
+		return LOCKED_OUT;
 	if (rc == 0)
 		rc = run_text(s);
 	if (rc == 0) {
@@ -258,50 +278,70 @@ run_atomic(struct script *s)
 	} else {
 		r->seq = writer_count_commit(w, r);
 	}
+	return 0;
 }
 
-static void
+static int
 run_each(struct script *s)
 {
 	struct request *r = s->r;
 	int rc = run_text(s);
 
+	if (rc == LOCKED_OUT)
+		return rc;
 	if (rc == 0 && dbconn_in_tx(s->w->conn)) {
 		failure_set(&r->failure, ERR_TX_ACTIVE,
 		    "the SCRIPT ends within a transaction that begins here, "
 		    "which was rolled back; end it with COMMIT");
 		rc = fail_at(s, s->tx_step, s->tx_at);
 	}
-	if (rc == 0)
-		return;
-	writer_roll_back(s->w);
-	if (r->seq && r->failure.outcome == OUTCOME_NOT_APPLIED)
+	if (rc < 0)
+		writer_roll_back(s->w);
+	if (rc < 0 && r->seq && r->failure.outcome == OUTCOME_NOT_APPLIED)
 		r->failure.outcome = OUTCOME_APPLIED;
+	return 0;
+}
+
+void
+script_go_on(struct writer *w)
+{
+	struct script *s = &w->script;
+	struct request *r = s->r;
+	struct answer *a = &s->m->exec.answer;
+
+	if ((r->atomic ? run_atomic(s) : run_each(s)) == LOCKED_OUT) {
+		writer_lock_out(w, 0, 0);
+		return;
+	}
+	s->r = NULL;
+	if (r->failure.code == 0) {
+		answer_open(a);
+		msg_put_uint(&a->frame, TELL_statements_n, s->step);
+	}
+	group_answer(w, s->m);
 }
 
 void
 script_run(struct writer *w, struct request *r)
 {
 	struct member *m = &w->members[0];
-	struct script s = { .w = w, .m = m, .r = r };
-	struct answer *a = &m->exec.answer;
 
 	*m = (struct member){ .r = r, .exec = { .conn = w->conn, .r = r } };
-	answer_init(a, r, &r->out);
+	answer_init(&m->exec.answer, r, &r->out);
 	request_move(r, REQUEST_RUNNING);
 	r->stats = dbconn_get_stats(w->conn);
 	r->started_us = clock_now_us();
-	s.end_us = r->started_us + w->db_conf->tx_max_age_us;
 	group_save_vars(m);
-	if (request_get_stop(r))
+	if (request_get_stop(r)) {
 		request_fail_stopped(r, "while it waited for the writer");
-	else if (r->atomic)
-		run_atomic(&s);
-	else
-		run_each(&s);
-	if (r->failure.code == 0) {
-		answer_open(a);
-		msg_put_uint(&a->frame, TELL_statements_n, s.step);
+		group_answer(w, m);
+		return;
 	}
-	group_answer(w, m);
+	w->script = (struct script){
+		.w = w,
+		.m = m,
+		.r = r,
+		.end_us = r->started_us + w->db_conf->tx_max_age_us,
+	};
+	script_go_on(w);
 }

@@ -12,6 +12,9 @@
 #include "daemon/writer_impl.h"
 #include "proto/error.h"
 
+/* Why a request waited, in words: with a path or a statement. */
+#define WHERE_BYTES (2 * CONF_PATH_MAX + 256)
+
 static void writer_run(struct squeue *q);
 
 int
@@ -164,9 +167,15 @@ take_stopped(struct writer *w, struct holder *ret_holder)
 }
 
 static void
-describe_wait(const struct holder *h, char *out, size_t n)
+describe_wait(struct writer *w, const struct holder *h, char *out, size_t n)
 {
-	if (!h->any)
+	if (!h->any && atomic_load(&w->locked_us))
+		snprintf(out, n,
+		    "while it waited for the writer, and that for a process "
+		    "outside the daemon, which holds the lock on %s; find it "
+		    "with: fuser -v %s",
+		    w->db_conf->path, w->db_conf->path);
+	else if (!h->any)
 		snprintf(out, n, "while it waited for the writer");
 	else
 		snprintf(out, n,
@@ -192,6 +201,13 @@ writer_set_tx_state(struct request *r)
 						: TX_STATE_OPEN;
 }
 
+static void
+fail_locked_out(struct writer *w, struct request *r)
+{
+	stats_add(STAT_external_busy, 1);
+	dbconn_fail_locked(w->conn, &r->failure);
+}
+
 /* Whoever asks answers them: the thread that runs the writer may be busy with a
  * long statement. */
 void
@@ -199,12 +215,15 @@ writer_reap(struct writer *w)
 {
 	struct holder holder;
 	struct line stopped = take_stopped(w, &holder);
-	char where[512];
+	char where[WHERE_BYTES];
 	struct request *r;
 
-	describe_wait(&holder, where, sizeof(where));
+	describe_wait(w, &holder, where, sizeof(where));
 	while ((r = line_pop(&stopped))) {
-		request_fail_stopped(r, where);
+		if (request_get_stop(r) == ERR_EXTERNAL_BUSY)
+			fail_locked_out(w, r);
+		else
+			request_fail_stopped(r, where);
 		if (r->tx)
 			writer_set_tx_state(r);
 		answer_error(r, &r->out);
@@ -311,6 +330,8 @@ writer_count_commit(struct writer *w, const struct request *r)
 	if (!wal_take_committed(w->conn))
 		return 0;
 	now = clock_now_us();
+	if (atomic_load(&w->locked_us))
+		atomic_store(&w->locked_us, 0); /* we had the lock */
 	stats_add(STAT_commits, 1);
 	if (began)
 		stats_observe(
@@ -408,7 +429,11 @@ writer_run(struct squeue *q)
 	size_t n;
 
 	lease_run(w);
-	if (w->lease)
+	if (w->lease || writer_is_locked_out(w))
+		return;
+	if (w->script.r)
+		script_go_on(w);
+	if (w->script.r)
 		return;
 	gate_run(w); /* after the answers of the last turn */
 	if (gate_holds(w))

@@ -17,6 +17,7 @@ struct member {
 	bool
 	    dropped; /* it failed and is not run again: it was stopped before it ran,
 		       * or ran for too long */
+	bool locked; /* a lock of another process kept it from running */
 	int64_t rowid, vars_changes, total; /* its session's, before */
 };
 
@@ -26,6 +27,19 @@ struct holder {
 	struct owner owner;
 	int64_t held_us;
 	char sql[TX_SQL_BYTES];
+};
+
+/* A SCRIPT that runs (script.c). */
+struct script {
+	struct writer *w;
+	struct member *m;
+	struct request *r; /* NULL: none runs */
+	size_t read_n;     /* bytes of the text that are behind it */
+	size_t at;         /* where its statement begins, */
+	uint64_t step;     /* and the number of that: so many have run */
+	int64_t end_us;    /* when it is over tx_max_age */
+	size_t tx_at;      /* likewise of the statement that began the */
+	uint64_t tx_step;  /* transaction which is open */
 };
 
 struct writer {
@@ -40,7 +54,9 @@ struct writer {
 	_Atomic bool held_back; /* the WAL is too large: a turn for each tick */
 	_Atomic bool ticked;
 	_Atomic int64_t
-	    committed_us; /* the last commit; 0: the WAL is copied */
+	    committed_us;          /* the last commit; 0: the WAL is copied */
+	_Atomic int64_t locked_us; /* since when another process has the lock;
+				    * 0: as far as we know none has it */
 
 	pthread_mutex_t lock; /* for what follows */
 	struct turns turns;
@@ -54,6 +70,7 @@ struct writer {
 	struct request *current; /* of the lease: its client's window is full */
 	struct exec exec;        /* its state */
 	int64_t commit_us; /* when the COMMIT that runs began; 0: none does */
+	struct script script; /* that waits for a lock */
 	bool in_step; /* a savepoint is open around the lease's statement */
 	int64_t copied_bytes; /* of the WAL at the last checkpoint; 0: it began
 			       * anew since */
@@ -67,6 +84,8 @@ struct writer {
 	bool suspect;       /* it looked as if the WAL contradicted itself */
 	const char *alarm;  /* why nothing is written any more; or NULL */
 	bool is_stuck;      /* in a transaction that is to be undone */
+	int64_t try_us;     /* when to try the lock again, */
+	int64_t pause_us;   /* so long after the last time */
 };
 
 /* A log that has not grown for so long is copied, however small. */
@@ -97,8 +116,10 @@ void group_save_vars(struct member *m);
 void group_restore_vars(const struct member *m);
 void group_answer(struct writer *w, struct member *m);
 
-/* Run a SCRIPT and answer it (script.c). */
+/* Run a SCRIPT and answer it, unless a lock of another process stops it: then it
+ * stays in w->script, for script_go_on to try again (script.c). */
 void script_run(struct writer *w, struct request *r);
+void script_go_on(struct writer *w);
 
 /* Give the lease to r's transaction and run r in it (lease.c). */
 void lease_start(struct writer *w, struct request *r);
@@ -115,6 +136,28 @@ struct request *writer_take_inbox(struct writer *w);
 
 /* Put the members from a place on back in front of the line, in their order. */
 void writer_return(struct writer *w, size_t from, size_t n);
+
+/* --- A lock outside (outside.c) --- */
+
+/* What other processes have committed is not to be counted as ours: before a
+ * transaction that writes. */
+void writer_forget_others(struct writer *w);
+
+/* Begin a transaction that writes.  -ERR_EXTERNAL_BUSY: another process has the
+ * lock; go on with writer_lock_out. */
+int writer_begin(struct writer *w, struct failure *f);
+
+/* Say whether a request has waited for the lock of another process for as long as
+ * it may: busy_wait, since it came or, if that was later, since the lock is held. */
+bool writer_is_overdue(struct writer *w, const struct request *r);
+
+/* Another process has the lock: try again in a while, and fail what has waited
+ * for it for busy_wait.  The members from a place on, of which nothing is left,
+ * wait in the line again. */
+void writer_lock_out(struct writer *w, size_t from, size_t n);
+
+/* Say whether it is too early to try the lock again. */
+bool writer_is_locked_out(struct writer *w);
 
 /* Say in what state a request that could not run leaves its transaction. */
 void writer_set_tx_state(struct request *r);

@@ -1,11 +1,13 @@
 /* check_crew.c - threads that run serial queues. */
 #include <check.h>
+#include <limits.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/crew.h"
 #include "tests/lib/fixture.h"
 
@@ -21,7 +23,7 @@ struct counter {
 	long done; /* whoever runs it */
 	_Atomic int running;
 	_Atomic bool twice; /* two threads ran it at a time */
-	int again;          /* how often it kicks itself */
+	_Atomic int again;  /* how often it kicks itself */
 	unsigned runs_n;
 };
 
@@ -252,6 +254,99 @@ START_TEST(crew_queue_that_was_ended_does_not_run_any_more)
 }
 END_TEST
 
+/* A queue that notes when it ran. */
+struct alarm {
+	struct squeue q; /* first */
+	int64_t ran_us;
+	sem_t ran;
+};
+
+static void
+ring(struct squeue *q)
+{
+	struct alarm *a = (struct alarm *)q;
+
+	a->ran_us = clock_now_us();
+	sem_post(&a->ran);
+}
+
+static void
+set_alarm(struct alarm *a, int64_t at_us)
+{
+	sem_init(&a->ran, 0, 0);
+	squeue_init(&a->q, crew, ring);
+	squeue_kick_at(&a->q, at_us);
+}
+
+static void
+await_alarm(struct alarm *a)
+{
+	while (sem_wait(&a->ran) < 0)
+		continue;
+}
+
+START_TEST(crew_kicks_a_queue_at_its_time)
+{
+	int64_t now = clock_now_us();
+	struct alarm alarms[3];
+
+	start(crew_sizes[_i]);
+	for (size_t i = 0; i < 3; i++)
+		set_alarm(&alarms[i], now + 30000 - (int64_t)i * 10000);
+	/* of several times the earliest */
+	squeue_kick_at(&alarms[0].q, now + 5000);
+	squeue_kick_at(&alarms[0].q, now + 100000000);
+	for (size_t i = 0; i < 3; i++)
+		await_alarm(&alarms[i]);
+	ck_assert_int_ge(alarms[0].ran_us, now + 5000);
+	ck_assert_int_ge(alarms[1].ran_us, now + 20000);
+	ck_assert_int_ge(alarms[2].ran_us, now + 10000);
+	crew_stop(crew);
+	crew_free(crew);
+}
+END_TEST
+
+/* Also while others always have something to do; and a run comes instead. */
+START_TEST(crew_kicks_at_a_time_between_other_queues)
+{
+	struct alarm late, early;
+
+	start(1);
+	counters[0].again = INT_MAX;
+	squeue_kick(&counters[0].q);
+	set_alarm(&late, clock_now_us() + 1000);
+	await_alarm(&late);
+	set_alarm(&early, clock_now_us() + INT64_C(3600000000));
+	squeue_kick(&early.q);
+	await_alarm(&early);
+	ck_assert_int_eq(early.q.due_us, 0);
+	counters[0].again = 0;
+	crew_stop(crew);
+	crew_free(crew);
+}
+END_TEST
+
+START_TEST(crew_runs_what_was_for_later_before_it_stops)
+{
+	struct alarm a;
+
+	start(2);
+	set_alarm(&a, clock_now_us() + INT64_C(3600000000));
+	crew_stop(crew);
+	await_alarm(&a);
+	squeue_kick_at(&a.q, 1); /* and nothing any more */
+	ck_assert_int_eq(a.q.due_us, 0);
+	crew_free(crew);
+	start(1);
+	set_alarm(&a, clock_now_us() + INT64_C(3600000000));
+	squeue_end(&a.q);
+	squeue_kick_at(&a.q, 1);
+	crew_stop(crew);
+	ck_assert_int_lt(sem_trywait(&a.ran), 0);
+	crew_free(crew);
+}
+END_TEST
+
 START_TEST(crew_that_was_never_started_can_be_stopped)
 {
 	crew_stop(NULL);
@@ -276,6 +371,9 @@ main(void)
 	tcase_add_test(tc, crew_runs_at_its_own_nice_value);
 	tcase_add_test(tc, crew_uses_its_other_threads_while_one_is_busy);
 	tcase_add_test(tc, crew_queue_that_was_ended_does_not_run_any_more);
+	tcase_add_loop_test(tc, crew_kicks_a_queue_at_its_time, 0, 3);
+	tcase_add_test(tc, crew_kicks_at_a_time_between_other_queues);
+	tcase_add_test(tc, crew_runs_what_was_for_later_before_it_stops);
 	tcase_add_test(tc, crew_that_was_never_started_can_be_stopped);
 	suite_add_tcase(s, tc);
 	return fixture_run(s);

@@ -21,7 +21,7 @@ DAEMON = """
     hots collect local admin road ends dispatch
     worker
     metrics server
-    main
+    outside main
 """.split()
 
 # What a directory may include besides itself, and, for client/cli, a program
