@@ -20,6 +20,7 @@
 #include "daemon/log.h"
 #include "daemon/stats.h"
 #include "daemon/writer_impl.h"
+#include "proto/error.h"
 #include "tests/lib/faults.h"
 
 /* Words of the wal-index: sqlite.org/walformat.html, "The WAL-Index File
@@ -885,7 +886,8 @@ END_TEST
 
 /* Transactions that have read and wait for the writer: the gate must not wait for
  * them.  The one whose snapshot is of now can write; the other one cannot, and
- * nothing can be read in it any more, as its snapshot is gone. */
+ * nothing can be read in it any more, as its snapshot is gone: also when its
+ * write is stopped while it waits. */
 START_TEST(walreset_the_gate_does_not_wait_for_those_who_wait_for_the_writer)
 {
 	static const char read_one[] = "SELECT count(*) FROM t";
@@ -894,6 +896,7 @@ START_TEST(walreset_the_gate_does_not_wait_for_those_who_wait_for_the_writer)
 	struct request *first, *second;
 	struct fixture fx;
 	struct tx *tx[2];
+	const char *text;
 
 	fixture_open(&fx, "wal_limit=256KB wal_gate_time=3s", schema);
 	fixture_hold(&fx); /* nothing is copied, so the log grows */
@@ -926,9 +929,16 @@ START_TEST(walreset_the_gate_does_not_wait_for_those_who_wait_for_the_writer)
 	    strncmp(fixture_take(&fx, second), "DONE changes=1", 14), 0);
 	ck_assert_uint_eq(stats_get(STAT_gates), 1);
 	ck_assert_uint_eq(stats_get(STAT_gates_given_up), 0);
+	if (_i)
+		fixture_cancel(&fx, first, ERR_CANCELLED);
 	fixture_take(
 	    &fx, fixture_write(&fx, fixture_in(tx[1], fixture_end(&fx, true))));
-	ck_assert_ptr_nonnull(strstr(fixture_take(&fx, first), "tx_state=4"));
+	text = fixture_take(&fx, first);
+	ck_assert_ptr_nonnull(strstr(text, "tx_state=4"));
+	ck_assert_ptr_nonnull(
+	    strstr(text, _i ? "CANCELLED" : "SQLITE_BUSY_SNAPSHOT"));
+	ck_assert_ptr_nonnull(
+	    strstr(tx[0]->expired_text, "send ROLLBACK, then run it again"));
 	tx_unref(tx[0]);
 	tx_unref(tx[1]);
 	assert_rows(&fx, 111);
@@ -1120,8 +1130,9 @@ make_suite(void)
 	tcase_add_test(
 	    tc, walreset_readers_without_a_gap_do_not_make_the_log_grow);
 	tcase_add_test(tc, walreset_the_gate_gives_up_on_a_reader_that_stays);
-	tcase_add_test(tc,
-	    walreset_the_gate_does_not_wait_for_those_who_wait_for_the_writer);
+	tcase_add_loop_test(tc,
+	    walreset_the_gate_does_not_wait_for_those_who_wait_for_the_writer,
+	    0, 2);
 	tcase_add_test(
 	    tc, walreset_a_log_over_its_hard_limit_holds_the_writer_back);
 	tcase_add_test(tc, walreset_a_log_that_nobody_writes_to_is_copied);

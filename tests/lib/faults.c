@@ -8,6 +8,7 @@
 #include "daemon/dbconn_impl.h"
 #include "daemon/keeper_impl.h"
 #include "daemon/writer_impl.h"
+#include "proto/error.h"
 
 static struct {
 	_Atomic int countdown, again, code;
@@ -91,6 +92,8 @@ write_file(sqlite3_file *file, const void *p, int n, sqlite3_int64 at)
 	const struct watched *w = find_watched(file);
 	int rc = count_down(w->write);
 
+	if (rc == 0)
+		rc = count_down(FAULT_FILE);
 	return rc ? rc : w->real->xWrite(file, p, n, at);
 }
 
@@ -100,7 +103,52 @@ sync_file(sqlite3_file *file, int flags)
 	const struct watched *w = find_watched(file);
 	int rc = count_down(w->sync);
 
+	if (rc == 0)
+		rc = count_down(FAULT_FILE);
 	return rc ? rc : w->real->xSync(file, flags);
+}
+
+static int
+read_file(sqlite3_file *file, void *p, int n, sqlite3_int64 at)
+{
+	int rc = count_down(FAULT_FILE);
+
+	return rc ? rc : find_watched(file)->real->xRead(file, p, n, at);
+}
+
+static int
+truncate_file(sqlite3_file *file, sqlite3_int64 n)
+{
+	int rc = count_down(FAULT_FILE);
+
+	return rc ? rc : find_watched(file)->real->xTruncate(file, n);
+}
+
+static int
+size_file(sqlite3_file *file, sqlite3_int64 *ret)
+{
+	int rc = count_down(FAULT_FILE);
+
+	return rc ? rc : find_watched(file)->real->xFileSize(file, ret);
+}
+
+static int
+map_shm(sqlite3_file *file, int page, int n, int extend, void volatile **ret)
+{
+	int rc = count_down(FAULT_FILE);
+
+	return rc
+	    ? rc
+	    : find_watched(file)->real->xShmMap(file, page, n, extend, ret);
+}
+
+static int
+lock_shm(sqlite3_file *file, int offset, int n, int flags)
+{
+	int rc = flags & SQLITE_SHM_LOCK ? count_down(FAULT_FILE) : 0;
+
+	return rc ? rc
+		  : find_watched(file)->real->xShmLock(file, offset, n, flags);
 }
 
 sqlite3 *
@@ -119,6 +167,11 @@ watch(struct watched *w, sqlite3 *db, int op)
 	w->methods = *w->real;
 	w->methods.xWrite = write_file;
 	w->methods.xSync = sync_file;
+	w->methods.xRead = read_file;
+	w->methods.xTruncate = truncate_file;
+	w->methods.xFileSize = size_file;
+	w->methods.xShmMap = map_shm;
+	w->methods.xShmLock = lock_shm;
 	w->file->pMethods = &w->methods;
 }
 
@@ -134,6 +187,32 @@ faults_watch_files(struct fixture *fx)
 	watch(&watched[1], faults_get_writer(fx), SQLITE_FCNTL_JOURNAL_POINTER);
 	if (keeper)
 		watch(&watched[2], keeper->db, SQLITE_FCNTL_FILE_POINTER);
+}
+
+/* --- Steps ----------------------------------------------------------------- */
+
+/* What the daemon's own handler does, and before that the fault. */
+static int
+look_at_step(void *arg)
+{
+	struct dbconn *c = arg;
+	_Atomic int *stop;
+
+	if (!c->stop)
+		return 0;
+	memcpy(&stop, &c->stop, sizeof(stop)); /* it is const to the daemon */
+	if (count_down(FAULT_STEP))
+		atomic_store(stop, ERR_CANCELLED);
+	return atomic_load(stop) != 0;
+}
+
+void
+faults_watch_steps(struct fixture *fx)
+{
+	struct dbconn *c = fx->db->writer->conn;
+
+	faults_disarm();
+	sqlite3_progress_handler(c->db, 1, look_at_step, c);
 }
 
 /* --- Memory ---------------------------------------------------------------- */

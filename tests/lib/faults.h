@@ -21,7 +21,9 @@ enum fault_call {
 	FAULT_WAL_SYNC,
 	FAULT_DB_WRITE,
 	FAULT_DB_SYNC,
+	FAULT_FILE, /* any call of the writer's two files but those that let go */
 	FAULT_MALLOC,
+	FAULT_STEP, /* of a statement that may be stopped: it is cancelled there */
 	FAULT_CALLS_N,
 };
 
@@ -31,6 +33,9 @@ struct sqlite3 *faults_get_writer(struct fixture *fx);
 /* Get between the writer and its files, and the keeper and the database file when
  * it has opened it.  All countdowns are off. */
 void faults_watch_files(struct fixture *fx);
+
+/* Look at each opcode of the writer's statements. */
+void faults_watch_steps(struct fixture *fx);
 
 /* Get between SQLite and malloc; before fixture_init. */
 void faults_watch_malloc(void);
