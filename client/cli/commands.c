@@ -341,6 +341,13 @@ run_read(struct shell *shell, int n, char **args)
 }
 
 static enum shell_status
+run_script(struct shell *shell, int n, char **args)
+{
+	(void)n;
+	return shell_run_atomic(shell, args[0]);
+}
+
+static enum shell_status
 run_server(struct shell *shell, int n, char **args)
 {
 	const struct sqlpool_server *server = sqlpool_get_server(shell->conn);
@@ -370,6 +377,7 @@ static const struct command commands[] = {
 	{ "quit",      "",             "Exit this program", 0, 0, run_quit },
 	{ "read",      "FILE",         "Read input from FILE", 1, 1, run_read },
 	{ "schema",    "?PATTERN?",    "Show the CREATE statements of tables like PATTERN", 0, 1, run_schema },
+	{ "script",    "FILE",         "Run FILE in one request: all of it or nothing", 1, 1, run_script },
 	{ "separator", "COL ?ROW?",    "Change the column and row separators", 1, 2, run_separator },
 	{ "server",    "",             "Show which daemon this is", 0, 0, run_server },
 	{ "tables",    "?PATTERN?",    "List names of tables like PATTERN", 0, 1, run_tables },

@@ -230,6 +230,19 @@ is_connection_error(const struct sqlpool_error *e)
 	}
 }
 
+enum shell_status
+shell_leave_lost(struct shell *shell)
+{
+	if (!is_connection_error(sqlpool_get_error(shell->conn)))
+		return SHELL_SQL_ERROR;
+	if (shell->interactive) {
+		/* the next statement connects again */
+		sqlpool_close(shell->conn);
+		shell->conn = NULL;
+	}
+	return SHELL_NO_CONNECTION;
+}
+
 /* Print the connection's last error.  sql: the statement; rest: that and what
  * follows it, which sqlite3 shows. */
 static enum shell_status
@@ -238,23 +251,16 @@ report(struct shell *shell, const struct shell_place *place, const char *sql,
 {
 	struct sqlpool_error e = *sqlpool_get_error(shell->conn);
 	char *message = strdup(e.message);
-	enum shell_status status = SHELL_SQL_ERROR;
+	enum shell_status status = shell_leave_lost(shell);
 	bool parse = false;
 
 	/* asking about it overwrites the error */
 	e.message = message ? message : "out of memory";
 	fflush(shell->out);
-	if (is_connection_error(&e))
-		status = SHELL_NO_CONNECTION;
-	else if (e.code < SQLITE_CODES_END)
+	if (status == SHELL_SQL_ERROR && e.code < SQLITE_CODES_END)
 		parse = is_parse_error(shell, &e, sql);
 	put_error(place, &e, parse, rest);
 	free(message);
-	if (status == SHELL_NO_CONNECTION && shell->interactive) {
-		/* the next statement connects again */
-		sqlpool_close(shell->conn);
-		shell->conn = NULL;
-	}
 	return status;
 }
 

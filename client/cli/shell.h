@@ -52,6 +52,10 @@ enum shell_status shell_connect(struct shell *shell);
 enum shell_status
 shell_run_sql(struct shell *shell, char *sql, const struct shell_place *place);
 
+/* After the connection's last error: SHELL_NO_CONNECTION when it is lost, and then
+ * at a prompt the next statement connects again; else SHELL_SQL_ERROR. */
+enum shell_status shell_leave_lost(struct shell *shell);
+
 /* An interrupt stops all that the last line began: the statement that runs, the
  * rest of the line, a script.  It counts until the prompt takes it. */
 bool shell_is_interrupted(void);
@@ -70,6 +74,11 @@ void shell_block_interrupts(sigset_t *ret_before);
 
 /* Run a script, or with f NULL what is typed at a prompt. */
 enum shell_status shell_run_file(struct shell *shell, FILE *f);
+
+/* ---- atomic.c ---- */
+
+/* Run a file in one request and one transaction. */
+enum shell_status shell_run_atomic(struct shell *shell, const char *path);
 
 /* ---- commands.c ---- */
 

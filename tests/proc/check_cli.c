@@ -448,6 +448,73 @@ START_TEST(a_file_is_no_database)
 }
 END_TEST
 
+/* ---- migrations ---- */
+
+/* What .script prints to standard error, behind the name of the file. */
+static const struct {
+	const char *text;
+	const char *error; /* NULL: it succeeds */
+} migrations[] = {
+	{ "CREATE TABLE n(x);\n-- a comment; with\nINSERT INTO n VALUES(1);\n"
+	  "CREATE TRIGGER tn AFTER INSERT ON n BEGIN\n  SELECT 1;\nEND;\n",
+	    NULL },
+	{ "", NULL },
+	{ "CREATE TABLE n(x);\nINSERT INTO n VALUES(1);\n\n"
+	  "INSERT INTO u\n  VALUES(1);\nSELECT 1;\n",
+	    ":4: statement 3: UNIQUE constraint failed: u.x; nothing of it was "
+	    "applied\n" },
+	{ "CREATE TABLE n(x);\n\nSELECT 1,\n  nope FROM n;\n",
+	    ":4: statement 2: no such column: nope; nothing of it was "
+	    "applied\n" },
+	{ "BEGIN; CREATE TABLE n(x); COMMIT;\n",
+	    ":1: statement 1: an atomic SCRIPT is a transaction already; leave "
+	    "out BEGIN, COMMIT and ROLLBACK, or send it as not atomic; nothing "
+	    "of it was applied\n" },
+};
+
+START_TEST(a_migration_is_all_of_it_or_nothing)
+{
+	const char *expected = migrations[_i].error;
+	char path[128], command[160], error[512];
+	struct run r;
+
+	make_path(path, "m.sql");
+	write_file(path, migrations[_i].text);
+	snprintf(command, sizeof(command), ".script %s", path);
+	snprintf(error, sizeof(error), "%s%s", expected ? path : "",
+	    expected ? expected : "");
+	r = run_cli(
+	    ARGS("{db}", "CREATE TABLE u(x UNIQUE); INSERT INTO u VALUES(1)",
+		command),
+	    "");
+	ck_assert_str_eq(r.err, error);
+	ck_assert_str_eq(r.out, "");
+	ck_assert_int_eq(r.status, expected ? 1 : 0);
+	run_fini(&r);
+	r = run_cli(ARGS("{db}", ".tables"), "");
+	ck_assert_str_eq(r.out, !expected && _i == 0 ? "n  u\n" : "u\n");
+	run_fini(&r);
+}
+END_TEST
+
+START_TEST(a_migration_that_cannot_be_read_is_not_sent)
+{
+	struct run r = run_cli(ARGS("{db}", ".script /nonexistent"), "");
+
+	ck_assert_str_eq(r.err, "Error: cannot read \"/nonexistent\"\n");
+	ck_assert_int_eq(r.status, 1);
+	run_fini(&r);
+	r = run_cli(ARGS("{db}", ".script /dev/stdin"), "SELECT 1; x");
+	ck_assert_str_eq(r.err,
+	    "/dev/stdin:1: statement 2: near \"x\": syntax error; nothing of "
+	    "it was applied\n");
+	run_fini(&r);
+	r = run_cli(ARGS("{db}", ".script /"), "");
+	ck_assert_str_eq(r.err, "Error: cannot read \"/\"\n");
+	run_fini(&r);
+}
+END_TEST
+
 START_TEST(the_environment_names_the_socket)
 {
 	char *program = strdup(get_program("SQLPOOL_CLI"));
@@ -745,6 +812,9 @@ make_suite(void)
 	tcase_add_test(tc, the_database_may_be_left_out);
 	tcase_add_test(tc, without_a_daemon_the_status_is_2);
 	tcase_add_test(tc, a_file_is_no_database);
+	tcase_add_loop_test(tc, a_migration_is_all_of_it_or_nothing, 0,
+	    (int)(sizeof(migrations) / sizeof(migrations[0])));
+	tcase_add_test(tc, a_migration_that_cannot_be_read_is_not_sent);
 	tcase_add_test(tc, the_environment_names_the_socket);
 	tcase_add_test(tc, help_and_version_need_no_daemon);
 	tcase_add_test(tc, a_daemon_that_goes_away_ends_a_script);
