@@ -10,6 +10,7 @@
 /* sqlite.org/rescode.html */
 #define CONSTRAINT_FOREIGNKEY 787
 #define IOERR                 10
+#define SQL_ERROR             1
 
 bool
 control_is(const struct exec *ex, const struct request *r)
@@ -18,18 +19,23 @@ control_is(const struct exec *ex, const struct request *r)
 	    (ex->stmt && stmt_get_kind(ex->stmt) == KIND_TX);
 }
 
-/* RELEASE of the last savepoint commits what SAVEPOINT began. */
+/* RELEASE of the outermost savepoint commits what SAVEPOINT began. */
 static bool
 is_last_release(const struct exec *ex, const struct tx *tx)
 {
-	return tx->implicit && tx->savepoints && !tx->savepoints->next &&
-	    stmt_get_tx(ex->stmt) == STMT_TX_RELEASE;
+	const struct savepoint *s;
+
+	if (!tx->implicit || stmt_get_tx(ex->stmt) != STMT_TX_RELEASE)
+		return false;
+	s = tx_find_savepoint(tx, stmt_get_savepoint(ex->stmt));
+	return s && !s->next;
 }
 
 static int
 keep_savepoints(struct exec *ex, struct request *r, const char *name)
 {
 	struct tx *tx = r->tx;
+	int rc;
 
 	switch (stmt_get_tx(ex->stmt)) {
 	case STMT_TX_SAVEPOINT:
@@ -38,10 +44,13 @@ keep_savepoints(struct exec *ex, struct request *r, const char *name)
 			    "out of memory for a savepoint");
 		return 0;
 	case STMT_TX_RELEASE:
-		tx_release_savepoint(tx, name);
-		if (tx->implicit && !tx->savepoints)
-			return dbconn_run(ex->conn, DBCONN_COMMIT, &r->failure);
-		return 0;
+		/* when that fails the transaction is still open */
+		rc = is_last_release(ex, tx)
+		    ? dbconn_run(ex->conn, DBCONN_COMMIT, &r->failure)
+		    : 0;
+		if (rc == 0)
+			tx_release_savepoint(tx, name);
+		return rc;
 	case STMT_TX_ROLLBACK_TO:
 		tx_rollback_to_savepoint(tx, name);
 		return 0;
@@ -64,6 +73,9 @@ control_run(struct exec *ex, struct request *r)
 	if (r->type == TYPE_TX_END)
 		return dbconn_run(ex->conn,
 		    r->commit ? DBCONN_COMMIT : DBCONN_ROLLBACK, &r->failure);
+	if (stmt_get_tx(ex->stmt) <= STMT_TX_BEGIN_IMMEDIATE)
+		return failure_set(&r->failure, SQL_ERROR,
+		    "cannot start a transaction within a transaction");
 	if (is_last_release(ex, r->tx) && dbconn_has_fk_debt(ex->conn))
 		return failure_set(&r->failure, CONSTRAINT_FOREIGNKEY,
 		    "FOREIGN KEY constraint failed");

@@ -185,8 +185,9 @@ readers_reap(struct readers *rs)
 	while ((r = line_pop(&stopped))) {
 		request_fail_stopped(r, "while it waited for a connection");
 		if (r->tx)
-			r->tx_state = r->tx->has_snapshot ? TX_STATE_READ
-							  : TX_STATE_OPEN;
+			r->tx_state = !tx_has_begun(r->tx) ? TX_STATE_NONE
+			    : r->tx->has_snapshot          ? TX_STATE_READ
+							   : TX_STATE_OPEN;
 		answer_error(r, &r->out);
 		mailbox_post(r, true);
 	}
@@ -381,6 +382,8 @@ get_state(const struct reader *rd, const struct request *r)
 {
 	if (!r->tx)
 		return TX_STATE_NONE;
+	if (!tx_has_begun(r->tx))
+		return TX_STATE_NONE;
 	if (r->tx->held_us == 0) /* it failed before it began */
 		return TX_STATE_OPEN;
 	if (atomic_load(&r->tx->expired))
@@ -426,9 +429,12 @@ finish(struct reader *rd, struct request *r)
 {
 	struct exec *ex = &rd->exec;
 	bool controls = control_is(ex, r);
-	bool unbinds = r->tx && (!rd->conn || !dbconn_in_tx(rd->conn));
+	bool unbinds;
 
 	exec_close(ex);
+	if (r->tx && !tx_has_begun(r->tx) && rd->conn)
+		roll_back(rd);
+	unbinds = r->tx && (!rd->conn || !dbconn_in_tx(rd->conn));
 	if (rd->conn) {
 		dbconn_watch(rd->conn, NULL, 0);
 		dbconn_set_vars(rd->conn, NULL);

@@ -108,6 +108,7 @@ struct request {
 	struct line *waits;     /* where it waits on its own worker, or NULL */
 	bool home_again;        /* its last piece has arrived */
 	bool rerouted;          /* it came home without an answer once */
+	bool waited;  /* for its client's writes before it; not for later ones */
 
 	/* set by the worker, constant after the hand-over */
 	struct mailbox *home;

@@ -14,6 +14,7 @@
 #define SESSIONS_MAX 64
 
 static void pump(struct client *cl, struct session *s);
+static void take_outside(struct client *cl, struct request *r);
 static void
 run_in_session(struct client *cl, struct session *s, struct request *r);
 
@@ -47,6 +48,8 @@ leave_session(struct client *cl, struct request *r)
 
 	if (was_running)
 		s->running = NULL;
+	if (s)
+		r->tx_state = s->running ? s->state : session_get_state(s);
 	local_fail(cl, r);
 	if (was_running && !cl->closed)
 		pump(cl, s);
@@ -72,8 +75,6 @@ road_stop(struct client *cl, struct request *r, int code)
 			      "(max_open), or was being opened"
 			    : "while it waited for its client's earlier "
 			      "requests");
-		if (r->session)
-			r->tx_state = r->session->state;
 		leave_session(cl, r);
 		return;
 	}
@@ -262,13 +263,14 @@ static int
 park(struct client *cl, struct request *r)
 {
 	struct request *w = find_write(cl, r->db);
-	if (!w || w == r)
+	if (!w || w == r || r->waited)
 		return 0;
 	if (send_away(cl, r) < 0) {
 		local_fail(cl, r);
 		return -1;
 	}
 	r->behind = w;
+	r->waited = true;
 	if (r->state == REQUEST_NEW)
 		request_move(r, REQUEST_PARKED);
 	wait_in(&cl->parked, r);
@@ -295,7 +297,7 @@ unpark(struct client *cl, const struct request *w)
 
 		request_move(next, REQUEST_NEW);
 		if (!s) {
-			road_take(cl, next);
+			take_outside(cl, next);
 			continue;
 		}
 		s->running = NULL;
@@ -338,7 +340,7 @@ begin_savepoint(struct client *cl, struct request *r)
 	s->tx->implicit = true;
 	session_bind(s, r->db, r->hot);
 	r->session = s;
-	wait_in(&s->line, r);
+	run_in_session(cl, s, r);
 	pump(cl, s);
 }
 
@@ -374,6 +376,32 @@ take_road(
 		local_answer_control(cl, r);
 		return;
 	}
+}
+
+/* It was outside of its stream's transactions when it came: it stays so, whatever
+ * has begun there since. */
+static void
+take_outside(struct client *cl, struct request *r)
+{
+	enum msg_tx_mode mode = TX_MODE_DEFERRED;
+	enum road road;
+
+	if (cl->closed) {
+		client_free_request(cl, r);
+		return;
+	}
+	if (request_get_stop(r)) {
+		request_fail_stopped(r, "before it began");
+		local_fail(cl, r);
+		return;
+	}
+	if (r->type == TYPE_DESCRIBE || r->type == TYPE_PREPARE) {
+		local_reply(cl, r, local_describe);
+		return;
+	}
+	road = router_choose(r, r->hot->conn, cl->loop->conf,
+	    find_write(cl, r->db) != NULL, &mode);
+	take_road(cl, r, road, mode);
 }
 
 /* --- Transactions ------------------------------------------------------------ */
@@ -418,6 +446,7 @@ run_in_session(struct client *cl, struct session *s, struct request *r)
 		    (road == ROAD_READERS ? readers_submit(r->db->readers, r)
 					  : submit_write(cl, r)) < 0) {
 			s->running = NULL;
+			r->tx_state = session_get_state(s);
 			local_fail(cl, r);
 		}
 		return;
@@ -428,6 +457,7 @@ run_in_session(struct client *cl, struct session *s, struct request *r)
 		local_answer_control(cl, r);
 		return;
 	}
+	r->tx_state = session_get_state(s);
 	local_fail(cl, r);
 }
 
@@ -438,11 +468,12 @@ pump(struct client *cl, struct session *s)
 {
 	struct request *r;
 
-	while (s->state != TX_STATE_NONE && (r = session_take(s))) {
+	while (!s->running && session_get_state(s) != TX_STATE_NONE &&
+	    (r = session_take(s))) {
 		r->waits = NULL;
 		run_in_session(cl, s, r);
 	}
-	if (s->state == TX_STATE_NONE && !s->running)
+	if (!s->running && session_get_state(s) == TX_STATE_NONE)
 		end_session(cl, s);
 }
 
@@ -570,7 +601,7 @@ reroute(struct client *cl, struct request *r)
 	atomic_store(&r->runner, NULL);
 	if (!s) {
 		r->reroute = REROUTE_NOT;
-		road_take(cl, r);
+		take_outside(cl, r);
 		return;
 	}
 	s->running = NULL;

@@ -56,6 +56,12 @@ session_set_state(struct session *s, enum msg_tx_state state)
 		s->state = TX_STATE_READ;
 }
 
+enum msg_tx_state
+session_get_state(const struct session *s)
+{
+	return tx_has_begun(s->tx) ? s->state : TX_STATE_NONE;
+}
+
 void
 session_refresh(struct session *s)
 {

@@ -46,6 +46,10 @@ unsigned session_count(const struct session *list);
  * savepoints is OPEN to its client, and held by a reader all the same. */
 void session_set_state(struct session *s, enum msg_tx_state state);
 
+/* Say in what state it is while nothing of it is under way.  One that a SAVEPOINT
+ * was to begin which did not succeed has not begun: TX_STATE_NONE. */
+enum msg_tx_state session_get_state(const struct session *s);
+
 /* Take the next request from its line: NULL when it is empty, or while one is
  * running. */
 struct request *session_take(struct session *s);

@@ -52,6 +52,12 @@ tx_unref(struct tx *tx)
 	free(tx);
 }
 
+bool
+tx_has_begun(const struct tx *tx)
+{
+	return !tx->implicit || tx->savepoints;
+}
+
 void
 tx_touch(struct tx *tx, struct span sql)
 {
@@ -90,13 +96,14 @@ tx_push_savepoint(struct tx *tx, const char *name)
 }
 
 /* Savepoint names compare without case: sqlite.org/lang_savepoint.html. */
-static bool
-has_savepoint(const struct tx *tx, const char *name)
+const struct savepoint *
+tx_find_savepoint(const struct tx *tx, const char *name)
 {
-	for (const struct savepoint *s = tx->savepoints; s; s = s->next)
-		if (strcasecmp(s->name, name) == 0)
-			return true;
-	return false;
+	const struct savepoint *s = tx->savepoints;
+
+	while (s && strcasecmp(s->name, name) != 0)
+		s = s->next;
+	return s;
 }
 
 void
@@ -110,7 +117,7 @@ tx_release_savepoint(struct tx *tx, const char *name)
 void
 tx_rollback_to_savepoint(struct tx *tx, const char *name)
 {
-	if (!has_savepoint(tx, name))
+	if (!tx_find_savepoint(tx, name))
 		return;
 	while (strcasecmp(tx->savepoints->name, name) != 0)
 		pop_savepoint(tx);

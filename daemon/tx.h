@@ -74,12 +74,20 @@ struct tx *tx_new(enum msg_tx_mode mode, const struct owner *owner);
 struct tx *tx_ref(struct tx *tx);
 void tx_unref(struct tx *tx);
 
+/* Say whether it has begun: one that SAVEPOINT was to begin has not when that
+ * failed.  The holder, or its worker while nothing of it is under way. */
+bool tx_has_begun(const struct tx *tx);
+
 /* Note that a statement of it ended now.  The holder. */
 void tx_touch(struct tx *tx, struct span sql);
 
 /* End it from the daemon's side: text says why and what to do.  The holder. */
 void tx_expire(struct tx *tx, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Find the innermost open savepoint of a name, or NULL.  The holder. */
+const struct savepoint *
+tx_find_savepoint(const struct tx *tx, const char *name);
 
 /* Keep the list of open savepoints in step with a statement that succeeded.
  * push fails with -ERR_NO_MEMORY; release and rollback_to ignore a name that is

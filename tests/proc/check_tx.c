@@ -310,6 +310,143 @@ START_TEST(who_leaves_the_writer_gives_it_back_within_a_millisecond)
 }
 END_TEST
 
+/* --- What is in them, and what is not --------------------------------------- */
+
+static void
+expect_state(struct rawconn *c, uint64_t id, int code, enum msg_tx_state state)
+{
+	struct rawreply r;
+
+	raw_wait(c, id, &r);
+	ck_assert_int_eq(
+	    MSG_HAS(&r.tell, TELL_code) ? (int)r.tell.code : 0, code);
+	ck_assert_int_eq(
+	    MSG_HAS(&r.tell, TELL_tx_state) ? (int)r.tell.tx_state : 0,
+	    (int)state);
+}
+
+/* A read that waits for a write before it does not get into the transaction that
+ * begins meanwhile. */
+START_TEST(a_read_sent_before_begin_is_outside)
+{
+	uint64_t read, begin;
+	struct rawreply r;
+
+	start(NULL);
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, "INSERT INTO t VALUES (1, 'b', 1)", 0);
+	raw_put_exec(&a, 0, "INSERT INTO t VALUES (2, 'a', 2)");
+	read = raw_put_exec(&a, 0, count_sql);
+	begin = raw_put_begin(&a, 0, TX_MODE_IMMEDIATE);
+	expect_state(&a, begin, 0, TX_STATE_OPEN);
+	raw_end(&b, true);
+	raw_wait(&a, read, &r);
+	ck_assert(!MSG_HAS(&r.tell, TELL_tx_state));
+	raw_run(&a, 0, "INSERT INTO t VALUES (3, 'a', 3)", 0);
+	raw_end(&a, true);
+	stop();
+}
+END_TEST
+
+/* Writes that are sent after it do not hold it up again. */
+START_TEST(a_read_waits_only_for_the_writes_before_it)
+{
+	uint64_t before, read, after;
+	struct rawconn c;
+
+	start(NULL);
+	raw_open(&c, live.socket_path);
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, "INSERT INTO t VALUES (1, 'b', 1)", 0);
+	before = raw_put_exec(&a, 0, "INSERT INTO t VALUES (2, 'a', 2)");
+	read = raw_put_exec(&a, 0, count_sql);
+	raw_flush(&a);
+	live_wait_queue(&live, 1);
+	raw_put_begin(&c, 0, TX_MODE_IMMEDIATE);
+	raw_put_exec(&c, 0, "INSERT INTO t VALUES (3, 'c', 3)");
+	raw_flush(&c);
+	live_wait_queue(&live, 2);
+	after = raw_put_exec(&a, 0, "INSERT INTO t VALUES (4, 'a', 4)");
+	raw_flush(&a);
+	live_wait_queue(&live, 3);
+	raw_end(&b, true);
+	raw_expect(&a, before, 0);
+	/* c has the writer now, and what a sent last waits for it */
+	ck_assert_int_eq(raw_expect_int(&a, read), 2);
+	raw_expect(&c, c.last_id, 0);
+	raw_end(&c, true);
+	raw_expect(&a, after, 0);
+	ck_assert_int_eq(count(&a), 4);
+	raw_close(&c);
+	stop();
+}
+END_TEST
+
+START_TEST(a_savepoint_that_is_cancelled_begins_nothing)
+{
+	uint64_t savepoint, next;
+
+	start(NULL);
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, "INSERT INTO t VALUES (1, 'b', 1)", 0);
+	raw_put_exec(&a, 0, "INSERT INTO t VALUES (2, 'a', 2)");
+	savepoint = raw_put_exec(&a, 0, "SAVEPOINT a");
+	/* it waits behind the write; this one behind both */
+	next = raw_put_exec(&a, 0, "INSERT INTO t VALUES (3, 'a', 3)");
+	raw_expect(&a, raw_put(&a, TYPE_PING, 0), 0);
+	raw_put_cancel(&a, savepoint);
+	expect_state(&a, savepoint, ERR_CANCELLED, TX_STATE_NONE);
+	raw_end(&b, true);
+	expect_state(&a, next, 0, TX_STATE_NONE);
+	ck_assert_int_eq(count(&b), 3);
+	expect_state(&a, raw_put_exec(&a, 0, "RELEASE a"), 1, TX_STATE_NONE);
+	stop();
+}
+END_TEST
+
+/* SQLite's words and not those of a connection that only reads. */
+START_TEST(begin_in_a_transaction_is_refused_as_sqlite_does)
+{
+	static const char *const firsts[] = { "SELECT count(*) FROM t",
+		"SAVEPOINT a", "INSERT INTO t VALUES (1, 'a', 1)" };
+	static const char *const begins[] = { "BEGIN", "BEGIN IMMEDIATE",
+		"BEGIN EXCLUSIVE" };
+
+	start(NULL);
+	for (size_t i = 0; i < COUNT(firsts); i++) {
+		raw_begin(&a, TX_MODE_DEFERRED);
+		raw_run(&a, 0, firsts[i], 0);
+		for (size_t k = 0; k < COUNT(begins); k++)
+			expect_words(&a, raw_put_exec(&a, 0, begins[k]), 1,
+			    WORDS("cannot start a transaction within a "
+				  "transaction"));
+		raw_end(&a, false);
+	}
+	stop();
+}
+END_TEST
+
+/* What only the release of the outermost savepoint finds. */
+START_TEST(a_deferred_foreign_key_is_looked_for_at_the_outermost_release)
+{
+	start(LIVE_OPTIONS("foreign_keys=on"));
+	raw_run(&a, 0, "CREATE TABLE p(id INTEGER PRIMARY KEY)", 0);
+	raw_run(&a, 0,
+	    "CREATE TABLE c(p REFERENCES p(id) DEFERRABLE INITIALLY DEFERRED)",
+	    0);
+	raw_run(&a, 0, "SAVEPOINT outer", 0);
+	raw_run(&a, 0, "SAVEPOINT inner", 0);
+	raw_run(&a, 0, "INSERT INTO c VALUES (7)", 0);
+	raw_run(&a, 0, "RELEASE nobody", 1);
+	raw_run(&a, 0, "RELEASE outer", 787);
+	raw_run(&a, 0, "ROLLBACK TO inner", 0);
+	raw_run(&a, 0, "RELEASE outer", 0);
+	raw_run(&a, 0, "COMMIT", 1); /* it is over */
+	ck_assert_int_eq(raw_run_int(&b, 0, "SELECT count(*) FROM c"), 0);
+	stop();
+}
+END_TEST
+
 /* --- Limits --------------------------------------------------------------- */
 
 static const struct {
@@ -454,6 +591,12 @@ make_suite(void)
 	tcase_set_timeout(tc, 15);
 	tcase_add_test(tc, writers_are_served_in_the_order_of_their_arrival);
 	tcase_add_test(tc, who_waited_too_long_is_told_for_whom);
+	tcase_add_test(tc, a_read_sent_before_begin_is_outside);
+	tcase_add_test(tc, a_read_waits_only_for_the_writes_before_it);
+	tcase_add_test(tc, a_savepoint_that_is_cancelled_begins_nothing);
+	tcase_add_test(tc, begin_in_a_transaction_is_refused_as_sqlite_does);
+	tcase_add_test(
+	    tc, a_deferred_foreign_key_is_looked_for_at_the_outermost_release);
 	tcase_add_loop_test(tc,
 	    who_leaves_the_writer_gives_it_back_within_a_millisecond, 0,
 	    (int)COUNT(leavers));
