@@ -466,6 +466,7 @@ main(void)
 	tcase_add_test(tc, db_tick_ends_what_is_too_old);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("reasons");
+	tcase_set_timeout(tc, 20); /* a start for each allocation */
 	tcase_add_test(tc, db_in_a_directory_that_is_absent_says_so);
 	tcase_add_test(tc, db_below_a_file_says_so);
 	tcase_add_test(tc, db_that_is_a_directory_says_so);

@@ -359,7 +359,8 @@ static const char free_schema[] =
 static int
 count_free_pages(void)
 {
-	return atoi(fixture_query(&fx, "PRAGMA freelist_count"));
+	return (int)strtol(
+	    fixture_query(&fx, "PRAGMA freelist_count"), NULL, 10);
 }
 
 START_TEST(writer_runs_upkeep_by_itself_in_every_spelling)
