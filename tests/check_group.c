@@ -50,6 +50,12 @@ static const char schema[] =
     "CREATE VIEW seen AS SELECT id, x FROM log;"
     "CREATE TRIGGER seen_i INSTEAD OF INSERT ON seen BEGIN"
     "  INSERT INTO log(x) VALUES(NEW.x), (NEW.x); END;"
+    "CREATE TABLE counted(x NOT NULL);"
+    "CREATE TRIGGER counted_i AFTER INSERT ON counted BEGIN"
+    "  INSERT INTO log(x) VALUES(changes() || ' ' || total_changes() || ' ' ||"
+    "    last_insert_rowid());"
+    "  UPDATE t SET n = n + 1 WHERE id = 1;"
+    "  INSERT INTO log(x) VALUES(changes() || ' ' || last_insert_rowid()); END;"
     "CREATE VIRTUAL TABLE box USING rtree(id, x0, x1);"
     "INSERT INTO box VALUES(1, 0, 1);"
     "CREATE VIRTUAL TABLE docs USING fts5(body);"
@@ -63,6 +69,7 @@ static const char dump[] =
     "SELECT 'ignore', * FROM on_ignore; SELECT 'replace', * FROM on_replace;"
     "SELECT 'box', * FROM box; SELECT 'docs', rowid, * FROM docs;"
     "SELECT 'noisy', * FROM noisy; SELECT 'raising', * FROM raising;"
+    "SELECT 'counted', * FROM counted;"
     "PRAGMA integrity_check; PRAGMA foreign_key_check;";
 
 /* clang-format off */
@@ -184,10 +191,27 @@ struct side {
 	struct vars *clients[3];
 };
 
+/* The largest file that a side may have; 0: no bound. */
+static int max_pages;
+
+static void
+limit_pages(struct fixture *fx)
+{
+	struct dbconn *c = fx->db->writer->conn;
+	const char *sql = fixture_format(
+	    fx, "PRAGMA max_page_count=%d", max_pages);
+
+	c->guard.internal = true;
+	ck_assert_int_eq(sqlite3_exec(c->db, sql, NULL, NULL, NULL), SQLITE_OK);
+	c->guard.internal = false;
+}
+
 static void
 side_open(struct side *s, const char *options)
 {
 	fixture_open(&s->fx, options, schema);
+	if (max_pages)
+		limit_pages(&s->fx);
 	for (size_t i = 0; i < COUNT(s->clients); i++) {
 		s->clients[i] = vars_new();
 		ck_assert_ptr_nonnull(s->clients[i]);
@@ -364,6 +388,26 @@ END_TEST
 START_TEST(group_gives_each_statement_what_it_gives_it_alone)
 {
 	compare_in(SMALL_PLACES_N, make_statement, &statements[_i]);
+}
+END_TEST
+
+/* What counts is each client's own: SQLite itself counts by the connection. */
+/* clang-format off */
+static const char *const counting[] = {
+	"INSERT INTO log(x) VALUES(changes() || ' ' || total_changes() || ' ' || last_insert_rowid())",
+	"INSERT INTO counted VALUES(1), (2), (3)",
+	"INSERT INTO counted SELECT id FROM t RETURNING x, changes(), total_changes(), last_insert_rowid()",
+	"INSERT INTO counted VALUES(4), (NULL)",
+	"INSERT OR FAIL INTO counted VALUES(5), (NULL)",
+	"INSERT OR ROLLBACK INTO counted VALUES(6), (NULL)",
+	"UPDATE counted SET x = x + total_changes()",
+	"DELETE FROM counted WHERE x < 100 + changes()",
+};
+/* clang-format on */
+
+START_TEST(group_counts_for_each_client_what_it_counts_alone)
+{
+	compare(make_statement, &counting[_i]);
 }
 END_TEST
 
@@ -848,27 +892,18 @@ static const char *const filling[] = {
 
 START_TEST(group_loses_only_the_write_that_finds_the_file_full)
 {
-	struct request *first, *full, *last;
-	struct fixture fx;
+	const char *sql = filling[_i];
+	struct request *r;
+	struct side s;
 
-	fixture_open(&fx, NULL, schema);
-	fx.db->writer->conn->guard.internal = true;
-	ck_assert_int_eq(sqlite3_exec(faults_get_writer(&fx),
-			     "PRAGMA max_page_count=100", NULL, NULL, NULL),
-	    SQLITE_OK);
-	fx.db->writer->conn->guard.internal = false;
-	fixture_hold(&fx);
-	first = fixture_write(&fx, fixture_exec(&fx, innocents[0], NULL));
-	full = fixture_write(&fx, fixture_exec(&fx, filling[_i], NULL));
-	last = fixture_write(&fx, fixture_exec(&fx, innocents[0], NULL));
-	fixture_release(&fx);
-	ck_assert_str_eq(fixture_take(&fx, first), "DONE changes=1 rowid=1");
-	ck_assert_str_eq(fixture_take(&fx, full),
+	max_pages = 100;
+	compare(make_statement, &sql);
+	/* it does find it full */
+	side_open(&s, NULL);
+	r = fixture_write(&s.fx, fixture_exec(&s.fx, sql, NULL));
+	ck_assert_str_eq(fixture_take(&s.fx, r),
 	    "ERROR name=SQLITE_FULL message='database or disk is full'");
-	ck_assert_str_eq(fixture_take(&fx, last), "DONE changes=1 rowid=2");
-	ck_assert_str_eq(fixture_query(&fx, "SELECT id, x FROM log"),
-	    "1|innocent\n2|innocent\n");
-	fixture_close(&fx);
+	side_close(&s);
 }
 END_TEST
 
@@ -884,6 +919,9 @@ make_suite(void)
 	tcase_add_loop_test(tc,
 	    group_gives_each_statement_what_it_gives_it_alone, 0,
 	    (int)COUNT(statements));
+	tcase_add_loop_test(tc,
+	    group_counts_for_each_client_what_it_counts_alone, 0,
+	    (int)COUNT(counting));
 	suite_add_tcase(s, tc);
 	tc = tcase_create("other requests");
 	tcase_add_test(tc, group_does_not_run_what_was_stopped_before);
