@@ -81,6 +81,28 @@ dbconn_fail_memory(const struct dbconn *c, struct failure *f)
 	    (long long)c->conf->request_memory_bytes / 1024);
 }
 
+/* SQLite's message, and what to do where it does not say so. */
+static const char *
+get_message(const struct dbconn *c)
+{
+	static const struct {
+		const char *message, *more;
+	} known[] = {
+		{ "LIKE or GLOB pattern too complex",
+		    "a LIKE or GLOB pattern may have at most 256 bytes; find "
+		    "longer text with instr()" },
+		{ "string or blob too big",
+		    "string or blob too big: a value, or a row, may have at "
+		    "most 64 MB; use less of it (substr), or several" },
+	};
+	const char *message = sqlite3_errmsg(c->db);
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(message, known[i].message) == 0)
+			return known[i].more;
+	return message;
+}
+
 int
 dbconn_fail_locked(const struct dbconn *c, struct failure *f)
 {
@@ -106,7 +128,7 @@ dbconn_fail(struct dbconn *c, int rc, struct failure *f)
 		return dbconn_fail_locked(c, f);
 	failure_set(f, code, "%s",
 	    c->db && code == sqlite3_extended_errcode(c->db)
-		? sqlite3_errmsg(c->db)
+		? get_message(c)
 		: sqlite3_errstr(code));
 	if (c->db)
 		f->offset = sqlite3_error_offset(c->db);
@@ -316,6 +338,8 @@ set_up(struct dbconn *c, struct failure *f)
 		rc = sqlite3_wal_autocheckpoint(c->db, 0);
 	if (rc == SQLITE_OK)
 		rc = add_functions(c);
+	if (rc == SQLITE_OK)
+		rc = functions_add(&c->functions, c->db);
 	if (rc == SQLITE_OK && c->conf->checkpoint == CONF_CHECKPOINT_EXTERNAL)
 		dbconn_keep_wal(c);
 	if (rc != SQLITE_OK)
@@ -373,6 +397,8 @@ dbconn_open(const struct conf_db *conf, enum dbconn_role role,
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");
 	c->conf = conf;
 	c->role = role;
+	c->functions.stop = on_progress;
+	c->functions.arg = c;
 	if (!open_stats(c)) {
 		free(c);
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");
@@ -400,6 +426,7 @@ dbconn_close(struct dbconn *c)
 	for (int i = 0; i < DBCONN_VERBS_N; i++)
 		sqlite3_finalize(c->verbs[i]);
 	sqlite3_close(c->db);
+	functions_fini(&c->functions);
 	stats_close(c->stats);
 	free(c);
 }

@@ -6,6 +6,7 @@
 
 #include "daemon/budget.h"
 #include "daemon/dbconn.h"
+#include "daemon/functions.h"
 #include "daemon/guard.h"
 
 struct dbconn {
@@ -14,6 +15,7 @@ struct dbconn {
 	enum dbconn_role role;
 	struct stats_set *stats; /* owned */
 	struct guard guard;
+	struct functions functions;
 	sqlite3_stmt *verbs[DBCONN_VERBS_N]; /* prepared at open */
 	struct stmt *cache;                  /* uthash by SQL text */
 	struct stmt *last; /* of it: what was asked for last, or NULL */

@@ -8,6 +8,9 @@
 
 #define VARIABLES_MAX 32766
 
+/* A count(*) of so many pages takes 2 ms at most. */
+#define COUNT_PAGES_MAX 2500
+
 /* PRAGMAs a client may use: sqlite.org/pragma.html.  All others are refused,
  * because most of them change the connection for whoever comes next. */
 enum pragma_rule {
@@ -74,10 +77,20 @@ refuse(struct guard *g, const char *fmt, ...)
 	return SQLITE_DENY;
 }
 
+/* OP_IntegrityCk looks at the whole file in one step: until 3.41 without asking
+ * whether to stop (sqlite.org/changes.html). */
+static bool
+checks_file(const char *name)
+{
+	return strcasecmp(name, "integrity_check") == 0 ||
+	    strcasecmp(name, "quick_check") == 0;
+}
+
 static int
 judge_pragma(struct guard *g, const char *name, const char *arg)
 {
 	g->pragma = true;
+	g->checks = g->checks || checks_file(name);
 	for (size_t i = 0; i < sizeof(pragmas) / sizeof(pragmas[0]); i++) {
 		if (strcasecmp(name, pragmas[i].name) != 0)
 			continue;
@@ -143,6 +156,8 @@ judge_function(struct guard *g, const char *name)
 		return refuse(g,
 		    "sqlite_log() is not allowed: it writes to "
 		    "the daemon's log");
+	if (strcasecmp(name, "count") == 0)
+		g->counts = true;
 	return SQLITE_OK;
 }
 
@@ -157,6 +172,8 @@ judge_read(struct guard *g, const char *table)
 		return refuse(g,
 		    "dbstat is not allowed: it reads the whole "
 		    "file");
+	if (strncasecmp(table, "pragma_", 7) == 0 && checks_file(table + 7))
+		g->checks = true;
 	return SQLITE_OK;
 }
 
@@ -304,6 +321,8 @@ guard_install(struct guard *g, sqlite3 *db)
 	if (rc != SQLITE_OK)
 		return rc;
 	sqlite3_limit(db, SQLITE_LIMIT_LENGTH, GUARD_VALUE_BYTES);
+	sqlite3_limit(
+	    db, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, GUARD_PATTERN_BYTES);
 	/* SQLite's own default; Debian's 250,000 lets a statement of 20 bytes
 	 * ("?250000") take 14 MB */
 	sqlite3_limit(db, SQLITE_LIMIT_VARIABLE_NUMBER, VARIABLES_MAX);
@@ -315,6 +334,7 @@ guard_reset(struct guard *g)
 {
 	g->writes_rows = g->writes_schema = false;
 	g->pragma = g->pragma_writes = false;
+	g->counts = g->checks = false;
 	g->tx_op = GUARD_TX_NONE;
 	g->tx_name[0] = g->reason[0] = '\0';
 }
@@ -338,11 +358,9 @@ skip_to_statement(const char *sql)
 	}
 }
 
-/* VACUUM touches nothing by name, and so does DDL that found nothing to do: only
- * the opcode tells them apart (opcode.html, "Vacuum").  Rare, so it may take a
- * prepare of its own. */
+/* Look for an opcode in a statement's program: a prepare of its own. */
 static bool
-is_vacuum(sqlite3_stmt *stmt)
+has_opcode(sqlite3_stmt *stmt, const char *opcode)
 {
 	char *sql = sqlite3_mprintf(
 	    "EXPLAIN %s", skip_to_statement(sqlite3_sql(stmt)));
@@ -356,10 +374,46 @@ is_vacuum(sqlite3_stmt *stmt)
 			found = sqlite3_stricmp(
 				    (const char *)sqlite3_column_text(
 					explain, 1),
-				    "Vacuum") == 0;
+				    opcode) == 0;
 	sqlite3_finalize(explain);
 	sqlite3_free(sql);
 	return found;
+}
+
+/* VACUUM touches nothing by name, and so does DDL that found nothing to do: only
+ * the opcode tells them apart (opcode.html, "Vacuum").  Rare, so it may take a
+ * prepare of its own. */
+static bool
+is_vacuum(sqlite3_stmt *stmt)
+{
+	return has_opcode(stmt, "Vacuum");
+}
+
+static int64_t
+count_pages(sqlite3 *db)
+{
+	sqlite3_stmt *st = NULL;
+	int64_t n = 0;
+
+	if (sqlite3_prepare_v2(db, "PRAGMA main.page_count", -1, &st, NULL) ==
+		SQLITE_OK &&
+	    sqlite3_step(st) == SQLITE_ROW)
+		n = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	return n;
+}
+
+/* OP_Count reads a whole index in one step (opcode.html, "Count"). */
+bool
+guard_is_unstoppable(struct guard *g, sqlite3_stmt *stmt)
+{
+	struct guard seen = *g;
+	bool counts = g->counts && !g->checks && sqlite3_stmt_readonly(stmt) &&
+	    count_pages(sqlite3_db_handle(stmt)) > COUNT_PAGES_MAX &&
+	    has_opcode(stmt, "Count");
+
+	*g = seen;
+	return g->checks || counts;
 }
 
 /* While a statement is prepared a virtual table may be connected, which prepares

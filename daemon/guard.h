@@ -21,6 +21,10 @@
 
 #define GUARD_NAME_BYTES 256
 
+/* The longest pattern of LIKE and GLOB, which nothing can stop: their time is the
+ * product of its length and the text's, 1.4 s for 1 MB (tests/check_long.c). */
+#define GUARD_PATTERN_BYTES 256
+
 /* The longest value, and row: nothing longer could be sent. */
 #define GUARD_VALUE_BYTES ((int)FRAME_HARD_MAX_BYTES)
 
@@ -39,6 +43,7 @@ struct guard {
 	bool maintenance; /* a VACUUM runs */
 	/* what the statement being prepared was seen to do */
 	bool writes_rows, writes_schema, pragma, pragma_writes;
+	bool counts, checks; /* count(); integrity_check or quick_check */
 	enum guard_tx_op tx_op;
 	char tx_name[GUARD_NAME_BYTES]; /* of a savepoint */
 	char reason[GUARD_NAME_BYTES];  /* why it was refused; "" if not */
@@ -53,5 +58,10 @@ void guard_reset(struct guard *guard);
 
 /* Say what the statement that was just prepared is; NULL is an empty one. */
 enum msg_kind guard_get_kind(const struct guard *guard, sqlite3_stmt *stmt);
+
+/* Say whether a read that was just prepared has a step that nothing can stop and
+ * that takes as long as the file is large: a count(*) of a whole table, in a file
+ * that is not small, or integrity_check. */
+bool guard_is_unstoppable(struct guard *guard, sqlite3_stmt *stmt);
 
 #endif

@@ -4,6 +4,10 @@
 #include "daemon/exec.h"
 #include "proto/error.h"
 
+/* Preparing a text takes time that nothing can cut short, 40 ms for so much of it
+ * at worst: a longer one is not for a worker (tests/check_long.c). */
+#define TEXT_BYTES_MAX (64 << 10)
+
 #define SQL_ERROR 1 /* SQLITE_ERROR, sqlite.org/rescode.html */
 
 /* Transaction control where no transaction is: SQLite's own words. */
@@ -37,12 +41,25 @@ choose_control(
 	return ROAD_ERROR;
 }
 
+static bool
+is_long(const struct request *r)
+{
+	return r->type == TYPE_EXEC && r->sql.n > TEXT_BYTES_MAX;
+}
+
 static enum road
 choose_statement(struct request *r, struct dbconn *hot, const struct conf *conf,
     bool behind_writes, enum msg_tx_mode *ret_mode)
 {
 	struct stmt *st = NULL;
 
+	if (is_long(r) && !r->unknown) {
+		/* the writer finds out what it is, in the order of what its
+		 * client sent; a read comes back, and goes to the readers */
+		if (r->rerouted)
+			return ROAD_READERS;
+		r->unknown = true;
+	}
 	if (r->unknown)
 		return ROAD_WRITER;
 	if (stmt_prepare(hot, r->sql, &st, &r->failure) < 0) {
@@ -129,6 +146,13 @@ choose_expired(
 	return ROAD_END;
 }
 
+static bool
+begins_with_lease(const struct session *s)
+{
+	return s->tx->mode == TX_MODE_IMMEDIATE ||
+	    s->tx->mode == TX_MODE_EXCLUSIVE;
+}
+
 /* The first statement decides what the transaction takes. */
 static enum road
 choose_first(struct request *r, const struct session *s, const struct stmt *st,
@@ -144,8 +168,7 @@ choose_first(struct request *r, const struct session *s, const struct stmt *st,
 		    "cannot start a transaction within a transaction");
 		return ROAD_ERROR;
 	}
-	if (s->tx->mode == TX_MODE_IMMEDIATE ||
-	    s->tx->mode == TX_MODE_EXCLUSIVE)
+	if (begins_with_lease(s))
 		return ROAD_WRITER;
 	reads = r->type == TYPE_BATCH
 	    ? exec_batch_reads(hot, r)
@@ -185,6 +208,10 @@ router_choose_in_tx(struct request *r, const struct session *s,
 		return ROAD_WRITER;
 	if (s->state == TX_STATE_READ)
 		return ROAD_READERS;
+	if (is_long(r) && s->state == TX_STATE_EXPIRED)
+		return fail_expired(r, s);
+	if (is_long(r)) /* a reader knows what to do with a write */
+		return begins_with_lease(s) ? ROAD_WRITER : ROAD_READERS;
 	if (r->type == TYPE_EXEC &&
 	    stmt_prepare(hot, r->sql, &st, &r->failure) < 0) {
 		if (s->state == TX_STATE_EXPIRED)

@@ -48,8 +48,9 @@ struct stmt {
 	size_t columns_n;
 	int columns_of; /* the preparation they are of: count_prepared */
 	unsigned heavy_runs;
-	bool found; /* it was not prepared for the run that comes next */
-	size_t bytes; /* it takes about so much memory */
+	bool found;       /* it was not prepared for the run that comes next */
+	bool unstoppable; /* never for a worker */
+	size_t bytes;     /* it takes about so much memory */
 	uint64_t used;
 	UT_hash_handle hh;
 	size_t sql_n;
@@ -302,6 +303,8 @@ new_stmt(struct dbconn *c, struct span sql, sqlite3_stmt *s)
 		return NULL;
 	st->s = s;
 	st->kind = guard_get_kind(&c->guard, s);
+	st->unstoppable = st->kind == KIND_READ &&
+	    guard_is_unstoppable(&c->guard, s);
 	st->tx = get_tx(c, s);
 	st->sql_n = sql.n;
 	memcpy(st->sql, sql.p, sql.n);
@@ -451,6 +454,8 @@ stmt_mark_heavy(struct stmt *st)
 bool
 stmt_take_heavy(struct stmt *st)
 {
+	if (st->unstoppable)
+		return true;
 	if (st->heavy_runs == 0)
 		return false;
 	st->heavy_runs--;

@@ -474,6 +474,96 @@ START_TEST(guard_takes_savepoint_names_of_255_bytes)
 }
 END_TEST
 
+/* --- What is not for a worker ----------------------------------------------- */
+
+static const struct {
+	const char *sql;
+	bool heavy;
+} steps[] = {
+	{ "SELECT count(*) FROM big", true },
+	{ "/* all */ SELECT count(*) FROM big", true },
+	{ "SELECT (SELECT count(*) FROM big) FROM t", true },
+	{ "SELECT * FROM counted", true },
+	{ "PRAGMA integrity_check", true },
+	{ "PRAGMA quick_check(5)", true },
+	{ "SELECT * FROM pragma_integrity_check", true },
+	{ "SELECT * FROM pragma_quick_check('t')", true },
+	/* these ask every now and then whether to stop */
+	{ "SELECT count(*) FROM big WHERE x > 5", false },
+	{ "SELECT count(x) FROM big", false },
+	{ "SELECT x, count(*) FROM big GROUP BY x", false },
+	{ "SELECT * FROM big", false },
+	{ "PRAGMA foreign_key_check", false },
+};
+
+/* A step that nothing can stop and that reads the whole file. */
+START_TEST(guard_keeps_steps_without_end_off_the_workers)
+{
+	struct stmt *st = NULL;
+	struct failure f;
+
+	fixture_open(&fx, NULL,
+	    "CREATE TABLE t(x); CREATE TABLE big(x);"
+	    "INSERT INTO big VALUES(zeroblob(12000000));"
+	    "CREATE VIEW counted AS SELECT count(*) FROM big;");
+	failure_init(&f);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(
+		    stmt_prepare(fx.hot, as_span(steps[_i].sql), &st, &f), 0);
+		ck_assert_int_eq(stmt_get_kind(st), KIND_READ);
+		ck_assert_msg(stmt_take_heavy(st) == steps[_i].heavy, "%s",
+		    steps[_i].sql);
+	}
+	failure_fini(&f);
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(guard_lets_a_worker_count_in_a_small_file)
+{
+	struct stmt *st = NULL;
+	struct failure f;
+
+	fixture_open(&fx, NULL, schema);
+	failure_init(&f);
+	ck_assert_int_eq(
+	    stmt_prepare(fx.hot, as_span("SELECT count(*) FROM t"), &st, &f),
+	    0);
+	ck_assert(!stmt_take_heavy(st));
+	fixture_close(&fx);
+}
+END_TEST
+
+/* The planner uses an index for SQLite's own LIKE and GLOB, and for no others. */
+START_TEST(guard_keeps_the_index_of_like_and_glob)
+{
+	fixture_open(&fx, NULL,
+	    "CREATE TABLE t(a TEXT COLLATE NOCASE, b TEXT);"
+	    "CREATE INDEX t_a ON t(a); CREATE INDEX t_b ON t(b);");
+	ck_assert_ptr_nonnull(
+	    strstr(run("EXPLAIN QUERY PLAN SELECT * FROM t WHERE a LIKE 'x%'"),
+		"SEARCH t USING INDEX t_a (a>? AND a<?)"));
+	ck_assert_ptr_nonnull(
+	    strstr(run("EXPLAIN QUERY PLAN SELECT * FROM t WHERE b GLOB 'x*'"),
+		"SEARCH t USING INDEX t_b (b>? AND b<?)"));
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(guard_limits_patterns)
+{
+	fixture_open(&fx, NULL, schema);
+	ck_assert_str_eq(run("SELECT 'a' LIKE printf('%256s', 'a'),"
+			     "  'a' GLOB printf('%256s', 'a')"),
+	    "DONE columns=['\'a\' LIKE printf(\'%256s\', \'a\')',"
+	    "'\'a\' GLOB printf(\'%256s\', \'a\')'] rows=[[0,0]]");
+	ck_assert_str_eq(run("SELECT 'a' LIKE printf('%257s', 'a')"),
+	    "ERROR name=SQLITE_ERROR message='a LIKE or GLOB pattern may have "
+	    "at most 256 bytes; find longer text with instr()'");
+	fixture_close(&fx);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -498,6 +588,13 @@ main(void)
 	tcase_add_loop_test(
 	    tc, guard_lets_a_client_change_the_schema, 0, (int)COUNT(ddl));
 	tcase_add_test(tc, guard_takes_savepoint_names_of_255_bytes);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("what is not for a worker");
+	tcase_add_loop_test(tc, guard_keeps_steps_without_end_off_the_workers,
+	    0, (int)COUNT(steps));
+	tcase_add_test(tc, guard_lets_a_worker_count_in_a_small_file);
+	tcase_add_test(tc, guard_keeps_the_index_of_like_and_glob);
+	tcase_add_test(tc, guard_limits_patterns);
 	suite_add_tcase(s, tc);
 	return fixture_run(s);
 }

@@ -1,0 +1,250 @@
+/* check_long.c - a statement that nothing can stop takes no worker with it: while
+ * one client runs the worst that is known (facts.md, section 4), another client of
+ * the same worker, the only one, goes on reading.
+ *
+ * SQLite's own functions, and statements without a bound, take 4 s to hours for
+ * each of these. */
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/clock.h"
+#include "proto/error.h"
+#include "tests/lib/live.h"
+#include "tests/lib/rawconn.h"
+
+#define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
+
+/* How long the other may wait: some 0.05 s in fact, the machine's other work
+ * apart. */
+#define WAIT_MS 1000
+
+/* The other one's reads; the first meets the statement, the others what follows
+ * when it moves. */
+#define READS_N 20
+
+static struct live live;
+static struct rawconn hungry, witness;
+
+/* clang-format off */
+static const char *const worst[] = {
+	"SELECT instr(hex(zeroblob(8000000)), hex(zeroblob(4000000)) || '1')",
+	"SELECT length(replace(hex(zeroblob(8000000)), hex(zeroblob(4000000)) || '1', 'x'))",
+	"SELECT hex(zeroblob(8000000)) LIKE '%' || hex(zeroblob(120)) || '1'",
+	"SELECT hex(zeroblob(8000000)) LIKE '%' || hex(zeroblob(24000)) || '1'",
+	"SELECT hex(zeroblob(8000000)) GLOB '*[' || hex(zeroblob(120)) || '1]2'",
+	"SELECT hex(zeroblob(32000)) GLOB '*' || replace(hex(zeroblob(20)), '0', '[0-9]') || '1'",
+	"SELECT printf('%.*c', 900000000, 'x')",
+	"SELECT length(printf('%*c', 900000000, 'x'))",
+	"SELECT length(hex(zeroblob(30000000)))",
+	"SELECT length(hex(randomblob(30000000)))",
+	"SELECT length(quote(zeroblob(30000000)))",
+	"SELECT length(group_concat(hex(zeroblob(100000)))) FROM pragma_function_list",
+	"SELECT json_patch('{' || substr(replace(hex(zeroblob(40000)), '0', ',\"a\":1'), 2) || '}',"
+	"  '{' || substr(replace(hex(zeroblob(40000)), '0', ',\"b\":1'), 2) || '}')",
+	"SELECT json_patch('{' || substr(replace(hex(zeroblob(2600)), '0', ',\"a\":1'), 2) || '}',"
+	"  '{' || substr(replace(hex(zeroblob(2600)), '0', ',\"b\":1'), 2) || '}')",
+	"SELECT json_array_length('[' || replace(hex(zeroblob(4000000)), '0', '0,') || '0]')",
+	"SELECT count(*) FROM json_each('[' || replace(hex(zeroblob(4000000)), '0', '0,') || '0]')",
+	"SELECT x FROM (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 2000000)"
+	"  SELECT x FROM c) ORDER BY -x LIMIT 1",
+	"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c",
+};
+/* clang-format on */
+
+static void
+start(void)
+{
+	live_init(&live);
+	live_start(&live, LIVE_OPTIONS("workers=1"));
+	raw_open(&hungry, live.socket_path);
+	raw_open(&witness, live.socket_path);
+	raw_run(&witness, 0, "CREATE TABLE t(x)", 0);
+}
+
+/* Not stopped but killed: some of the statements still run. */
+static void
+stop(void)
+{
+	raw_close(&hungry);
+	raw_close(&witness);
+	live_kill(&live);
+	live_fini(&live);
+}
+
+static int64_t
+measure_wait_us(void)
+{
+	int64_t worst_us = 0;
+
+	for (int i = 0; i < READS_N; i++) {
+		int64_t begin_us = clock_now_us(), took_us;
+
+		ck_assert_int_eq(raw_run_int(&witness, 0, "SELECT 77"), 77);
+		took_us = clock_now_us() - begin_us;
+		worst_us = took_us > worst_us ? took_us : worst_us;
+	}
+	return worst_us;
+}
+
+static void
+expect_short_wait(const char *what)
+{
+	int64_t us = measure_wait_us();
+
+	ck_assert_msg(us < WAIT_MS * 1000 * proc_get_slowness(),
+	    "%s: another client waited for %.3f s", what, (double)us / 1e6);
+}
+
+START_TEST(long_function_holds_up_nobody)
+{
+	start();
+	raw_put_exec(&hungry, 0, worst[_i]);
+	raw_flush(&hungry);
+	expect_short_wait(worst[_i]);
+	stop();
+}
+END_TEST
+
+/* --- Preparing --------------------------------------------------------------- */
+
+/* 30 tables, each of which names the one before twice. */
+static void
+make_doubling(struct buf *b)
+{
+	char part[128];
+
+	buf_put(b, "WITH c0 AS (SELECT 1 AS x)", 26);
+	for (int i = 1; i < 30; i++) {
+		int n = snprintf(part, sizeof(part),
+		    ", c%d AS (SELECT (SELECT x FROM c%d) +"
+		    " (SELECT x FROM c%d) AS x)",
+		    i, i - 1, i - 1);
+
+		buf_put(b, part, (size_t)n);
+	}
+	buf_put(b, " SELECT * FROM c29", 18);
+}
+
+/* head, then unit as often as fits, then tail. */
+static void
+make_long(struct buf *b, const char *head, const char *unit, const char *tail)
+{
+	buf_put(b, head, strlen(head));
+	while (b->n < 8000000)
+		buf_put(b, unit, strlen(unit));
+	buf_put(b, tail, strlen(tail));
+}
+
+static const struct {
+	const char *head, *unit, *tail;
+} texts[] = {
+	{ NULL, NULL, NULL },
+	{ "INSERT INTO t VALUES(1)", ",(1)", "" },
+	{ "SELECT 5 IN (1", ",2", ")" },
+	{ "SELECT CASE 1", " WHEN 1 THEN 2", " END" },
+	{ "SELECT x'", "00", "'" },
+	{ "SELECT 1", "/**/", "" },
+};
+
+START_TEST(long_text_holds_up_nobody)
+{
+	struct buf b;
+
+	buf_init(&b);
+	if (texts[_i].head)
+		make_long(&b, texts[_i].head, texts[_i].unit, texts[_i].tail);
+	else
+		make_doubling(&b);
+	buf_put(&b, "", 1);
+	ck_assert(!buf_failed(&b));
+	start();
+	raw_put_exec(&hungry, 0, (const char *)b.p);
+	raw_flush(&hungry);
+	expect_short_wait(texts[_i].head ? texts[_i].head : "WITH");
+	stop();
+	buf_fini(&b);
+}
+END_TEST
+
+/* --- They have an answer ------------------------------------------------------- */
+
+/* Wherever it ran: the same answer. */
+START_TEST(long_text_has_its_answer)
+{
+	struct rawreply r;
+	struct buf b;
+
+	buf_init(&b);
+	make_long(&b, "SELECT length('", "x", "') AS n");
+	buf_put(&b, "", 1);
+	start();
+	raw_put_exec(&hungry, 0, (const char *)b.p);
+	ck_assert_int_eq(raw_expect_int(&hungry, hungry.last_id),
+	    8000000 - (int)strlen("SELECT length('"));
+	/* written, read, in transactions of each kind */
+	buf_cut(&b, 0);
+	make_long(&b, "INSERT INTO t SELECT length('", "x", "')");
+	buf_put(&b, "", 1);
+	raw_run(&hungry, 0, (const char *)b.p, 0);
+	for (int mode = TX_MODE_DEFERRED; mode <= TX_MODE_IMMEDIATE; mode++) {
+		raw_begin(&hungry, (enum msg_tx_mode)mode);
+		raw_run(&hungry, 0, (const char *)b.p, 0);
+		raw_end(&hungry, true);
+	}
+	ck_assert_int_eq(raw_run_int(&hungry, 0, "SELECT count(*) FROM t"), 3);
+	buf_cut(&b, 0);
+	make_doubling(&b);
+	buf_put(&b, "", 1);
+	raw_put_exec(&hungry, 0, (const char *)b.p);
+	raw_wait(&hungry, hungry.last_id, &r);
+	ck_assert_uint_eq(r.tell.code, ERR_MEMORY_LIMIT);
+	buf_fini(&b);
+	stop();
+}
+END_TEST
+
+/* A write is as long for the line of writers as its deadline says at most, but
+ * for the seconds that LIKE and GLOB take. */
+START_TEST(long_function_stops_at_its_deadline)
+{
+	static const char *const writes[] = {
+		"INSERT INTO t SELECT instr(hex(zeroblob(30000000)),"
+		"  hex(zeroblob(200)) || '1') FROM pragma_function_list",
+		"INSERT INTO t SELECT length(replace(hex(zeroblob(30000000)),"
+		"  '00', '11')) FROM pragma_function_list",
+	};
+	int64_t begin_us;
+
+	start();
+	hungry.timeout_ms = 300;
+	begin_us = clock_now_us();
+	raw_run(&hungry, 0, writes[_i], ERR_DEADLINE);
+	ck_assert_int_lt(clock_now_us() - begin_us,
+	    (300 + WAIT_MS) * 1000 * proc_get_slowness());
+	stop();
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("long");
+	TCase *tc = tcase_create("long");
+	SRunner *sr;
+	int failed;
+
+	tcase_set_timeout(tc, 30);
+	tcase_add_loop_test(
+	    tc, long_function_holds_up_nobody, 0, (int)COUNT(worst));
+	tcase_add_loop_test(
+	    tc, long_text_holds_up_nobody, 0, (int)COUNT(texts));
+	tcase_add_test(tc, long_text_has_its_answer);
+	tcase_add_loop_test(tc, long_function_stops_at_its_deadline, 0, 2);
+	suite_add_tcase(s, tc);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_NORMAL);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? 1 : 0;
+}
