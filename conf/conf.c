@@ -10,6 +10,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "conf/conf_impl.h"
 
@@ -59,10 +60,36 @@ name_check(const char *name, char *err)
 	return -1;
 }
 
+/* sqlite.org/inmemorydb.html, sqlite.org/uri.html */
+const char *
+conf_judge_path(const char *path)
+{
+	if (path[0] == '\0')
+		return "an empty path is a temporary database, which each "
+		       "connection would have to itself; write the path of a "
+		       "file";
+	if (strcmp(path, ":memory:") == 0)
+		return "a database in memory belongs to one connection, and "
+		       "the daemon has many; write the path of a file, in "
+		       "/dev/shm if it need not last";
+	if (strncasecmp(path, "file:", 5) == 0)
+		return "a URI could ask for a database in memory, or without "
+		       "locks; write the path of a file, with ./ before it if "
+		       "it begins so";
+	return NULL;
+}
+
 static int
 db_check_new(
     const struct conf *conf, const char *name, const char *path, char *err)
 {
+	const char *why = conf_judge_path(path);
+
+	if (why != NULL) {
+		snprintf(
+		    err, CONF_ERR_MAX, "database \"%.80s\": %s", path, why);
+		return -1;
+	}
 	if (name_check(name, err) < 0)
 		return -1;
 	for (size_t i = 0; i < conf->db_n; i++) {

@@ -176,6 +176,10 @@ int conf_read_environment(
 int conf_set(struct conf *conf, const char *name, const char *value,
     char err[CONF_ERR_MAX]);
 
+/* Say why a path cannot be a database's: it names no file, but something that each
+ * connection would have to itself; NULL: it may. */
+const char *conf_judge_path(const char *path);
+
 /* Add a database, from `PATH` or `NAME=PATH`.
  *
  * Without a name it is the file's, without .db .db3 .sqlite or .sqlite3.  A

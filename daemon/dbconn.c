@@ -58,6 +58,7 @@ dbconn_setup_library(void)
 	    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) != SQLITE_OK ||
 	    sqlite3_config(SQLITE_CONFIG_STMTJRNL_SPILL,
 		STATEMENT_JOURNAL_BYTES) != SQLITE_OK ||
+	    sqlite3_config(SQLITE_CONFIG_URI, 0) != SQLITE_OK ||
 	    budget_install() < 0 || sqlite3_initialize() != SQLITE_OK)
 		return -ERR_INTERNAL;
 	return 0;
@@ -395,6 +396,11 @@ dbconn_open(const struct conf_db *conf, enum dbconn_role role,
 
 	if (!c)
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	if (conf_judge_path(conf->path)) {
+		free(c);
+		return failure_set(
+		    f, ERR_DATABASE_DOWN, "%s", conf_judge_path(conf->path));
+	}
 	c->conf = conf;
 	c->role = role;
 	c->functions.stop = on_progress;

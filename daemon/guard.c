@@ -11,61 +11,6 @@
 /* A count(*) of so many pages takes 2 ms at most. */
 #define COUNT_PAGES_MAX 2500
 
-/* PRAGMAs a client may use: sqlite.org/pragma.html.  All others are refused,
- * because most of them change the connection for whoever comes next. */
-enum pragma_rule {
-	PRAGMA_READS,  /* with an argument or without */
-	PRAGMA_ASKS,   /* without an argument; the setting is the
-			 * configuration's */
-	PRAGMA_STORES, /* reads without an argument, else writes the file */
-	PRAGMA_WRITES, /* writes the file */
-};
-
-static const struct {
-	const char *name;
-	enum pragma_rule rule;
-} pragmas[] = {
-	{ "table_info", PRAGMA_READS },
-	{ "table_xinfo", PRAGMA_READS },
-	{ "table_list", PRAGMA_READS },
-	{ "index_list", PRAGMA_READS },
-	{ "index_info", PRAGMA_READS },
-	{ "index_xinfo", PRAGMA_READS },
-	{ "foreign_key_list", PRAGMA_READS },
-	{ "foreign_key_check", PRAGMA_READS },
-	{ "collation_list", PRAGMA_READS },
-	{ "function_list", PRAGMA_READS },
-	{ "module_list", PRAGMA_READS },
-	{ "pragma_list", PRAGMA_READS },
-	{ "compile_options", PRAGMA_READS },
-	{ "database_list", PRAGMA_READS },
-	{ "integrity_check", PRAGMA_READS },
-	{ "quick_check", PRAGMA_READS },
-	{ "page_count", PRAGMA_READS },
-	{ "freelist_count", PRAGMA_READS },
-	{ "data_version", PRAGMA_READS },
-	{ "page_size", PRAGMA_ASKS },
-	{ "encoding", PRAGMA_ASKS },
-	{ "auto_vacuum", PRAGMA_ASKS },
-	{ "journal_mode", PRAGMA_ASKS },
-	{ "synchronous", PRAGMA_ASKS },
-	{ "foreign_keys", PRAGMA_ASKS },
-	{ "cache_size", PRAGMA_ASKS },
-	{ "busy_timeout", PRAGMA_ASKS },
-	{ "query_only", PRAGMA_ASKS },
-	{ "recursive_triggers", PRAGMA_ASKS },
-	{ "defer_foreign_keys", PRAGMA_ASKS },
-	{ "wal_autocheckpoint", PRAGMA_ASKS },
-	{ "max_page_count", PRAGMA_ASKS },
-	{ "schema_version", PRAGMA_ASKS },
-	{ "temp_store", PRAGMA_ASKS },
-	{ "mmap_size", PRAGMA_ASKS },
-	{ "user_version", PRAGMA_STORES },
-	{ "application_id", PRAGMA_STORES },
-	{ "incremental_vacuum", PRAGMA_WRITES },
-	{ "optimize", PRAGMA_WRITES },
-};
-
 __attribute__((format(printf, 2, 3))) static int
 refuse(struct guard *g, const char *fmt, ...)
 {
@@ -86,37 +31,52 @@ checks_file(const char *name)
 	    strcasecmp(name, "quick_check") == 0;
 }
 
+/* What would set something becomes a statement that does nothing, which setting.c
+ * judges when it knows what is in force. */
+static int
+note_setting(struct guard *g, const struct pragma *p, const char *value)
+{
+	if (strlen(value) >= sizeof(g->setting_value))
+		return refuse(g,
+		    "the value of PRAGMA %s is longer than any it can have; "
+		    "%s",
+		    p->name, p->remedy);
+	g->setting = p;
+	snprintf(g->setting_value, sizeof(g->setting_value), "%s", value);
+	return SQLITE_IGNORE;
+}
+
 static int
 judge_pragma(struct guard *g, const char *name, const char *arg)
 {
+	const struct pragma *p = pragma_find(name);
+
 	g->pragma = true;
 	g->checks = g->checks || checks_file(name);
-	for (size_t i = 0; i < sizeof(pragmas) / sizeof(pragmas[0]); i++) {
-		if (strcasecmp(name, pragmas[i].name) != 0)
-			continue;
-		switch (pragmas[i].rule) {
-		case PRAGMA_READS:
-			return SQLITE_OK;
-		case PRAGMA_ASKS:
-			if (!arg)
-				return SQLITE_OK;
-			return refuse(g,
-			    "PRAGMA %s cannot be set here: connections are "
-			    "shared by all clients; set it in the daemon's "
-			    "configuration",
-			    name);
-		case PRAGMA_STORES:
-			g->pragma_writes = arg != NULL;
-			return SQLITE_OK;
-		case PRAGMA_WRITES:
-			g->pragma_writes = true;
-			return SQLITE_OK;
-		}
+	if (!p)
+		return refuse(g,
+		    "PRAGMA %s is not allowed: it would change a connection "
+		    "that all clients share; use the options of the daemon's "
+		    "configuration",
+		    name);
+	switch (p->rule) {
+	case PRAGMA_READS:
+		break;
+	case PRAGMA_SETS:
+		if (arg)
+			return note_setting(g, p, arg);
+		break;
+	case PRAGMA_STORES:
+		g->pragma_writes = arg != NULL;
+		break;
+	case PRAGMA_WRITES:
+		g->pragma_writes = true;
+		break;
+	case PRAGMA_REFUSED:
+		return refuse(
+		    g, "PRAGMA %s is not allowed; %s", name, p->remedy);
 	}
-	return refuse(g,
-	    "PRAGMA %s is not allowed: it would change a connection that all "
-	    "clients share; what can be set is in the daemon's configuration",
-	    name);
+	return SQLITE_OK;
 }
 
 static int
@@ -136,7 +96,8 @@ judge_savepoint(struct guard *g, const char *op, const char *name)
 					    : GUARD_TX_ROLLBACK_TO;
 	if (strlen(name) >= sizeof(g->tx_name))
 		return refuse(g,
-		    "the savepoint's name is longer than %zu bytes",
+		    "the savepoint's name is longer than %zu bytes; use a "
+		    "shorter one",
 		    sizeof(g->tx_name) - 1);
 	snprintf(g->tx_name, sizeof(g->tx_name), "%s", name);
 	return SQLITE_OK;
@@ -150,31 +111,69 @@ judge_function(struct guard *g, const char *name)
 	    strcasecmp(name, "load_extension") == 0)
 		return refuse(g,
 		    "%s() is not allowed: it loads code into the "
-		    "daemon",
+		    "daemon; name extensions in its configuration",
 		    name);
 	if (strcasecmp(name, "sqlite_log") == 0)
 		return refuse(g,
 		    "sqlite_log() is not allowed: it writes to "
-		    "the daemon's log");
+		    "the daemon's log; use RAISE(), or a table");
 	if (strcasecmp(name, "count") == 0)
 		g->counts = true;
 	return SQLITE_OK;
 }
 
+/* Tables that a module has without CREATE: sqlite.org/vtab.html#eponymous_virtual_tables */
 static int
 judge_read(struct guard *g, const char *table)
 {
-	if (strcasecmp(table, "sqlite_stmt") == 0)
-		return refuse(g,
-		    "sqlite_stmt is not allowed: it shows the "
-		    "statements of other clients");
-	if (strcasecmp(table, "dbstat") == 0)
-		return refuse(g,
-		    "dbstat is not allowed: it reads the whole "
-		    "file");
+	static const struct {
+		const char *name, *why;
+	} tables[] = {
+		{ "sqlite_stmt",
+		    "it shows the statements of other clients; use SHOW STATS "
+		    "of @admin" },
+		{ "dbstat",
+		    "it reads the whole file; use PRAGMA page_count, or "
+		    "sqlite3_analyzer on a copy" },
+		{ "fts3tokenize",
+		    "it looks tokenizers up by name; use fts5vocab" },
+		{ "sqlite_dbpage", "it writes pages of the file; use SQL" },
+		{ "sqlite_dbdata", "it reads pages of the file; use SQL" },
+		{ "sqlite_dbptr", "it reads pages of the file; use SQL" },
+		{ "bytecode",
+		    "it shows the statements of other clients; use EXPLAIN" },
+		{ "tables_used",
+		    "it shows the statements of other clients; use EXPLAIN" },
+	};
+
 	if (strncasecmp(table, "pragma_", 7) == 0 && checks_file(table + 7))
 		g->checks = true;
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+		if (strcasecmp(table, tables[i].name) == 0)
+			return refuse(
+			    g, "%s is not allowed: %s", table, tables[i].why);
 	return SQLITE_OK;
+}
+
+/* A module may read any file; those that come with SQLite and do not are known. */
+static int
+judge_module(struct guard *g, const char *module)
+{
+	static const char *const known[] = { "fts3", "fts4", "fts4aux", "fts5",
+		"fts5vocab", "rtree", "rtree_i32", "geopoly" };
+
+	if (judge_read(g, module) != SQLITE_OK)
+		return SQLITE_DENY;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcasecmp(module, known[i]) == 0)
+			return SQLITE_OK;
+	if (g->extended)
+		return SQLITE_OK;
+	return refuse(g,
+	    "module %s is not allowed: it is none of those that come with "
+	    "SQLite; name the extension that has it in the daemon's "
+	    "configuration",
+	    module);
 }
 
 static int
@@ -282,7 +281,7 @@ authorize(void *arg, int action, const char *a, const char *b,
 	if (changes_temp(action, a, database))
 		return refuse_temp(g);
 	/* a virtual table's module is the fourth argument */
-	if (action == SQLITE_CREATE_VTABLE && judge_read(g, b) != SQLITE_OK)
+	if (action == SQLITE_CREATE_VTABLE && judge_module(g, b) != SQLITE_OK)
 		return SQLITE_DENY;
 	return judge(g, action, a, b);
 }
@@ -335,6 +334,7 @@ guard_reset(struct guard *g)
 	g->writes_rows = g->writes_schema = false;
 	g->pragma = g->pragma_writes = false;
 	g->counts = g->checks = false;
+	g->setting = NULL;
 	g->tx_op = GUARD_TX_NONE;
 	g->tx_name[0] = g->reason[0] = '\0';
 }

@@ -16,6 +16,7 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 
+#include "daemon/pragma.h"
 #include "proto/frame.h"
 #include "proto/msg.h"
 
@@ -41,9 +42,14 @@ enum guard_tx_op {
 struct guard {
 	bool internal;    /* a statement of the daemon's own: all is allowed */
 	bool maintenance; /* a VACUUM runs */
+	bool extended;    /* extensions are loaded: their modules are allowed */
 	/* what the statement being prepared was seen to do */
 	bool writes_rows, writes_schema, pragma, pragma_writes;
 	bool counts, checks; /* count(); integrity_check or quick_check */
+	const struct pragma *setting; /* would set setting_value, and was made
+				       * a statement that does nothing; or
+				       * NULL */
+	char setting_value[PRAGMA_VALUE_BYTES];
 	enum guard_tx_op tx_op;
 	char tx_name[GUARD_NAME_BYTES]; /* of a savepoint */
 	char reason[GUARD_NAME_BYTES];  /* why it was refused; "" if not */

@@ -10,6 +10,7 @@
 
 #include "daemon/bind.h"
 #include "daemon/dbconn_impl.h"
+#include "daemon/setting.h"
 #include "daemon/stats.h"
 #include "proto/error.h"
 #include "proto/value.h"
@@ -257,6 +258,8 @@ prepare_first(struct dbconn *c, struct source *src, sqlite3_stmt **ret_s,
 	stats_add(STAT_statements_prepared, 1);
 	if (rc != SQLITE_OK)
 		return fail_prepare(c, rc, f);
+	if (c->guard.setting)
+		return setting_judge(c, ret_s, f);
 	dbconn_begin_memory(c);
 	return 0;
 }

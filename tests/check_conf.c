@@ -564,6 +564,23 @@ START_TEST(conf_names_a_database_after_its_file)
 }
 END_TEST
 
+/* The reason comes before that of the name. */
+START_TEST(conf_refuses_what_is_no_file)
+{
+	static const char *const no_files[] = { ":memory:", "app=:memory:",
+		"app=file:x.db", "file:x.db", "app=FILE::memory:" };
+
+	ck_assert_int_eq(conf_add_db(conf, no_files[_i], err), -1);
+	ck_assert_msg(
+	    strstr(err, "; write the path of a file") != NULL, "%s", err);
+	ck_assert_int_eq(read_text("database app { path = \":memory:\" }"), -1);
+	ck_assert_msg(
+	    strstr(err, "a database in memory belongs to one connection") !=
+		NULL,
+	    "%s", err);
+}
+END_TEST
+
 START_TEST(conf_refuses_the_same_database_twice)
 {
 	ck_assert_int_eq(conf_add_db(conf, "a/app.db", err), 0);
@@ -664,6 +681,7 @@ conf_suite(void)
 	tcase_add_test(tc, conf_set_is_the_default_of_databases_old_and_new);
 	tcase_add_loop_test(tc, conf_names_a_database_after_its_file, 0,
 	    (int)(sizeof(specs) / sizeof(specs[0])));
+	tcase_add_loop_test(tc, conf_refuses_what_is_no_file, 0, 5);
 	tcase_add_test(tc, conf_refuses_the_same_database_twice);
 	tcase_add_test(tc, conf_example_file_is_the_generated_one);
 	tcase_add_test(tc, conf_reads_its_example_uncommented);

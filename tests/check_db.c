@@ -223,13 +223,20 @@ START_TEST(db_that_is_something_else_says_so)
 }
 END_TEST
 
-START_TEST(db_that_has_no_wal_says_so)
+/* The configuration has refused them before. */
+static const char *const no_files[] = { ":memory:", "",
+	"file::memory:", "file:app.db?vfs=memdb", "FILE:app.db?mode=memory",
+	"file:/tmp/app.db" };
+
+START_TEST(db_that_is_no_file_is_refused)
 {
+	const char *why;
+
 	fixture_init(&fx, NULL, NULL);
-	set_path(":memory:");
-	assert_says(fixture_start(&fx),
-	    "cannot open :memory:: cannot switch :memory: to WAL mode: it "
-	    "stays in mode memory");
+	set_path(no_files[_i]);
+	why = fixture_start(&fx);
+	ck_assert_ptr_nonnull(why);
+	ck_assert_msg(strstr(why, "; write the path of a file"), "%s", why);
 	fixture_close(&fx);
 }
 END_TEST
@@ -471,7 +478,8 @@ main(void)
 	tcase_add_test(tc, db_below_a_file_says_so);
 	tcase_add_test(tc, db_that_is_a_directory_says_so);
 	tcase_add_test(tc, db_that_is_something_else_says_so);
-	tcase_add_test(tc, db_that_has_no_wal_says_so);
+	tcase_add_loop_test(tc, db_that_is_no_file_is_refused, 0,
+	    (int)(sizeof(no_files) / sizeof(no_files[0])));
 	tcase_add_test(tc, db_whose_schema_is_broken_says_what_sqlite_says);
 	tcase_add_test(tc, db_that_another_process_has_open_names_it);
 	tcase_add_test(tc, db_in_a_directory_that_cannot_be_written_says_so);

@@ -217,54 +217,76 @@ static const struct refusal {
 	{ "CREATE VIRTUAL TABLE n USING dbstat(main)", "reads the whole file" },
 	{ "CREATE VIRTUAL TABLE n USING DBSTAT", "reads the whole file" },
 
-	{ "PRAGMA cache_size = 100", "set it in the daemon's configuration" },
-	{ "PRAGMA main.cache_size(100)", "PRAGMA cache_size cannot be set here" },
-	{ "pragma CACHE_SIZE = 100", "cannot be set here" },
-	{ "EXPLAIN PRAGMA query_only = 0", "cannot be set here" },
-	{ "PRAGMA query_only = 0", "cannot be set here" },
-	{ "PRAGMA synchronous = OFF", "cannot be set here" },
-	{ "PRAGMA foreign_keys = ON", "cannot be set here" },
-	{ "PRAGMA defer_foreign_keys = ON", "cannot be set here" },
-	{ "PRAGMA journal_mode = DELETE", "cannot be set here" },
-	{ "PRAGMA busy_timeout = 1", "cannot be set here" },
-	{ "PRAGMA recursive_triggers = 1", "cannot be set here" },
-	{ "PRAGMA wal_autocheckpoint = 5", "cannot be set here" },
-	{ "PRAGMA max_page_count = 10", "cannot be set here" },
-	{ "PRAGMA schema_version = 5", "cannot be set here" },
-	{ "PRAGMA temp_store = FILE", "cannot be set here" },
-	{ "PRAGMA mmap_size = 1000000", "cannot be set here" },
-	{ "PRAGMA page_size = 512", "cannot be set here" },
-	{ "PRAGMA encoding = 'UTF-16'", "cannot be set here" },
-	{ "PRAGMA auto_vacuum = FULL", "cannot be set here" },
+	{ "PRAGMA cache_size = 100", "set cache_bytes in the daemon's configuration" },
+	{ "PRAGMA main.cache_size(100)", "PRAGMA cache_size cannot be set to 100 here" },
+	{ "pragma CACHE_SIZE = 100", "cannot be set to 100 here" },
+	{ "EXPLAIN PRAGMA query_only = 1", "cannot be set to 1 here" },
+	{ "PRAGMA query_only = 1", "begin a read-only transaction" },
+	{ "PRAGMA synchronous = OFF", "set synchronous in the daemon's configuration" },
+	{ "PRAGMA synchronous = FULL", "set synchronous in the daemon's configuration" },
+	{ "PRAGMA foreign_keys = ON", "set foreign_keys in the daemon's configuration" },
+	{ "PRAGMA defer_foreign_keys = ON", "DEFERRABLE INITIALLY DEFERRED" },
+	{ "PRAGMA journal_mode = DELETE", "a file that is served is in WAL mode" },
+	{ "PRAGMA busy_timeout = soon", "set the deadline of requests" },
+	{ "PRAGMA recursive_triggers = 1", "WITH RECURSIVE" },
+	{ "PRAGMA wal_autocheckpoint = 5", "set wal_limit in the daemon's configuration" },
+	{ "PRAGMA journal_size_limit = 0", "set wal_limit in the daemon's configuration" },
+	{ "PRAGMA max_page_count = 10", "use a quota" },
+	{ "PRAGMA schema_version = 5", "SQLite counts it" },
+	{ "PRAGMA temp_store = FILE", "set temp_store in the daemon's configuration" },
+	{ "PRAGMA temp_store = 0", "set temp_store in the daemon's configuration" },
+	{ "PRAGMA mmap_size = 1000000", "set cache_bytes in the daemon's configuration" },
+	{ "PRAGMA page_size = 512", "before the file is served" },
+	{ "PRAGMA encoding = 'UTF-16'", "before the file is served" },
+	{ "PRAGMA auto_vacuum = FULL", "before the file is served" },
+	{ "PRAGMA locking_mode = EXCLUSIVE", "set access in the daemon's configuration" },
+	{ "PRAGMA hard_heap_limit = 1", "set request_memory in the daemon's configuration" },
+	{ "PRAGMA soft_heap_limit = 1", "set request_memory in the daemon's configuration" },
+	{ "PRAGMA case_sensitive_like = 1", "use GLOB" },
+	{ "PRAGMA case_sensitive_like(true)", "use GLOB" },
+	{ "PRAGMA writable_schema = 1", "use CREATE, ALTER and DROP" },
+	{ "PRAGMA writable_schema = RESET", "use CREATE, ALTER and DROP" },
+	{ "PRAGMA secure_delete = 0", "leave it out" },
+	{ "PRAGMA trusted_schema = 1", "leave it out" },
+	{ "PRAGMA cell_size_check = 1", "leave it out" },
+	{ "PRAGMA read_uncommitted = 1", "leave it out" },
+	{ "PRAGMA reverse_unordered_selects = 1", "use ORDER BY" },
+	{ "PRAGMA ignore_check_constraints = 1", "without the CHECK" },
+	{ "PRAGMA legacy_alter_table = 1", "leave it out" },
+	{ "PRAGMA automatic_index = 0", "leave it out" },
+	{ "PRAGMA threads = 8", "leave it out" },
+	{ "PRAGMA analysis_limit = 5", "PRAGMA optimize" },
+	{ "PRAGMA full_column_names = 1", "name columns with AS" },
+	{ "PRAGMA fullfsync = 1", "leave it out" },
 
-	{ "PRAGMA writable_schema = 1", "PRAGMA writable_schema is not allowed" },
-	{ "PRAGMA writable_schema = RESET", "is not allowed" },
-	{ "PRAGMA wal_checkpoint", "is not allowed" },
-	{ "PRAGMA wal_checkpoint(TRUNCATE)", "is not allowed" },
-	{ "PRAGMA locking_mode", "is not allowed" },
-	{ "PRAGMA locking_mode = EXCLUSIVE", "is not allowed" },
-	{ "PRAGMA hard_heap_limit = 1", "is not allowed" },
-	{ "PRAGMA soft_heap_limit = 1", "is not allowed" },
-	{ "PRAGMA case_sensitive_like = 1", "is not allowed" },
-	{ "PRAGMA temp_store_directory = '/tmp'", "is not allowed" },
-	{ "PRAGMA journal_size_limit = 0", "is not allowed" },
-	{ "PRAGMA secure_delete = 0", "is not allowed" },
-	{ "PRAGMA trusted_schema = 1", "is not allowed" },
-	{ "PRAGMA cell_size_check = 1", "is not allowed" },
-	{ "PRAGMA read_uncommitted = 1", "is not allowed" },
-	{ "PRAGMA reverse_unordered_selects = 1", "is not allowed" },
-	{ "PRAGMA ignore_check_constraints = 1", "is not allowed" },
-	{ "PRAGMA legacy_alter_table = 1", "is not allowed" },
-	{ "PRAGMA automatic_index = 0", "is not allowed" },
-	{ "PRAGMA threads = 8", "is not allowed" },
-	{ "PRAGMA analysis_limit = 5", "is not allowed" },
-	{ "PRAGMA cache_spill = 0", "is not allowed" },
-	{ "PRAGMA shrink_memory", "is not allowed" },
-	{ "PRAGMA full_column_names = 1", "is not allowed" },
-	{ "PRAGMA fullfsync = 1", "is not allowed" },
+	{ "PRAGMA wal_checkpoint", "is not allowed; leave it out: the daemon copies" },
+	{ "PRAGMA wal_checkpoint(TRUNCATE)", "is not allowed; leave it out" },
+	{ "PRAGMA temp_store_directory = '/tmp'", "set SQLITE_TMPDIR" },
+	{ "PRAGMA cache_spill = 0", "set cache_bytes" },
+	{ "PRAGMA shrink_memory", "set cache_bytes" },
 	{ "PRAGMA nonsense", "PRAGMA nonsense is not allowed" },
+	{ "PRAGMA hexkey = 'x'", "use the options of the daemon's configuration" },
+
+	{ "CREATE VIRTUAL TABLE n USING csv(filename='/etc/passwd')", "module csv is not allowed" },
+	{ "CREATE VIRTUAL TABLE n USING zipfile('/tmp/x')", "name the extension that has it" },
+	{ "CREATE VIRTUAL TABLE n USING fts3tokenize('simple')", "fts3tokenize is not allowed" },
+	{ "SELECT * FROM fts3tokenize WHERE input = 'x'", "use fts5vocab" },
 };
 /* clang-format on */
+
+/* Each refusal says what to do instead, behind a semicolon or a colon. */
+static bool
+has_remedy(const char *text)
+{
+	static const char *const begins[] = { "; use ", "; set ", "; leave it ",
+		": add ", "; begin ", "; declare ", "; name ",
+		"; it is the file's: set " };
+
+	for (size_t i = 0; i < COUNT(begins); i++)
+		if (strstr(text, begins[i]))
+			return true;
+	return false;
+}
 
 START_TEST(guard_refuses_what_would_change_the_connection)
 {
@@ -285,6 +307,8 @@ START_TEST(guard_refuses_what_would_change_the_connection)
 		    rc, f.text ? f.text : "");
 		ck_assert_msg(strstr(f.text, refusal->part) != NULL, "%s: %s",
 		    refusal->sql, f.text);
+		ck_assert_msg(
+		    has_remedy(f.text), "%s: %s", refusal->sql, f.text);
 		failure_fini(&f);
 	}
 	fixture_close(&fx);
@@ -299,8 +323,7 @@ static const struct refusal run_refusals[] = {
 	{ "UPDATE docs_content SET c0 = 'x'", "docs_content may not be modified" },
 	{ "DROP TABLE docs_data", "table docs_data may not be dropped" },
 	{ "INSERT INTO temp.sqlite_master VALUES(1, 2, 3, 4, 5)", "TEMP objects" },
-	{ "SELECT * FROM pragma_locking_mode", "PRAGMA locking_mode is not allowed" },
-	{ "SELECT * FROM pragma_hard_heap_limit", "is not allowed" },
+	{ "SELECT * FROM pragma_nonsense", "no such table" },
 	{ "SELECT ?32767", "variable number must be between ?1 and ?32766" },
 	{ "SELECT zeroblob(100000000)", "string or blob too big" },
 };
@@ -429,6 +452,106 @@ START_TEST(guard_lets_vacuum_work)
 }
 END_TEST
 
+/* What drivers send when they connect: it is in force anyway. */
+/* clang-format off */
+static const struct {
+	const char *sql, *reply;
+} settings[] = {
+	{ "PRAGMA journal_mode = WAL", "DONE columns=['journal_mode'] rows=[['wal']]" },
+	{ "PRAGMA journal_mode(wal)", "DONE columns=['journal_mode'] rows=[['wal']]" },
+	{ "pragma main.Journal_Mode='Wal'", "DONE columns=['journal_mode'] rows=[['wal']]" },
+	{ "PRAGMA \"journal_mode\" = \"wal\";", "DONE columns=['journal_mode'] rows=[['wal']]" },
+	{ "PRAGMA synchronous = NORMAL", "DONE" },
+	{ "PRAGMA synchronous = 1", "DONE" },
+	{ "PRAGMA main.synchronous(ON)", "DONE" },
+	{ "PRAGMA foreign_keys = OFF", "DONE" },
+	{ "PRAGMA foreign_keys(0)", "DONE" },
+	{ "PRAGMA foreign_keys = false", "DONE" },
+	{ "PRAGMA cache_size = -16384", "DONE" },
+	{ "PRAGMA cache_size(4096)", "DONE" },
+	{ "PRAGMA temp_store = MEMORY", "DONE" },
+	{ "PRAGMA temp_store(2)", "DONE" },
+	{ "PRAGMA mmap_size = 0", "DONE columns=['mmap_size'] rows=[[0]]" },
+	{ "PRAGMA busy_timeout = 5000", "DONE columns=['timeout'] rows=[[5000]]" },
+	{ "PRAGMA busy_timeout(0)", "DONE columns=['timeout'] rows=[[0]]" },
+	{ "PRAGMA locking_mode = NORMAL", "DONE columns=['locking_mode'] rows=[['normal']]" },
+	{ "PRAGMA encoding = 'UTF-8'", "DONE" },
+	{ "PRAGMA encoding = utf8", "DONE" },
+	{ "PRAGMA page_size = 4096", "DONE" },
+	{ "PRAGMA auto_vacuum = NONE", "DONE" },
+	{ "PRAGMA auto_vacuum = 0", "DONE" },
+	{ "PRAGMA wal_autocheckpoint = 0", "DONE columns=['wal_autocheckpoint'] rows=[[0]]" },
+	{ "PRAGMA journal_size_limit = -1", "DONE columns=['journal_size_limit'] rows=[[-1]]" },
+	{ "PRAGMA query_only = OFF", "DONE" },
+	{ "PRAGMA recursive_triggers = no", "DONE" },
+	{ "PRAGMA defer_foreign_keys = 0", "DONE" },
+	{ "PRAGMA case_sensitive_like = 0", "DONE" },
+	{ "PRAGMA case_sensitive_like(off)", "DONE" },
+	{ "PRAGMA trusted_schema = OFF", "DONE" },
+	{ "PRAGMA writable_schema = OFF", "DONE" },
+	{ "PRAGMA secure_delete = ON", "DONE columns=['secure_delete'] rows=[[1]]" },
+	{ "PRAGMA hard_heap_limit = 0", "DONE columns=['hard_heap_limit'] rows=[[0]]" },
+	{ "PRAGMA threads = 0", "DONE columns=['threads'] rows=[[0]]" },
+	{ "PRAGMA automatic_index = 1", "DONE" },
+};
+/* clang-format on */
+
+START_TEST(guard_accepts_what_is_in_force)
+{
+	fixture_open(&fx, NULL, schema);
+	/* read; read from the cache; in a transaction of the writer's */
+	for (int i = 0; i < 2; i++)
+		ck_assert_msg(
+		    strcmp(run(settings[_i].sql), settings[_i].reply) == 0,
+		    "%s: %s", settings[_i].sql, run(settings[_i].sql));
+	ck_assert_str_eq(fixture_take(&fx,
+			     fixture_write(&fx,
+				 fixture_script(&fx, settings[_i].sql, true))),
+	    "DONE statements_n=1");
+	/* and the schema may change in between */
+	run("CREATE TABLE more(x)");
+	ck_assert_str_eq(
+	    run("SELECT * FROM more"), "DONE columns=['x'] rows=[]");
+	ck_assert_str_eq(run(settings[_i].sql), settings[_i].reply);
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(guard_compares_with_the_configuration)
+{
+	fixture_open(&fx,
+	    "synchronous=full foreign_keys=on cache_bytes=3MB temp_store=file",
+	    schema);
+	ck_assert_str_eq(run("PRAGMA synchronous = FULL"), "DONE");
+	ck_assert_str_eq(run("PRAGMA synchronous = EXTRA"), "DONE");
+	ck_assert_str_eq(run("PRAGMA foreign_keys = ON"), "DONE");
+	ck_assert_str_eq(run("PRAGMA cache_size = -3072"), "DONE");
+	ck_assert_str_eq(run("PRAGMA temp_store = FILE"), "DONE");
+	ck_assert_str_eq(run("PRAGMA synchronous = NORMAL"),
+	    "ERROR name=NOT_ALLOWED message='PRAGMA synchronous cannot be set "
+	    "to NORMAL here: connections are shared by all clients; set "
+	    "synchronous in the daemon\'s configuration'");
+	fixture_close(&fx);
+}
+END_TEST
+
+/* Nothing was set. */
+START_TEST(guard_sets_nothing)
+{
+	fixture_open(&fx, NULL, schema);
+	run("PRAGMA busy_timeout = 1");
+	run("PRAGMA foreign_keys = ON");
+	run("PRAGMA case_sensitive_like = 1");
+	ck_assert_str_eq(
+	    run("SELECT 'a' LIKE 'A' AS x"), "DONE columns=['x'] rows=[[1]]");
+	ck_assert_str_eq(run("PRAGMA busy_timeout"),
+	    "DONE columns=['timeout'] rows=[[1000]]");
+	ck_assert_str_eq(run("PRAGMA foreign_keys"),
+	    "DONE columns=['foreign_keys'] rows=[[0]]");
+	fixture_close(&fx);
+}
+END_TEST
+
 /* ALTER TABLE and DROP COLUMN look into the TEMP schema on their way. */
 /* clang-format off */
 static const char *const ddl[] = {
@@ -467,8 +590,8 @@ START_TEST(guard_takes_savepoint_names_of_255_bytes)
 	sql[10 + 255] = 'a';
 	ck_assert_int_eq(
 	    stmt_prepare(fx.hot, as_span(sql), &st, &f), -ERR_NOT_ALLOWED);
-	ck_assert_str_eq(
-	    f.text, "the savepoint's name is longer than 255 bytes");
+	ck_assert_str_eq(f.text,
+	    "the savepoint's name is longer than 255 bytes; use a shorter one");
 	failure_fini(&f);
 	fixture_close(&fx);
 }
@@ -583,6 +706,10 @@ main(void)
 	suite_add_tcase(s, tc);
 	tc = tcase_create("what is allowed");
 	tcase_add_loop_test(tc, guard_lets_a_client_ask, 0, (int)COUNT(asked));
+	tcase_add_loop_test(
+	    tc, guard_accepts_what_is_in_force, 0, (int)COUNT(settings));
+	tcase_add_test(tc, guard_compares_with_the_configuration);
+	tcase_add_test(tc, guard_sets_nothing);
 	tcase_add_test(tc, guard_lets_a_client_store_in_the_header);
 	tcase_add_test(tc, guard_lets_vacuum_work);
 	tcase_add_loop_test(

@@ -13,7 +13,7 @@ import sys
 DAEMON = """
     clock log stats runas locks
     tx request turns deadlines mailbox crew answer
-    budget guard functions dbconn bind stmt wal exec control
+    budget pragma guard functions dbconn bind setting stmt wal exec control
     hot reader health keeper writer gate group script lease
     watch dbfile db dbs room session
     steps router
@@ -41,7 +41,7 @@ PUBLIC = "client/sqlpool.h"
 
 # header: the files that may include it
 DOORS = {
-    r"sqlite3\.h": r"daemon/(bind|budget|dbconn|dbconn_impl|functions|guard|stmt|wal)\.[ch]|client/cli/.*|tests/.*",
+    r"sqlite3\.h": r"daemon/(bind|budget|dbconn|dbconn_impl|functions|guard|setting|stmt|wal)\.[ch]|client/cli/.*|tests/.*",
     r"msgpack(/.*)?\.h": r"proto/.*|tests/.*",
     r"event2/.*": r"daemon/(worker|client|server|metrics)\.[ch]|client/adapters/.*"
     r"|client/examples/.*|tests/.*",
