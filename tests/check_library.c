@@ -126,10 +126,9 @@ static const struct {
 	const char *options;
 	int64_t synchronous, foreign_keys, cache, temp_store;
 } settings[] = {
-	{ NULL, 1, 0, -16 * 1024, 2 },
-	{ "synchronous=full foreign_keys=on cache_bytes=3MB", 2, 1, -3 * 1024,
-	    2 },
-	{ "temp_store=file access=shared", 1, 0, -16 * 1024, 1 },
+	{ NULL, 1, 0, -16384, 2 },
+	{ "synchronous=full foreign_keys=on cache_bytes=3MB", 2, 1, -3072, 2 },
+	{ "temp_store=file access=shared", 1, 0, -16384, 1 },
 };
 
 START_TEST(library_sets_each_connection)

@@ -17,7 +17,7 @@
 
 /* How long the other may wait: some 0.05 s in fact, the machine's other work
  * apart. */
-#define WAIT_MS 1000
+#define WAIT_US INT64_C(1000000)
 
 /* The other one's reads; the first meets the statement, the others what follows
  * when it moves. */
@@ -40,14 +40,14 @@ static const char *const worst[] = {
 	"SELECT length(hex(randomblob(30000000)))",
 	"SELECT length(quote(zeroblob(30000000)))",
 	"SELECT length(group_concat(hex(zeroblob(100000)))) FROM pragma_function_list",
-	"SELECT json_patch('{' || substr(replace(hex(zeroblob(40000)), '0', ',\"a\":1'), 2) || '}',"
-	"  '{' || substr(replace(hex(zeroblob(40000)), '0', ',\"b\":1'), 2) || '}')",
-	"SELECT json_patch('{' || substr(replace(hex(zeroblob(2600)), '0', ',\"a\":1'), 2) || '}',"
-	"  '{' || substr(replace(hex(zeroblob(2600)), '0', ',\"b\":1'), 2) || '}')",
+	("SELECT json_patch('{' || substr(replace(hex(zeroblob(40000)), '0', ',\"a\":1'), 2) || '}',"
+	"  '{' || substr(replace(hex(zeroblob(40000)), '0', ',\"b\":1'), 2) || '}')"),
+	("SELECT json_patch('{' || substr(replace(hex(zeroblob(2600)), '0', ',\"a\":1'), 2) || '}',"
+	"  '{' || substr(replace(hex(zeroblob(2600)), '0', ',\"b\":1'), 2) || '}')"),
 	"SELECT json_array_length('[' || replace(hex(zeroblob(4000000)), '0', '0,') || '0]')",
 	"SELECT count(*) FROM json_each('[' || replace(hex(zeroblob(4000000)), '0', '0,') || '0]')",
-	"SELECT x FROM (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 2000000)"
-	"  SELECT x FROM c) ORDER BY -x LIMIT 1",
+	("SELECT x FROM (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 2000000)"
+	"  SELECT x FROM c) ORDER BY -x LIMIT 1"),
 	"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c",
 };
 /* clang-format on */
@@ -92,7 +92,7 @@ expect_short_wait(const char *what)
 {
 	int64_t us = measure_wait_us();
 
-	ck_assert_msg(us < WAIT_MS * 1000 * proc_get_slowness(),
+	ck_assert_msg(us < WAIT_US * proc_get_slowness(),
 	    "%s: another client waited for %.3f s", what, (double)us / 1e6);
 }
 
@@ -221,7 +221,7 @@ START_TEST(long_function_stops_at_its_deadline)
 	begin_us = clock_now_us();
 	raw_run(&hungry, 0, writes[_i], ERR_DEADLINE);
 	ck_assert_int_lt(clock_now_us() - begin_us,
-	    (300 + WAIT_MS) * 1000 * proc_get_slowness());
+	    (300000 + WAIT_US) * proc_get_slowness());
 	stop();
 }
 END_TEST

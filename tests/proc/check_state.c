@@ -125,7 +125,7 @@ static const char *const attempts[] = {
 	"INSERT INTO temp.sqlite_master VALUES('table', 't', 't', 2, 'CREATE TABLE t(x)')",
 	/* other files */
 	"ATTACH ':memory:' AS secret", "ATTACH '' AS secret", "ATTACH 'file:x?mode=memory' AS secret",
-	"ATTACH '" OTHER_FILE "' AS secret", "DETACH main", "VACUUM INTO '" OTHER_FILE "'",
+	("ATTACH '" OTHER_FILE "' AS secret"), "DETACH main", ("VACUUM INTO '" OTHER_FILE "'"),
 	/* settings */
 	"PRAGMA foreign_keys = ON", "PRAGMA defer_foreign_keys = ON", "PRAGMA recursive_triggers = ON",
 	"PRAGMA cache_size = 10", "PRAGMA busy_timeout = 77", "PRAGMA synchronous = OFF",
