@@ -1,4 +1,4 @@
-/* functions.c - instr, replace, json_patch, printf. */
+/* functions.c - instr, replace, trim, json_patch, printf. */
 #include "daemon/functions.h"
 
 #include <stdbool.h>
@@ -222,6 +222,99 @@ sql_replace(sqlite3_context *ctx, int n, sqlite3_value **v)
 	sqlite3_result_error_code(ctx, SQLITE_INTERRUPT);
 }
 
+/* --- Trimming ----------------------------------------------------------------- */
+
+/* SQLite compares each character of the text with all of the set; a set that is a
+ * text itself takes the product of the two.  So does this, but it can stop. */
+struct trim {
+	struct functions *fn;
+	struct text text;
+	const byte *set; /* up to its NUL */
+	unsigned compared_n;
+	bool stopped;
+};
+
+static const byte *
+skip_character(const byte *p)
+{
+	bool is_long = *p++ >= 0xc0;
+
+	while (is_long && continues_character(*p))
+		p++;
+	return p;
+}
+
+/* How many bytes the character of the set has that the text begins with, or ends
+ * with; 0: with none of them. */
+static size_t
+match_one(struct trim *t, bool at_end)
+{
+	const byte *next;
+
+	for (const byte *p = t->set; *p; p = next) {
+		size_t n;
+
+		next = skip_character(p);
+		n = (size_t)(next - p);
+		if (n <= t->text.n &&
+		    memcmp(at_end ? t->text.p + t->text.n - n : t->text.p, p,
+			n) == 0)
+			return n;
+		if (++t->compared_n % SEARCH_BYTES == 0 &&
+		    t->fn->stop(t->fn->arg)) {
+			t->stopped = true;
+			return 0;
+		}
+	}
+	return 0;
+}
+
+static void
+trim_value(sqlite3_context *ctx, sqlite3_value **v, bool begin, bool end)
+{
+	struct trim t = { .fn = sqlite3_user_data(ctx) };
+	size_t n;
+
+	if (!read_text(v[0], &t.text))
+		return;
+	t.set = sqlite3_value_text(v[1]);
+	if (!t.set)
+		return;
+	while (begin && t.text.n > 0 && (n = match_one(&t, false)) > 0) {
+		t.text.p += n;
+		t.text.n -= n;
+	}
+	while (
+	    end && !t.stopped && t.text.n > 0 && (n = match_one(&t, true)) > 0)
+		t.text.n -= n;
+	if (t.stopped)
+		sqlite3_result_error_code(ctx, SQLITE_INTERRUPT);
+	else
+		sqlite3_result_text(ctx, (const char *)t.text.p, (int)t.text.n,
+		    SQLITE_TRANSIENT);
+}
+
+static void
+sql_trim(sqlite3_context *ctx, int n, sqlite3_value **v)
+{
+	(void)n;
+	trim_value(ctx, v, true, true);
+}
+
+static void
+sql_ltrim(sqlite3_context *ctx, int n, sqlite3_value **v)
+{
+	(void)n;
+	trim_value(ctx, v, true, false);
+}
+
+static void
+sql_rtrim(sqlite3_context *ctx, int n, sqlite3_value **v)
+{
+	(void)n;
+	trim_value(ctx, v, false, true);
+}
+
 /* --- SQLite's own ------------------------------------------------------------- */
 
 static int
@@ -398,6 +491,9 @@ static const struct {
 } functions[] = {
 	{ "instr", 2, sql_instr },
 	{ "replace", 3, sql_replace },
+	{ "trim", 2, sql_trim },
+	{ "ltrim", 2, sql_ltrim },
+	{ "rtrim", 2, sql_rtrim },
 	{ "json_patch", 2, sql_json_patch },
 	{ "printf", -1, sql_printf },
 	{ "format", -1, sql_printf },

@@ -2,7 +2,8 @@
  *
  * While a function runs nothing can stop its statement.  instr() and replace()
  * take the product of their arguments' lengths, 8 s for 1 MB (facts.md section 4);
- * here they take the sum, and stop when they are asked to.  json_patch() takes the
+ * here they take the sum, and stop when they are asked to.  trim() of a set of
+ * characters only stops.  json_patch() takes the
  * product as well, and printf('%.900000000c') 4 s for nothing: they are SQLite's
  * own, behind a look at their arguments.  Results are those of SQLite's.
  *

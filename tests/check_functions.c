@@ -93,6 +93,11 @@ static const char *const calls[] = {
 	"replace(1.5, '.', ',')", "replace('a' || char(0) || 'b', char(0), 'x')",
 	"replace('a' || char(0) || 'b', 'b', 'x')", "replace(15, '', 2)",
 	"replace('abab', 'ab', 'ba' || char(0))", "replace(zeroblob(3), 'a', 'b')",
+	"trim('xaax', 'x')", "ltrim('xaax', 'x')", "rtrim('xaax', 'x')", "trim('  a ')",
+	"trim('abcba', 'ab')", "trim('aaa', 'a')", "trim('', 'a')", "trim('a', '')",
+	"trim(NULL, 'a')", "trim('a', NULL)", "trim('äöüä', 'ä')", "rtrim('aö', CAST(x'b6' AS TEXT))",
+	"trim(CAST(x'c3a4c3' AS TEXT), CAST(x'c3' AS TEXT))", "trim(x'616261', x'61')", "rtrim(1500, 0)",
+	"trim('a' || char(0) || 'a', 'a')", "trim('ab', 'a' || char(0) || 'b')", "trim(2.5, '5')",
 	"json_patch('{\"a\":1}', '{\"b\":2}')", "json_patch('{\"a\":1}', '{\"a\":null}')",
 	"json_patch('[1]', '{}')", "json_patch(NULL, '{}')", "json_patch('{}', NULL)",
 	"json_patch('x', '{}')", "json_patch(x'7b7d', '{}')",
@@ -189,6 +194,12 @@ START_TEST(function_gives_what_that_of_sqlite_gives_for_anything)
 		compare(call);
 		snprintf(call, sizeof(call), "replace(%s, %s, %s)", v[0], v[1],
 		    v[2]);
+		compare(call);
+		snprintf(call, sizeof(call), "%strim(%s, %s)",
+		    i % 3 == 0       ? "l"
+			: i % 3 == 1 ? "r"
+				     : "",
+		    v[0], v[1]);
 		compare(call);
 	}
 }
@@ -317,6 +328,8 @@ static const char *const stoppable[] = {
 	"SELECT instr(hex(zeroblob(20000000)), hex(zeroblob(2000)) || '1')",
 	"SELECT length(replace(hex(zeroblob(20000000)), '00', '11'))",
 	"SELECT length(replace(hex(zeroblob(20000000)), '1', '22'))",
+	"SELECT trim(hex(zeroblob(2000000)), replace(hex(zeroblob(1000)), '0', '1') || '0')",
+	"SELECT rtrim(hex(zeroblob(2000000)), replace(hex(zeroblob(1000)), '0', '1') || '0')",
 };
 
 START_TEST(function_stops_when_told)

@@ -34,6 +34,8 @@ static const char *const worst[] = {
 	"SELECT hex(zeroblob(8000000)) LIKE '%' || hex(zeroblob(24000)) || '1'",
 	"SELECT hex(zeroblob(8000000)) GLOB '*[' || hex(zeroblob(120)) || '1]2'",
 	"SELECT hex(zeroblob(32000)) GLOB '*' || replace(hex(zeroblob(20)), '0', '[0-9]') || '1'",
+	"SELECT trim(hex(zeroblob(8000000)), replace(hex(zeroblob(400000)), '0', '1') || '0')",
+	"SELECT rtrim(hex(zeroblob(30000)), replace(hex(zeroblob(3000)), '0', '1') || '0')",
 	"SELECT printf('%.*c', 900000000, 'x')",
 	"SELECT length(printf('%*c', 900000000, 'x'))",
 	"SELECT length(hex(zeroblob(30000000)))",
