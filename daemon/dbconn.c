@@ -82,25 +82,15 @@ dbconn_fail_memory(const struct dbconn *c, struct failure *f)
 	    (long long)c->conf->request_memory_bytes / 1024);
 }
 
-/* SQLite's message, and what to do where it does not say so. */
+/* SQLite's message; its own where the limit is ours. */
 static const char *
 get_message(const struct dbconn *c)
 {
-	static const struct {
-		const char *message, *more;
-	} known[] = {
-		{ "LIKE or GLOB pattern too complex",
-		    "a LIKE or GLOB pattern may have at most 256 bytes; find "
-		    "longer text with instr()" },
-		{ "string or blob too big",
-		    "string or blob too big: a value, or a row, may have at "
-		    "most 64 MB; use less of it (substr), or several" },
-	};
 	const char *message = sqlite3_errmsg(c->db);
 
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (strcmp(message, known[i].message) == 0)
-			return known[i].more;
+	if (strcmp(message, "LIKE or GLOB pattern too complex") == 0)
+		return "a LIKE or GLOB pattern may have at most 256 bytes; "
+		       "find longer text with instr()";
 	return message;
 }
 

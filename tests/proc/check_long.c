@@ -23,6 +23,10 @@
  * when it moves. */
 #define READS_N 20
 
+#define ENDLESS                                                           \
+	"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)" \
+	" INSERT INTO t SELECT "
+
 static struct live live;
 static struct rawconn hungry, witness;
 
@@ -211,10 +215,10 @@ END_TEST
 START_TEST(long_function_stops_at_its_deadline)
 {
 	static const char *const writes[] = {
-		"INSERT INTO t SELECT instr(hex(zeroblob(30000000)),"
-		"  hex(zeroblob(200)) || '1') FROM pragma_function_list",
-		"INSERT INTO t SELECT length(replace(hex(zeroblob(30000000)),"
-		"  '00', '11')) FROM pragma_function_list",
+		(ENDLESS "instr(hex(zeroblob(30000000 + x)),"
+			 "  hex(zeroblob(200)) || '1') FROM c"),
+		(ENDLESS "length(replace(hex(zeroblob(30000000 + x)),"
+			 "  '00', '11')) FROM c"),
 	};
 	int64_t begin_us;
 
