@@ -212,6 +212,23 @@ conf_db_find(const struct conf *conf, const char *directory, const char *name)
 	return db;
 }
 
+struct conf_db *
+conf_db_copy(const struct conf_db *from)
+{
+	struct conf_db *db = malloc(sizeof(*db));
+
+	if (db == NULL)
+		return NULL;
+	*db = *from;
+	db->name = strdup(from->name);
+	db->path = strdup(from->path);
+	if (db->name == NULL || db->path == NULL) {
+		conf_db_free(db);
+		return NULL;
+	}
+	return db;
+}
+
 void
 conf_db_free(struct conf_db *db)
 {
@@ -417,6 +434,12 @@ conf_new(void)
 
 	if (conf == NULL)
 		return NULL;
+	conf->lock = calloc(1, sizeof(*conf->lock));
+	if (conf->lock == NULL) {
+		free(conf);
+		return NULL;
+	}
+	pthread_rwlock_init(conf->lock, NULL);
 	conf->db_default.name = strdup("");
 	conf->db_default.path = strdup("");
 	conf->file = strdup("");
@@ -451,5 +474,7 @@ conf_free(struct conf *conf)
 	db_fini(&conf->db_default);
 	free(conf->dbs);
 	free(conf->file);
+	pthread_rwlock_destroy(conf->lock);
+	free(conf->lock);
 	free(conf);
 }

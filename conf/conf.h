@@ -12,11 +12,14 @@
  * conf is then incomplete, and the caller frees it.
  *
  * Thread: libconfuse's scanner has global state, so one thread at a time.  A
- * struct conf that nobody changes any more may be read by all.
+ * struct conf that nobody changes any more may be read by all; conf_reload says
+ * what changes then.
  */
 #ifndef CONF_CONF_H
 #define CONF_CONF_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -100,10 +103,16 @@ enum conf_temp_store {
 #define CONF_C_TEMP_STORE enum conf_temp_store
 #define CONF_C_CHECKPOINT enum conf_checkpoint
 
-#define CONF_FIELD_GLOBAL_GLOBAL(type, field) CONF_C_##type field;
-#define CONF_FIELD_GLOBAL_DATABASE(type, field)
-#define CONF_FIELD_DATABASE_DATABASE(type, field) CONF_C_##type field;
-#define CONF_FIELD_DATABASE_GLOBAL(type, field)
+/* What may change while the daemon runs is read while another thread sets it. */
+#define CONF_STORED_LIVE(type)  _Atomic(CONF_C_##type)
+#define CONF_STORED_FIXED(type) CONF_C_##type
+
+#define CONF_FIELD_GLOBAL_GLOBAL(type, field, reload) \
+	CONF_STORED_##reload(type) field;
+#define CONF_FIELD_GLOBAL_DATABASE(type, field, reload)
+#define CONF_FIELD_DATABASE_DATABASE(type, field, reload) \
+	CONF_STORED_##reload(type) field;
+#define CONF_FIELD_DATABASE_GLOBAL(type, field, reload)
 
 /* One database.  Strings are owned by the struct and never NULL, but the name
  * and path of conf.db_default, which are "". */
@@ -114,19 +123,21 @@ struct conf_db {
 	/* of what was set for this database itself; FROM_DEFAULT: it was not */
 	struct conf_origin origins[CONF_OPTIONS_N];
 #define OPTION(scope, type, name, field, min, max, def, reload, text) \
-	CONF_FIELD_DATABASE_##scope(type, field)
+	CONF_FIELD_DATABASE_##scope(type, field, reload)
 #include "conf/options.def"
 };
 
 struct conf {
 #define OPTION(scope, type, name, field, min, max, def, reload, text) \
-	CONF_FIELD_GLOBAL_##scope(type, field)
+	CONF_FIELD_GLOBAL_##scope(type, field, reload)
 #include "conf/options.def"
 	struct conf_db db_default; /* what a new database starts with */
 	struct conf_db *dbs;       /* in the order they were named; moves when
 				    * one is added */
 	size_t db_n;
-	char *file;                                 /* what was read, or "" */
+	pthread_rwlock_t *lock; /* for dbs, db_n and the next two, when
+				 * conf_reload runs */
+	char *file;             /* what was read, or "" */
 	struct conf_origin origins[CONF_OPTIONS_N]; /* at the top level */
 };
 
@@ -195,8 +206,23 @@ int conf_add_db(struct conf *conf, const char *spec, char err[CONF_ERR_MAX]);
 struct conf_db *
 conf_db_find(const struct conf *conf, const char *directory, const char *name);
 
+/* Copy one.  NULL: out of memory. */
+struct conf_db *conf_db_copy(const struct conf_db *from);
+
 /* Free one.  NULL is fine. */
 void conf_db_free(struct conf_db *db);
+
+/* Set what may change while the daemon runs to what another reading of the
+ * configuration says.  What may not is said, and goes the other way: fresh is then
+ * what is in force.  For conf_reload the databases, which somebody else has
+ * reloaded, move over from fresh.
+ *
+ * Other threads may read conf and db at the same time.  One thread at a time;
+ * conf_walk may run in others. */
+void conf_reload(struct conf *conf, struct conf *fresh,
+    void (*say)(void *arg, const char *line), void *arg);
+void conf_db_reload(struct conf_db *db, struct conf_db *fresh,
+    void (*say)(void *arg, const char *line), void *arg);
 
 /* Say whether a name can be a database's. */
 bool conf_name_is_good(const char *name, size_t n);

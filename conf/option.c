@@ -246,9 +246,11 @@ quote(const char *text)
 	return out;
 }
 
-static int64_t
-read_number(const struct option *o, const void *field)
+int64_t
+option_get(const struct option *o, const void *base)
 {
+	const void *field = (const char *)base + o->offset;
+
 	switch (o->type) {
 	case BOOL:
 		return *(const bool *)field;
@@ -280,7 +282,7 @@ option_has_default(const struct option *o, const void *base)
 	if (option_is_text(o))
 		return strcmp(*(char *const *)field, o->def) == 0;
 	return option_parse(o, o->def, &v, err) == 0 &&
-	    v.n == read_number(o, field);
+	    v.n == option_get(o, base);
 }
 
 static char *
@@ -302,14 +304,43 @@ option_print(const struct option *o, const void *base)
 	if (option_is_text(o))
 		return quote(*(char *const *)field);
 	if (words != NULL)
-		return strdup(words[read_number(o, field)]);
-	return print_number(o, read_number(o, field));
+		return strdup(words[option_get(o, base)]);
+	return print_number(o, option_get(o, base));
 }
 
 char *
 option_print_default(const struct option *o)
 {
 	return option_is_text(o) ? quote(o->def) : strdup(o->def);
+}
+
+void
+option_set_live(const struct option *o, void *base, int64_t n)
+{
+	void *field = (char *)base + o->offset;
+
+	switch (o->type) {
+	case BOOL:
+		__atomic_store_n((bool *)field, n != 0, __ATOMIC_RELAXED);
+		break;
+	case COUNT:
+	case MODE:
+	case LOG_LEVEL:
+	case ACCESS:
+	case SYNC:
+	case TEMP_STORE:
+	case CHECKPOINT:
+		__atomic_store_n(
+		    (unsigned *)field, (unsigned)n, __ATOMIC_RELAXED);
+		break;
+	case DURATION:
+	case BYTES:
+		__atomic_store_n((int64_t *)field, n, __ATOMIC_RELAXED);
+		break;
+	case STRING:
+	case USER:
+		break;
+	}
 }
 
 int

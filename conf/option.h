@@ -80,6 +80,10 @@ bool option_has_default(const struct option *o, const void *base);
 /* Say which values it takes: "off to 24h", "full or normal". */
 void option_print_range(const struct option *o, char *buf, size_t size);
 
+/* Get what a field holds that is no text; set it while others read it. */
+int64_t option_get(const struct option *o, const void *base);
+void option_set_live(const struct option *o, void *base, int64_t n);
+
 /* Store a value in o's field of base, a struct conf or conf_db; a string is
  * copied and the old one freed.  -1: out of memory. */
 int

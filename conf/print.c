@@ -76,11 +76,9 @@ walk_db(const struct walk *w, const struct conf_db *db)
 	return 0;
 }
 
-int
-conf_walk(const struct conf *conf,
-    void (*show)(void *arg, const struct conf_item *item), void *arg)
+static int
+walk(const struct walk *w, const struct conf *conf)
 {
-	struct walk w = { .conf = conf, .show = show, .arg = arg };
 	const struct option *o;
 
 	for (o = option_next(NULL); o != NULL; o = option_next(o)) {
@@ -88,14 +86,27 @@ conf_walk(const struct conf *conf,
 		    ? (const void *)conf
 		    : (const void *)&conf->db_default;
 
-		if (!option_is_path(o) && walk_option(&w, o, base, NULL) < 0)
+		if (!option_is_path(o) && walk_option(w, o, base, NULL) < 0)
 			return -1;
 	}
 	for (size_t i = 0; i < conf->db_n; i++) {
-		if (walk_db(&w, &conf->dbs[i]) < 0)
+		if (walk_db(w, &conf->dbs[i]) < 0)
 			return -1;
 	}
 	return 0;
+}
+
+int
+conf_walk(const struct conf *conf,
+    void (*show)(void *arg, const struct conf_item *item), void *arg)
+{
+	struct walk w = { .conf = conf, .show = show, .arg = arg };
+	int rc;
+
+	pthread_rwlock_rdlock(conf->lock);
+	rc = walk(&w, conf);
+	pthread_rwlock_unlock(conf->lock);
+	return rc;
 }
 
 struct printing {

@@ -29,6 +29,12 @@ db_unref(struct db *db)
 }
 
 bool
+db_is_removed(const struct db *db)
+{
+	return atomic_load_explicit(&db->removed, memory_order_relaxed);
+}
+
+bool
 db_hold(struct db *db)
 {
 	bool open;
@@ -84,8 +90,35 @@ close_parts(struct db *db)
 	db->writer = NULL;
 }
 
+/* Under the lock. */
+static void
+wait_behind(struct db *db)
+{
+	db->state = DB_WAITING;
+	db->behind = true;
+	db->dbs->behind_n++;
+}
+
+/* Under the lock, when one has let go of its file: the others look again. */
+static void
+call_waiting(struct dbs *dbs)
+{
+	for (size_t i = 0; i < dbs->n && dbs->behind_n > 0; i++) {
+		struct db *db = dbs->known[i];
+
+		if (!db || !db->behind)
+			continue;
+		db->behind = false;
+		dbs->behind_n--;
+		db->state = DB_CLOSED;
+		atomic_store(&db->wanted, true);
+		squeue_kick(&db->q);
+	}
+}
+
 /* Two names for one file: two writers of one daemon would keep each other out.
- * It may only be seen when the file is there. */
+ * It may only be seen when the file is there.  1: the other one is about to be
+ * closed for good, and this one waits for it. */
 static int
 check_file(struct db *db, struct failure *f)
 {
@@ -101,7 +134,10 @@ check_file(struct db *db, struct failure *f)
 		if (dbs->known[i] && dbs->known[i] != db &&
 		    dbfile_is(&dbs->known[i]->file, &file))
 			other = dbs->known[i];
-	if (other)
+	if (other && db_is_removed(other) && db->state == DB_OPENING) {
+		wait_behind(db);
+		rc = 1;
+	} else if (other)
 		rc = failure_set(f, ERR_DATABASE_DOWN,
 		    "cannot open %s as %s: it is the file of database %s, which "
 		    "is open; use that name",
@@ -125,13 +161,13 @@ open_parts(struct db *db, struct failure *f)
 	struct dbs *dbs = db->dbs;
 	int rc = check_file(db, f);
 
-	if (rc < 0)
+	if (rc)
 		return rc;
 	rc = writer_open(dbs->conf, db->conf, dbs->writers, &db->writer, f);
 	if (rc < 0)
 		return dbfile_explain(db->conf, f);
 	rc = check_file(db, f); /* it may have been created */
-	if (rc < 0) {
+	if (rc) {
 		close_parts(db);
 		return rc;
 	}
@@ -180,7 +216,7 @@ db_close(struct db *db)
 static void
 stay(struct db *db)
 {
-	if (db->state != DB_DRAINING)
+	if (db->state != DB_DRAINING || atomic_load(&db->removed))
 		return;
 	db->state = DB_OPEN;
 	room_make(db->dbs);
@@ -202,6 +238,8 @@ db_fill(struct hot *h, struct failure *f)
 	db->holds++;
 	stay(db);
 	DL_APPEND2(db->hots, h, peer_prev, peer);
+	if (atomic_load(&db->removed))
+		hot_order(h, HOT_LEAVE);
 	pthread_mutex_unlock(&db->dbs->lock);
 	return 0;
 }
@@ -233,9 +271,10 @@ void
 db_keep(struct hot *h)
 {
 	struct db *db = h->db;
+	int idle = HOT_LEAVE_IDLE; /* it may be told to leave by now */
 
 	pthread_mutex_lock(&db->dbs->lock);
-	atomic_store(&h->order, HOT_STAY);
+	atomic_compare_exchange_strong(&h->order, &idle, HOT_STAY);
 	stay(db);
 	pthread_mutex_unlock(&db->dbs->lock);
 }
@@ -269,6 +308,23 @@ db_drain(struct db *db)
 		squeue_kick(&db->q);
 }
 
+/* While it is being opened it has none that could be told: they are when they are
+ * opened, and open_now looks. */
+void
+db_end(struct db *db)
+{
+	struct hot *h;
+
+	atomic_store(&db->removed, true);
+	if (db->state == DB_OPEN)
+		db->state = DB_DRAINING;
+	DL_FOREACH2(db->hots, h, peer)
+	{
+		hot_order(h, HOT_LEAVE);
+	}
+	squeue_kick(&db->q);
+}
+
 /* --- Its queue ------------------------------------------------------------------ */
 
 enum db_step {
@@ -298,13 +354,20 @@ choose(struct db *db, struct hot **ret_hot, struct failure *f)
 		*ret_hot = pop(&db->given);
 		return STEP_CLOSE_HOT;
 	}
+	if (db->asked && atomic_load(&db->removed)) {
+		failure_set(f, ERR_NO_DATABASE,
+		    "database %s was taken out of the configuration",
+		    db->conf->name);
+		return STEP_REFUSE;
+	}
 	if (db->asked)
 		stay(db);
 	if (db->asked && db->state == DB_OPEN) {
 		*ret_hot = pop(&db->asked);
 		return STEP_OPEN_HOT;
 	}
-	if (db->asked && db->state == DB_CLOSED && room_take(db, f) < 0)
+	if ((db->asked || atomic_exchange(&db->wanted, false)) &&
+	    db->state == DB_CLOSED && room_take(db, f) < 0)
 		return STEP_REFUSE;
 	if (db->state == DB_OPENING)
 		return STEP_OPEN;
@@ -369,6 +432,7 @@ note_closed(struct db *db)
 	db->state = DB_CLOSED;
 	forget_file(db);
 	room_give(db);
+	call_waiting(db->dbs);
 	pthread_mutex_unlock(&db->dbs->lock);
 }
 
@@ -376,15 +440,21 @@ static void
 open_now(struct db *db)
 {
 	struct failure f;
+	int rc;
 
 	failure_init(&f);
-	if (open_parts(db, &f) < 0) {
+	rc = open_parts(db, &f);
+	if (rc > 0) {
+		pthread_mutex_lock(&db->dbs->lock);
+		room_give(db);
+		pthread_mutex_unlock(&db->dbs->lock);
+	} else if (rc < 0) {
 		log_warn("%s", f.text ? f.text : "out of memory");
 		note_closed(db);
 		fail_asked(db, &f);
 	} else {
 		pthread_mutex_lock(&db->dbs->lock);
-		db->state = DB_OPEN;
+		db->state = atomic_load(&db->removed) ? DB_DRAINING : DB_OPEN;
 		pthread_mutex_unlock(&db->dbs->lock);
 		log_debug("%s: opened", db->conf->name);
 	}

@@ -31,7 +31,7 @@
 
 enum db_state {
 	DB_CLOSED,
-	DB_WAITING, /* for room: max_open others are open */
+	DB_WAITING, /* for room, as max_open others are open; or behind */
 	DB_OPENING,
 	DB_OPEN,
 	DB_DRAINING,
@@ -39,11 +39,13 @@ enum db_state {
 };
 
 struct db {
-	struct squeue q;            /* first: the queue is the database */
-	struct dbs *dbs;            /* borrowed */
-	const struct conf_db *conf; /* its own when it was found in the
-				     * directory, else borrowed */
-	size_t index;               /* in the list; workers index by it */
+	struct squeue q;      /* first: the queue is the database */
+	struct dbs *dbs;      /* borrowed */
+	struct conf_db *conf; /* its own */
+	_Atomic bool removed; /* from the configuration: nothing new is
+				     * begun on it, and its name is free */
+	_Atomic bool wanted;  /* to be opened, though nobody has asked */
+	size_t index;         /* in the list; workers index by it */
 	_Atomic unsigned refs;
 
 	/* constant while somebody holds it */
@@ -54,6 +56,8 @@ struct db {
 
 	/* under the lock of the list */
 	enum db_state state;
+	bool behind; /* it waits until a database that is taken out of the
+		      * configuration has let go of the same file */
 	unsigned holds;
 	struct hot *asked; /* to be opened, in this order; linked by next */
 	struct hot *given; /* to be closed; linked by next */
@@ -83,6 +87,7 @@ struct dbs {
 				   * this order */
 	_Atomic unsigned wanting_n; /* workers look at it, too */
 	unsigned roomed_n;
+	unsigned behind_n;  /* databases that are behind another one */
 	uint64_t seq_floor; /* the largest commit number of those that were
 			     * closed and are not known any more */
 };
@@ -128,6 +133,13 @@ void dbs_tick(struct dbs *dbs);
 /* Close what was not used for long; about once a second.  Main thread. */
 void dbs_look_after(struct dbs *dbs);
 
+/* Have the databases be those of another reading of the configuration: new ones
+ * are known from now on, what is not there any more is closed when what is under
+ * way has ended, and the others change what may change (conf_db_reload, which says
+ * what may not).  Main thread.  Errors: -ERR_NO_MEMORY: nothing has changed. */
+int dbs_reload(struct dbs *dbs, struct conf *fresh,
+    void (*say)(void *arg, const char *line), void *arg);
+
 /* --- Room for those of the directory: room.c ----------------------------------- */
 
 /* All but the last: under the lock of the list.
@@ -150,6 +162,9 @@ void room_note_idle(struct dbs *dbs);
 /* Count who refers to it.  NULL is fine.  Any thread. */
 struct db *db_ref(struct db *db);
 void db_unref(struct db *db);
+
+/* Say whether it was taken out of the configuration.  Any thread. */
+bool db_is_removed(const struct db *db);
 
 /* Hold it open, if it is open now: its writer, readers and keeper are there until
  * db_release.  It may be about to close, which waits then.  Any thread. */
@@ -187,8 +202,9 @@ void db_keep(struct hot *h);
 /* Take it back, wherever it is, when nothing else runs any more. */
 void db_take_back(struct hot *h);
 
-/* Close it when nothing is under way on it any more, if that is soon.  Under the
- * lock of the list. */
+/* Under the lock of the list: close it if nothing is under way on it; or have it
+ * begin nothing new, and close it as soon as nothing is. */
 void db_drain(struct db *db);
+void db_end(struct db *db);
 
 #endif

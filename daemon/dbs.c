@@ -7,6 +7,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/db.h"
+#include "daemon/log.h"
 #include "proto/error.h"
 
 #define HASH_NONFATAL_OOM 1
@@ -70,10 +71,10 @@ find_place(struct dbs *dbs, size_t *ret_index)
 	return true;
 }
 
-/* Under the lock.  NULL: out of memory.  The configuration of one that is found in
- * the directory is its own from then on. */
+/* Under the lock.  NULL: out of memory.  The configuration is its own from then
+ * on. */
 static struct db *
-add(struct dbs *dbs, const struct conf_db *conf)
+add(struct dbs *dbs, struct conf_db *conf)
 {
 	struct db_named *named = calloc(1, sizeof(*named));
 	struct db *db = &named->db;
@@ -105,7 +106,8 @@ take_out(struct dbs *dbs, struct db *db)
 	/* the numbers of one that comes again must go on */
 	if (seq > dbs->seq_floor)
 		dbs->seq_floor = seq;
-	HASH_DEL(dbs->by_name, named);
+	if (!atomic_load(&db->removed))
+		HASH_DEL(dbs->by_name, named);
 	dbs->known[db->index] = NULL;
 	if (db->index < dbs->free_from)
 		dbs->free_from = db->index;
@@ -115,11 +117,7 @@ take_out(struct dbs *dbs, struct db *db)
 static void
 free_db(struct db *db)
 {
-	struct conf_db *own = NULL;
-
-	if (db->conf->family)
-		memcpy(&own, &db->conf, sizeof(own));
-	conf_db_free(own);
+	conf_db_free(db->conf);
 	free((struct db_named *)db);
 }
 
@@ -252,7 +250,8 @@ dbs_put_names(struct dbs *dbs, char *out, size_t n)
 	for (size_t i = 0; i < dbs->n && at < n; i++) {
 		int len;
 
-		if (!dbs->known[i] || dbs->known[i]->conf->family)
+		if (!dbs->known[i] || dbs->known[i]->conf->family ||
+		    atomic_load(&dbs->known[i]->removed))
 			continue;
 		len = snprintf(
 		    out + at, n - at, "%s%s", sep, dbs->known[i]->conf->name);
@@ -307,13 +306,29 @@ find_directory(const struct conf *conf, struct dbs *dbs, struct failure *f)
 	return 0;
 }
 
+/* Referenced, for the configuration.  NULL: out of memory. */
+static struct db *
+add_configured(struct dbs *dbs, const struct conf_db *conf)
+{
+	struct conf_db *own = conf_db_copy(conf);
+	struct db *db = NULL;
+
+	pthread_mutex_lock(&dbs->lock);
+	if (own)
+		db = db_ref(add(dbs, own));
+	pthread_mutex_unlock(&dbs->lock);
+	if (!db)
+		conf_db_free(own);
+	return db;
+}
+
 static int
-add_configured(const struct conf *conf, struct dbs *dbs, struct failure *f)
+add_all_configured(const struct conf *conf, struct dbs *dbs, struct failure *f)
 {
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < conf->db_n; i++) {
-		struct db *db = db_ref(add(dbs, &conf->dbs[i]));
+		struct db *db = add_configured(dbs, &conf->dbs[i]);
 
 		if (!db)
 			rc = failure_set(f, ERR_NO_MEMORY, "out of memory");
@@ -336,7 +351,7 @@ dbs_open(const struct conf *conf, struct dbs *dbs, struct failure *f)
 	else
 		rc = find_directory(conf, dbs, f);
 	if (rc == 0)
-		rc = add_configured(conf, dbs, f);
+		rc = add_all_configured(conf, dbs, f);
 	if (rc < 0) {
 		dbs_stop(dbs);
 		dbs_close(dbs);
@@ -374,6 +389,109 @@ dbs_close(struct dbs *dbs)
 	free(dbs->directory);
 	pthread_mutex_destroy(&dbs->lock);
 	*dbs = (struct dbs){ 0 };
+}
+
+/* --- Another configuration -------------------------------------------------------- */
+
+static struct conf_db *
+find_conf(const struct conf *conf, const struct conf_db *like)
+{
+	for (size_t i = 0; i < conf->db_n; i++)
+		if (strcmp(conf->dbs[i].name, like->name) == 0 &&
+		    strcmp(conf->dbs[i].path, like->path) == 0)
+			return &conf->dbs[i];
+	return NULL;
+}
+
+/* The one that is served as this one says, or NULL; by index, so that those that
+ * are new are not found. */
+static struct db *
+find_served(const struct dbs *dbs, const struct conf_db *conf)
+{
+	for (size_t i = 0; i < dbs->n; i++) {
+		struct db *db = dbs->known[i];
+
+		if (db && !db->conf->family && !atomic_load(&db->removed) &&
+		    strcmp(db->conf->name, conf->name) == 0 &&
+		    strcmp(db->conf->path, conf->path) == 0)
+			return db;
+	}
+	return NULL;
+}
+
+/* Under the lock. */
+static void
+remove_db(struct dbs *dbs, struct db *db)
+{
+	struct db_named *named = (struct db_named *)db;
+
+	HASH_DEL(dbs->by_name, named);
+	db_end(db);
+	db_unref(db); /* the configuration's */
+	log_info("database %s is taken out of service", db->conf->name);
+}
+
+/* Out of memory in the middle: as if those had never been. */
+static int
+add_new(struct dbs *dbs, const struct conf *fresh, struct db **added)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < fresh->db_n; i++) {
+		if (find_served(dbs, &fresh->dbs[i]))
+			continue;
+		added[n] = add_configured(dbs, &fresh->dbs[i]);
+		if (added[n++])
+			continue;
+		pthread_mutex_lock(&dbs->lock);
+		while (n-- > 1)
+			remove_db(dbs, added[n - 1]);
+		pthread_mutex_unlock(&dbs->lock);
+		return -ERR_NO_MEMORY;
+	}
+	return 0;
+}
+
+static bool
+is_one_of(struct db *const *list, const struct db *db)
+{
+	while (*list && *list != db)
+		list++;
+	return *list != NULL;
+}
+
+int
+dbs_reload(struct dbs *dbs, struct conf *fresh,
+    void (*say)(void *arg, const char *line), void *arg)
+{
+	struct db **added = calloc(fresh->db_n + 1, sizeof(struct db *));
+
+	if (!added || add_new(dbs, fresh, added) < 0) {
+		free(added);
+		return -ERR_NO_MEMORY;
+	}
+	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
+		struct conf_db *conf = find_conf(fresh, db->conf);
+
+		if (db->conf->family || atomic_load(&db->removed) ||
+		    is_one_of(added, db))
+			continue;
+		if (conf) {
+			conf_db_reload(db->conf, conf, say, arg);
+			continue;
+		}
+		pthread_mutex_lock(&dbs->lock);
+		remove_db(dbs, db);
+		pthread_mutex_unlock(&dbs->lock);
+	}
+	for (struct db **db = added; *db; db++) {
+		log_info(
+		    "database %s is served from now on", (*db)->conf->name);
+		atomic_store(&(*db)->wanted, (*db)->conf->preload);
+		squeue_kick(&(*db)->q);
+	}
+	free(added);
+	return 0;
 }
 
 /* --- Now and then ---------------------------------------------------------------- */

@@ -102,7 +102,7 @@ hots_find_db(
 	int rc;
 
 	HASH_FIND(hh, loop->hots_by_name, name.p, name.n, found);
-	if (found) {
+	if (found && !db_is_removed(found->hot.db)) {
 		*ret_db = found->hot.db;
 		return 0;
 	}

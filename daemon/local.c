@@ -71,21 +71,53 @@ is_admin(struct span name)
 	    memcmp(name.p, ADMIN_NAME, name.n) == 0;
 }
 
+/* A transaction goes on in a database that was taken out while it ran. */
+static bool
+find_of_tx(const struct client *cl, struct request *r)
+{
+	const struct session *s = session_find(cl->sessions, r->stream);
+	const struct db *asked = r->db ? r->db : cl->db;
+	const char *name = s && s->db ? s->db->conf->name : NULL;
+
+	if (!name || !db_is_removed(s->db))
+		return false;
+	if (r->database.n ? strlen(name) != r->database.n ||
+		    memcmp(name, r->database.p, r->database.n) != 0
+			  : asked != s->db)
+		return false;
+	r->db = s->db;
+	return true;
+}
+
+/* It was taken out of the configuration, and may have come again since. */
+static int
+find_again(struct loop *loop, struct request *r)
+{
+	const char *name = r->db->conf->name;
+	struct span span = { (const uint8_t *)name, strlen(name) };
+
+	return hots_find_db(loop, span, &r->db, &r->failure);
+}
+
 int
 local_find_db(struct client *cl, struct request *r, bool *ret_admin)
 {
 	char names[256];
 
+	if (find_of_tx(cl, r))
+		return 0;
 	if (r->database.n) {
 		*ret_admin = is_admin(r->database);
 		if (*ret_admin)
 			return 0;
 		return hots_find_db(cl->loop, r->database, &r->db, &r->failure);
 	}
-	if (r->db) /* a prepared statement's */
-		return 0;
-	*ret_admin = cl->is_admin_db;
-	r->db = cl->db;
+	if (!r->db) { /* it is no prepared statement */
+		*ret_admin = cl->is_admin_db;
+		r->db = cl->db;
+	}
+	if (r->db && db_is_removed(r->db))
+		return find_again(cl->loop, r);
 	if (r->db || cl->is_admin_db)
 		return 0;
 	dbs_put_names(cl->loop->dbs, names, sizeof(names));

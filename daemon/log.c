@@ -8,7 +8,7 @@
 
 #define LINE_MAX_BYTES 1024
 
-static enum conf_log_level level = CONF_LOG_INFO;
+static _Atomic(enum conf_log_level) level = CONF_LOG_INFO;
 
 void
 log_set_level(enum conf_log_level l)

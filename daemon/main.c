@@ -53,6 +53,8 @@ say_problem(const char *line)
 enum mode { MODE_SERVE, MODE_TEST, MODE_PRINT, MODE_PRINT_CHANGED };
 
 struct args {
+	int argc;
+	char **argv;
 	const char *file;
 	enum mode mode;
 	int exit_status; /* -1: go on */
@@ -137,6 +139,7 @@ static int
 set_option(struct conf *conf, char *arg, char err[CONF_ERR_MAX])
 {
 	char *value = arg ? strchr(arg, '=') : NULL;
+	int rc;
 
 	if (!value) {
 		snprintf(
@@ -144,7 +147,9 @@ set_option(struct conf *conf, char *arg, char err[CONF_ERR_MAX])
 		return -1;
 	}
 	*value = '\0';
-	return conf_set(conf, arg, value + 1, err);
+	rc = conf_set(conf, arg, value + 1, err);
+	*value = '='; /* it may be read again */
+	return rc;
 }
 
 static int
@@ -170,27 +175,27 @@ read_command_line(
 /* Later ones win: the file, the environment, the command line.  Databases of the
  * command line come before its options, which may be for one of them. */
 static int
-read_conf(int argc, char **argv, const struct args *args, struct conf *conf)
+read_conf(const struct args *args, struct conf *conf, char err[CONF_ERR_MAX])
 {
-	char err[CONF_ERR_MAX];
 	int rc = 0;
 
 	if (args->file)
 		rc = conf_read_file(conf, args->file, err);
 	if (rc == 0)
 		rc = conf_read_environment(conf, environ, err);
-	for (int i = args->first_db; rc == 0 && i < argc; i++)
-		rc = conf_add_db(conf, argv[i], err);
+	for (int i = args->first_db; rc == 0 && i < args->argc; i++)
+		rc = conf_add_db(conf, args->argv[i], err);
 	if (rc == 0)
-		rc = read_command_line(argc, argv, conf, err);
+		rc = read_command_line(args->argc, args->argv, conf, err);
 	if (rc == 0)
 		rc = conf_check(conf, err);
-	if (rc < 0)
-		return fail(err);
-	if (conf->db_n == 0 && conf->directory[0] == '\0')
-		return fail("no database to serve: name one, as in \"sqlpoold "
-			    "./app.db\", or give a configuration with -c FILE");
-	return 0;
+	if (rc == 0 && conf->db_n == 0 && conf->directory[0] == '\0') {
+		snprintf(err, CONF_ERR_MAX,
+		    "no database to serve: name one, as in \"sqlpoold "
+		    "./app.db\", or give a configuration with -c FILE");
+		rc = -1;
+	}
+	return rc;
 }
 
 /* Of the writer, the keeper and two workers, each with the file and its WAL. */
@@ -217,6 +222,63 @@ raise_file_limit(const struct conf *conf)
 		    conf->max_open);
 }
 
+/* --- Reading it again --------------------------------------------------------- */
+
+struct reloading {
+	const struct args *args;
+	struct conf *conf;
+	struct dbs *dbs;
+};
+
+static void
+log_refusal(const char *line)
+{
+	log_error("not reloaded, nothing has changed: %s", line);
+}
+
+static void
+log_restart(void *arg, const char *line)
+{
+	(void)arg;
+	log_warn("reload: %s", line);
+}
+
+/* All of it, or nothing. */
+static int
+read_again(const struct reloading *r, struct conf *fresh)
+{
+	char err[CONF_ERR_MAX] = "out of memory";
+
+	if (!fresh || read_conf(r->args, fresh, err) < 0) {
+		log_refusal(err);
+		return -1;
+	}
+	if (conf_check_places(fresh, log_refusal) > 0)
+		return -1;
+	if (dbs_reload(r->dbs, fresh, log_restart, NULL) < 0) {
+		log_refusal("out of memory");
+		return -1;
+	}
+	conf_reload(r->conf, fresh, log_restart, NULL);
+	return 0;
+}
+
+static void
+reload(void *arg)
+{
+	const struct reloading *r = arg;
+	struct conf *fresh = conf_new();
+
+	if (read_again(r, fresh) == 0) {
+		log_set_level(r->conf->log_level);
+		stats_add(STAT_reloads, 1);
+		log_info("the configuration is reloaded");
+	}
+	conf_free(fresh);
+}
+
+/* --- Serving ------------------------------------------------------------------ */
+
 static void
 say_ready(const struct conf *conf, const char *path)
 {
@@ -233,12 +295,13 @@ say_ready(const struct conf *conf, const char *path)
 }
 
 static int
-serve(const struct conf *conf, const char *path)
+serve(const struct args *args, struct conf *conf, const char *path)
 {
+	struct dbs dbs;
+	struct reloading reloading = { args, conf, &dbs };
 	char err[SERVER_ERR_MAX];
 	struct server *server;
 	struct failure f;
-	struct dbs dbs;
 	int rc;
 
 	failure_init(&f);
@@ -258,6 +321,7 @@ serve(const struct conf *conf, const char *path)
 	}
 	rc = server_start(server, &dbs, err);
 	if (rc == 0) {
+		server_on_reload(server, reload, &reloading);
 		say_ready(conf, path);
 		wal_log_rule();
 		server_run(server);
@@ -274,7 +338,7 @@ serve(const struct conf *conf, const char *path)
 }
 
 static int
-start(const struct conf *conf)
+start(const struct args *args, struct conf *conf)
 {
 	char path[CONF_SOCKET_MAX + 1], err[SERVER_ERR_MAX];
 
@@ -284,7 +348,7 @@ start(const struct conf *conf)
 	log_set_level(conf->log_level);
 	stats_attach();
 	raise_file_limit(conf);
-	return serve(conf, path);
+	return serve(args, conf, path);
 }
 
 /* Look at it as the user who would run it. */
@@ -305,11 +369,11 @@ test(const struct conf *conf)
 }
 
 static int
-run(const struct args *args, const struct conf *conf)
+run(const struct args *args, struct conf *conf)
 {
 	switch (args->mode) {
 	case MODE_SERVE:
-		return start(conf);
+		return start(args, conf);
 	case MODE_TEST:
 		return test(conf);
 	case MODE_PRINT:
@@ -324,7 +388,8 @@ run(const struct args *args, const struct conf *conf)
 int
 main(int argc, char **argv)
 {
-	struct args args = { .exit_status = -1 };
+	struct args args = { .argc = argc, .argv = argv, .exit_status = -1 };
+	char err[CONF_ERR_MAX];
 	struct conf *conf;
 	int rc;
 
@@ -336,8 +401,10 @@ main(int argc, char **argv)
 		fail("out of memory");
 		return 1;
 	}
-	rc = read_conf(argc, argv, &args, conf);
-	if (rc == 0)
+	rc = read_conf(&args, conf, err);
+	if (rc < 0)
+		fail(err);
+	else
 		rc = run(&args, conf);
 	conf_free(conf);
 	return rc < 0 ? 1 : 0;

@@ -36,7 +36,9 @@ struct server {
 	const struct conf *conf;
 	struct dbs *dbs;
 	struct event_base *base;
-	struct event *acceptor, *resume, *tick, *on_term, *on_int;
+	struct event *acceptor, *resume, *tick, *on_term, *on_int, *on_hup;
+	void (*reload)(void *arg); /* NULL: there is nothing to be read */
+	void *reload_arg;
 	int fd;
 	char path[CONF_SOCKET_MAX + 1];
 	struct worker **workers;
@@ -318,6 +320,17 @@ on_signal(int signo, short what, void *arg)
 		worker_drain(s->workers[i]);
 }
 
+static void
+on_hangup(int signo, short what, void *arg)
+{
+	struct server *s = arg;
+
+	(void)signo;
+	(void)what;
+	if (s->reload && !s->stopping_us)
+		s->reload(s->reload_arg);
+}
+
 static bool
 are_workers_done(const struct server *s)
 {
@@ -388,10 +401,13 @@ add_events(struct server *s)
 	s->tick = event_new(s->base, -1, EV_PERSIST, on_tick, s);
 	s->on_term = evsignal_new(s->base, SIGTERM, on_signal, s);
 	s->on_int = evsignal_new(s->base, SIGINT, on_signal, s);
-	if (!s->acceptor || !s->resume || !s->tick || !s->on_term || !s->on_int)
+	s->on_hup = evsignal_new(s->base, SIGHUP, on_hangup, s);
+	if (!s->acceptor || !s->resume || !s->tick || !s->on_term ||
+	    !s->on_int || !s->on_hup)
 		return -1;
 	return event_add(s->acceptor, NULL) || event_add(s->tick, &tick) ||
-		event_add(s->on_term, NULL) || event_add(s->on_int, NULL)
+		event_add(s->on_term, NULL) || event_add(s->on_int, NULL) ||
+		event_add(s->on_hup, NULL)
 	    ? -1
 	    : 0;
 }
@@ -450,6 +466,13 @@ server_start(struct server *s, struct dbs *dbs, char err[SERVER_ERR_MAX])
 }
 
 void
+server_on_reload(struct server *s, void (*reload)(void *arg), void *arg)
+{
+	s->reload = reload;
+	s->reload_arg = arg;
+}
+
+void
 server_run(struct server *s)
 {
 	event_base_dispatch(s->base);
@@ -485,6 +508,7 @@ server_close(struct server *s)
 	free_event(s->tick);
 	free_event(s->on_term);
 	free_event(s->on_int);
+	free_event(s->on_hup);
 	if (s->base)
 		event_base_free(s->base);
 	if (s->fd >= 0)

@@ -26,6 +26,9 @@ int server_open(const struct conf *conf, const char *path,
 /* Start the workers.  -1: err says why. */
 int server_start(struct server *s, struct dbs *dbs, char err[SERVER_ERR_MAX]);
 
+/* Have reload called, by the main thread, for each SIGHUP.  Before server_run. */
+void server_on_reload(struct server *s, void (*reload)(void *arg), void *arg);
+
 /* Accept and serve until SIGTERM or SIGINT; then let what is under way end
  * within the grace time.  A second signal ends it at once. */
 void server_run(struct server *s);

@@ -565,7 +565,8 @@ END_TEST
 START_TEST(the_line_for_room_is_bounded)
 {
 	make_directory(3);
-	start_directory(LIVE_OPTIONS("workers=1", "max_open=1"));
+	start_directory(
+	    LIVE_OPTIONS("workers=1", "max_open=1", "opener_threads=1"));
 	raw_open(&c, live.socket_path);
 	c.database = "t0";
 	raw_begin(&c, TX_MODE_IMMEDIATE);
