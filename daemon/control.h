@@ -10,6 +10,11 @@
 #ifndef DAEMON_CONTROL_H
 #define DAEMON_CONTROL_H
 
+/* What those are told whose file is gone. */
+#define CONTROL_GONE_TEXT                                                   \
+	"is not the file any more that it was: it was replaced or deleted " \
+	"while the daemon had it open; begin again"
+
 #include "daemon/exec.h"
 
 /* Say whether r ends or steers a transaction: TX_END, or EXEC of a KIND_TX

@@ -4,6 +4,7 @@
 #include "daemon/db.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <utlist.h>
 
 #include "daemon/clock.h"
@@ -116,6 +117,19 @@ call_waiting(struct dbs *dbs)
 	}
 }
 
+/* Under the lock: does another database have the file?  One that was replaced has
+ * its WAL, which stands beside the new file until it is closed, and must not be
+ * read as that one's. */
+static bool
+is_in_use(
+    const struct db *other, const struct db *db, const struct dbfile *file)
+{
+	if (dbfile_is(&other->file, file))
+		return true;
+	return db_is_removed(other) && other->file.ino != 0 &&
+	    strcmp(other->conf->path, db->conf->path) == 0;
+}
+
 /* Two names for one file: two writers of one daemon would keep each other out.
  * It may only be seen when the file is there.  1: the other one is about to be
  * closed for good, and this one waits for it. */
@@ -124,15 +138,14 @@ check_file(struct db *db, struct failure *f)
 {
 	struct dbs *dbs = db->dbs;
 	const struct db *other = NULL;
-	struct dbfile file;
+	struct dbfile file = { 0 };
 	int rc = 0;
 
-	if (!dbfile_identify(db->conf->path, &file))
-		return 0;
+	dbfile_identify(db->conf->path, &file); /* it may not be there yet */
 	pthread_mutex_lock(&dbs->lock);
 	for (size_t i = 0; i < dbs->n && !other; i++)
 		if (dbs->known[i] && dbs->known[i] != db &&
-		    dbfile_is(&dbs->known[i]->file, &file))
+		    is_in_use(dbs->known[i], db, &file))
 			other = dbs->known[i];
 	if (other && db_is_removed(other) && db->state == DB_OPENING) {
 		wait_behind(db);
@@ -232,6 +245,13 @@ db_fill(struct hot *h, struct failure *f)
 
 	if (rc < 0)
 		return dbfile_explain(db->conf, f);
+	if (!dbs_check_file(db->dbs, db)) {
+		dbconn_close(h->fresh);
+		h->fresh = NULL;
+		return failure_set(f, ERR_DATABASE_DOWN,
+		    "%s was replaced or deleted just now; try again",
+		    db->conf->path);
+	}
 	atomic_store(&h->order, HOT_STAY);
 	atomic_store(&h->used_us, clock_now_us());
 	pthread_mutex_lock(&db->dbs->lock);

@@ -80,6 +80,7 @@ struct dbs {
 	pthread_mutex_t lock;       /* for what follows */
 	struct db **known;          /* by index; NULL: free */
 	size_t n;                   /* places of it */
+	size_t looked_at;           /* the main thread: for files, up to here */
 	size_t free_from;           /* there is no free one before this */
 	struct db_named *by_name;   /* uthash: dbs.c */
 	struct db *roomed;          /* of the directory, that take up room */
@@ -130,7 +131,12 @@ void dbs_put_names(struct dbs *dbs, char *out, size_t n);
  * thread. */
 void dbs_tick(struct dbs *dbs);
 
-/* Close what was not used for long; about once a second.  Main thread. */
+/* See whether a database's file is still the one that is open; if not, end it, so
+ * that the next request for its name opens what is there now.  False: it is not.
+ * Any thread. */
+bool dbs_check_file(struct dbs *dbs, struct db *db);
+
+/* Close what was not used for long, and what is not its file any more; about once a second.  Main thread. */
 void dbs_look_after(struct dbs *dbs);
 
 /* Have the databases be those of another reading of the configuration: new ones

@@ -16,6 +16,9 @@
 #define READER_THREADS_LEAST 2
 #define READER_THREADS_MOST  32
 
+/* So many files are looked at in a second. */
+#define CHECK_FILES 64
+
 /* As it is made here: with its place in the table of names. */
 struct db_named {
 	struct db db; /* first: the pointer is the same */
@@ -509,6 +512,79 @@ dbs_tick(struct dbs *dbs)
 	}
 }
 
+/* --- Files ------------------------------------------------------------------------ */
+
+/* It is ended as if it was taken out of the configuration, and another one has its
+ * name from now on.  Not opened before somebody asks: whoever replaces a file may
+ * not be done yet. */
+static void
+replace(struct dbs *dbs, struct db *db)
+{
+	struct conf_db *own = db->conf->family ? NULL : conf_db_copy(db->conf);
+	struct db_named *named = (struct db_named *)db;
+	bool first;
+
+	pthread_mutex_lock(&dbs->lock);
+	first = !atomic_load(&db->removed);
+	if (first) {
+		HASH_DEL(dbs->by_name, named);
+		db_end(db);
+		if (!db->conf->family)
+			db_unref(db);
+		if (own && db_ref(add(dbs, own)))
+			own = NULL;
+	}
+	pthread_mutex_unlock(&dbs->lock);
+	conf_db_free(own);
+	if (!first)
+		return;
+	log_warn(
+	    "%s: %s was replaced or deleted while it was open; it is closed, "
+	    "and what is there then is opened for the next request",
+	    db->conf->name, db->conf->path);
+	if (!db_hold(db))
+		return;
+	writer_refuse(db->writer);
+	readers_refuse(db->readers);
+	db_release(db);
+}
+
+bool
+dbs_check_file(struct dbs *dbs, struct db *db)
+{
+	struct dbfile now = { 0 }, was;
+
+	pthread_mutex_lock(&dbs->lock);
+	was = db->file;
+	pthread_mutex_unlock(&dbs->lock);
+	if (was.ino == 0 ||
+	    (dbfile_identify(db->conf->path, &now) && dbfile_is(&was, &now)))
+		return true;
+	replace(dbs, db);
+	return false;
+}
+
+/* Some of them, in turn. */
+static void
+check_files(struct dbs *dbs)
+{
+	for (unsigned i = 0; i < CHECK_FILES && dbs->n > 0; i++) {
+		struct db *db;
+
+		dbs->looked_at = (dbs->looked_at + 1) % dbs->n;
+		pthread_mutex_lock(&dbs->lock);
+		db = dbs->known[dbs->looked_at];
+		if (db && db->state == DB_OPEN)
+			db_ref(db);
+		else
+			db = NULL;
+		pthread_mutex_unlock(&dbs->lock);
+		if (db)
+			dbs_check_file(dbs, db);
+		db_unref(db);
+	}
+}
+
 static bool
 is_idle(const struct hot *h, int64_t before_us)
 {
@@ -567,5 +643,6 @@ dbs_look_after(struct dbs *dbs)
 			close_idle(db, now - idle_us);
 		pthread_mutex_unlock(&dbs->lock);
 	}
+	check_files(dbs);
 	forget_unknown(dbs);
 }

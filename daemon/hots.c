@@ -245,12 +245,28 @@ obey(struct loop *loop, struct hot *h)
 	}
 }
 
+/* A transaction that was ended holds nothing, though its client has not asked. */
+static void
+let_expired_go(struct loop *loop, const struct hot *h)
+{
+	for (struct client *cl = loop->clients; cl; cl = cl->next) {
+		for (struct session *s = cl->sessions; s; s = s->next) {
+			if (s->hot != h || s->running || s->line.head)
+				continue;
+			session_refresh(s);
+			if (s->state == TX_STATE_EXPIRED)
+				session_unbind(s);
+		}
+	}
+}
+
 static void
 look_at_leavers(struct loop *loop)
 {
 	struct hot **at = &loop->leavers, *h;
 
 	while ((h = *at)) {
+		let_expired_go(loop, h);
 		if (!is_free(h)) {
 			at = &h->next_leaver;
 			continue;

@@ -326,6 +326,21 @@ continue_current(struct writer *w)
 	finish(w, r);
 }
 
+/* Its COMMIT may be here already, and would be lost. */
+static void
+end_gone(struct writer *w)
+{
+	struct tx *tx = w->lease;
+
+	if (!tx || w->current || !atomic_load(&w->gone))
+		return;
+	writer_roll_back(w);
+	tx_expire(tx, ERR_TX_EXPIRED, "the transaction was ended: %s %s",
+	    w->db_conf->name, CONTROL_GONE_TEXT);
+	stats_add(STAT_transactions_expired, 1);
+	end_lease(w);
+}
+
 void
 lease_run(struct writer *w)
 {
@@ -333,6 +348,7 @@ lease_run(struct writer *w)
 
 	if (w->current)
 		continue_current(w);
+	end_gone(w);
 	while (!w->current && (r = writer_take_inbox(w))) {
 		if (w->lease != r->tx) {
 			send_back(r);

@@ -40,6 +40,7 @@ struct readers {
 	const struct conf *conf;
 	const struct conf_db *db_conf;
 	struct crew *crew;
+	_Atomic bool gone; /* the file */
 
 	pthread_mutex_t lock; /* for what follows */
 	struct reader *free;
@@ -221,6 +222,13 @@ readers_release(struct readers *rs, struct tx *tx, struct failure *f)
 		return failure_set(f, ERR_TX_EXPIRED, "%s", tx->expired_text);
 	readers_drop(rs, tx);
 	return 0;
+}
+
+void
+readers_refuse(struct readers *rs)
+{
+	atomic_store(&rs->gone, true);
+	readers_tick(rs);
 }
 
 void
@@ -581,7 +589,11 @@ is_over(struct reader *rd)
 		return true;
 	if (tx->held_us == 0)
 		return false;
-	if (atomic_load(&rd->too_old) ||
+	if (atomic_load(&rd->pool->gone))
+		tx_expire(tx, ERR_TX_EXPIRED,
+		    "the transaction was ended: %s %s", conf->name,
+		    CONTROL_GONE_TEXT);
+	else if (atomic_load(&rd->too_old) ||
 	    now - tx->held_us > conf->tx_max_age_us)
 		expire_old(rd, tx);
 	else if (rd->pool->line_n > 0 &&

@@ -68,6 +68,9 @@ readers_list_snapshots(struct readers *rs, struct snapshot *ret_list, size_t n);
  * ERR_SNAPSHOT_ENDED, their transactions are rolled back.  Gives how many. */
 unsigned readers_end_old(struct readers *rs, int64_t before_us);
 
+/* End the transactions, as the file is not there any more. */
+void readers_refuse(struct readers *rs);
+
 /* Let readers that hold a transaction look at its limits; ten times a second. */
 void readers_tick(struct readers *rs);
 

@@ -1,6 +1,8 @@
 /* road.c - requests on their way, and home. */
 #include "daemon/road.h"
 
+#include <string.h>
+
 #include "daemon/hots.h"
 #include "daemon/local.h"
 #include "daemon/router.h"
@@ -654,6 +656,35 @@ road_mail(struct request *list)
 	}
 }
 
+/* What waited for a database that was taken out, or whose file was replaced, goes
+ * to the one that has its name now, if there is one. */
+static bool
+follow(struct request *r)
+{
+	struct loop *loop = r->client->loop;
+	const char *name = r->db->conf->name;
+	struct span span = { (const uint8_t *)name, strlen(name) };
+	struct failure f;
+	struct db *db;
+	int rc;
+
+	if (!db_is_removed(r->db))
+		return false;
+	failure_init(&f);
+	rc = hots_find_db(loop, span, &db, &f);
+	failure_fini(&f);
+	if (rc < 0)
+		return false;
+	hot_unuse(r->hot);
+	r->db = db;
+	r->hot = hots_get(loop, db);
+	hot_use(r->hot);
+	if (r->place)
+		r->place->requests_n--;
+	r->place = NULL;
+	return true;
+}
+
 void
 road_arrivals(struct loop *loop)
 {
@@ -663,7 +694,7 @@ road_arrivals(struct loop *loop)
 		struct request *r;
 
 		while ((r = hots_pop_waiting(h))) {
-			if (h->conn) {
+			if (h->conn || follow(r)) {
 				road_take(r->client, r);
 				continue;
 			}

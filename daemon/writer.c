@@ -53,6 +53,13 @@ writer_set_seq(struct writer *w, uint64_t seq)
 	atomic_store(&w->seq, seq);
 }
 
+void
+writer_refuse(struct writer *w)
+{
+	atomic_store(&w->gone, true);
+	squeue_kick(&w->q);
+}
+
 /* They kick each other, and whoever has ended does not listen. */
 void
 writer_stop(struct writer *w)
@@ -407,6 +414,8 @@ run_members(struct writer *w, size_t n)
 		writer_roll_back(w);
 	if (w->alarm)
 		refuse_members(w, n, ERR_DATABASE_DOWN, w->alarm);
+	else if (atomic_load(&w->gone))
+		refuse_members(w, n, ERR_DATABASE_DOWN, CONTROL_GONE_TEXT);
 	else if (w->is_stuck)
 		refuse_members(w, n, ERR_NO_MEMORY,
 		    "cannot undo a write that failed before: out of memory");

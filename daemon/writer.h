@@ -34,6 +34,10 @@ int writer_open(const struct conf *conf, const struct conf_db *db,
 /* Count its commits from seq on, which is 0 otherwise.  Before it is used. */
 void writer_set_seq(struct writer *w, uint64_t seq);
 
+/* Let it refuse all from now on, and end the transaction that holds it: its file
+ * is not there any more.  Whoever holds the database. */
+void writer_refuse(struct writer *w);
+
 /* End it and its keeper: neither runs any more.  Nobody uses them.  NULL is
  * fine. */
 void writer_stop(struct writer *w);

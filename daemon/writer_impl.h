@@ -49,6 +49,7 @@ struct writer {
 	struct readers *readers;
 	struct keeper *keeper;
 	_Atomic uint64_t seq;
+	_Atomic bool gone;      /* its file: what is written would be lost */
 	_Atomic bool has_lease; /* for the tick and the reaper */
 	_Atomic bool in_turn;   /* it runs members of the line */
 	_Atomic bool held_back; /* the WAL is too large: a turn for each tick */

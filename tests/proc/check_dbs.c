@@ -720,6 +720,98 @@ START_TEST(a_database_of_the_directory_is_created_when_that_is_wanted)
 }
 END_TEST
 
+/* --- Another file --------------------------------------------------------------- */
+
+static bool
+has_noticed(const void *arg)
+{
+	char *log = live_read_log(&live);
+	bool noticed = strstr(log, "was replaced or deleted") != NULL;
+
+	(void)arg;
+	free(log);
+	return noticed;
+}
+
+/* Move a database with a table t and these values over app.db. */
+static void
+replace_file(const char *sql)
+{
+	char path[PATH_N];
+	sqlite3 *db;
+
+	snprintf(path, sizeof(path), "%s/new", live.dir);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, sql, 0, 0, 0), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	ck_assert_int_eq(rename(path, live.db_path), 0);
+}
+
+static void
+start_with_table(void)
+{
+	live_init(&live);
+	live_start(&live, LIVE_OPTIONS("workers=2"));
+	raw_open(&c, live.socket_path);
+	raw_run(&c, 0, "CREATE TABLE t(v)", 0);
+	raw_run(&c, 0, "INSERT INTO t VALUES('old')", 0);
+}
+
+START_TEST(a_file_that_was_replaced_is_served_instead)
+{
+	start_with_table();
+	replace_file("CREATE TABLE t(v); INSERT INTO t VALUES(42)");
+	proc_wait_until(has_noticed, NULL, "the daemon notices");
+	ck_assert_int_eq(raw_run_int(&c, 0, "SELECT v FROM t"), 42);
+	raw_run(&c, 0, "INSERT INTO t VALUES(1)", 0);
+	ck_assert_int_eq(raw_run_int(&c, 0, "SELECT sum(v) FROM t"), 43);
+	raw_close(&c);
+	stop();
+	/* nothing of the old one came into it */
+}
+END_TEST
+
+START_TEST(a_file_that_was_deleted_is_created_when_somebody_asks)
+{
+	start_with_table();
+	ck_assert_int_eq(unlink(live.db_path), 0);
+	proc_wait_until(has_noticed, NULL, "the daemon notices");
+	ck_assert_int_lt(access(live.db_path, F_OK), 0);
+	ck_assert_int_eq(
+	    raw_run_int(&c, 0, "SELECT count(*) FROM sqlite_schema"), 0);
+	raw_run(&c, 0, "CREATE TABLE u(v)", 0);
+	raw_close(&c);
+	stop();
+}
+END_TEST
+
+/* What it would commit would be lost: it is told. */
+START_TEST(a_transaction_does_not_survive_its_file)
+{
+	struct rawconn waiting;
+	uint64_t id;
+
+	start_with_table();
+	raw_open(&waiting, live.socket_path);
+	raw_begin(&c, TX_MODE_IMMEDIATE);
+	raw_run(&c, 0, "INSERT INTO t VALUES('lost')", 0);
+	id = raw_put_exec(&waiting, 0, "INSERT INTO t VALUES('refused')");
+	raw_flush(&waiting);
+	live_wait_queue(&live, 1);
+	replace_file("CREATE TABLE t(v); INSERT INTO t VALUES(42)");
+	proc_wait_until(has_noticed, NULL, "the daemon notices");
+	expect_text(&waiting, id, ERR_DATABASE_DOWN, "replaced or deleted");
+	expect_text(&c, raw_put_end(&c, 0, true), ERR_TX_EXPIRED,
+	    "replaced or deleted");
+	ck_assert_int_eq(raw_run_int(&c, 0, "SELECT sum(v) FROM t"), 42);
+	raw_run(&waiting, 0, "INSERT INTO t VALUES(1)", 0);
+	ck_assert_int_eq(raw_run_int(&c, 0, "SELECT sum(v) FROM t"), 43);
+	raw_close(&waiting);
+	raw_close(&c);
+	stop();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -759,6 +851,13 @@ main(void)
 	tcase_add_test(tc, one_file_has_one_name_at_a_time);
 	tcase_add_test(
 	    tc, a_database_of_the_directory_is_created_when_that_is_wanted);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("files");
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, a_file_that_was_replaced_is_served_instead);
+	tcase_add_test(
+	    tc, a_file_that_was_deleted_is_created_when_somebody_asks);
+	tcase_add_test(tc, a_transaction_does_not_survive_its_file);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);
