@@ -1,6 +1,7 @@
 /* call.c - the calls that send one request and wait for it. */
 #include "impl.h"
 
+#include "socket.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -239,7 +240,7 @@ send_close(struct sqlpool_stmt *stmt)
 	struct sqlpool_result *result = NULL;
 	struct msg_out m;
 
-	if (conn->pid != getpid() || conn->state != CONN_OPEN ||
+	if (conn->pid != socket_get_pid() || conn->state != CONN_OPEN ||
 	    request_begin(conn, TYPE_CLOSE, 0, &m, &result) < 0)
 		return;
 	msg_put_uint(&m, ASK_stmt, stmt->number);

@@ -39,7 +39,7 @@ conn_check(struct sqlpool_conn *conn)
 int
 conn_check_process(struct sqlpool_conn *conn)
 {
-	if (conn->pid == getpid())
+	if (conn->pid == socket_get_pid())
 		return 0;
 	return conn_fail(conn, ERR_MISUSE, OUTCOME_NOT_APPLIED,
 	    "the connection belongs to process %ld, which forked this one: "
@@ -178,24 +178,61 @@ read_all(struct sqlpool_conn *conn, bool *ret_any)
 	return rc;
 }
 
-/* Write, read, and sleep between, on a socket that is there. */
+/* Look for a short while, if that has paid lately: patience.h. */
 static int
-move_bytes(struct sqlpool_conn *conn, bool wait, int64_t deadline_us)
+look_for_input(struct sqlpool_conn *conn, int64_t began_us, bool *ret_any)
 {
-	/* of several replies one may be there; a lone one never is */
-	bool early = !wait || conn->in_flight_n > 1;
-	bool any = false;
-	int rc = write_some(conn);
+	struct patience *p = &conn->patience;
+	int64_t now_us = began_us, until_us;
+	int rc = 0;
 
-	if (rc == 0 && early)
-		rc = read_all(conn, &any);
-	if (rc == 0 && wait && !any) {
+	if (patience_asks(p, began_us))
+		patience_ask_core(p, began_us);
+	until_us = began_us + patience_get_us(p);
+	while (rc == 0 && !*ret_any && now_us < until_us) {
+		rc = read_all(conn, ret_any);
+		now_us = socket_now_us();
+	}
+	return rc;
+}
+
+/* Wait until something was read, or could be written. */
+static int
+wait_for_input(struct sqlpool_conn *conn, int64_t deadline_us)
+{
+	bool looks = conn->patience.bound_us > 0 && !conn_wants_to_write(conn);
+	int64_t began_us = looks ? socket_now_us() : 0;
+	bool any = false;
+	int rc = looks ? look_for_input(conn, began_us, &any) : 0;
+
+	if (rc == 0 && !any) {
 		rc = sleep_for_socket(conn, deadline_us);
 		if (rc == 0)
 			rc = write_some(conn);
 		if (rc == 0)
 			rc = read_all(conn, &any);
 	}
+	if (looks && any)
+		patience_note(&conn->patience, socket_now_us() - began_us);
+	return rc;
+}
+
+/* Write, read, and sleep between, on a socket that is there. */
+static int
+move_bytes(struct sqlpool_conn *conn, bool wait, int64_t deadline_us)
+{
+	bool was_unsent = conn_wants_to_write(conn);
+	bool any = false;
+	int rc = write_some(conn);
+	/* of several replies one may be there; a lone one is not yet when its
+	 * request has only just been written */
+	bool early = conn->in_flight_n > 1 || conn->write_broken ||
+	    (!wait && !(was_unsent && conn->in_flight_n == 1));
+
+	if (rc == 0 && early)
+		rc = read_all(conn, &any);
+	if (rc == 0 && wait && !any)
+		rc = wait_for_input(conn, deadline_us);
 	if (rc < 0)
 		return rc;
 	trim_idle(conn);

@@ -36,6 +36,7 @@
 #include "proto/error.h"
 #include "proto/mem.h"
 #include "proto/msg.h"
+#include "proto/patience.h"
 #include "proto/sockpath.h"
 #include "proto/value.h"
 #include "sqlpool.h"
@@ -60,6 +61,8 @@
 #define INLINE_COLUMNS 8
 
 #define DEFAULT_CONNECT_MS   5000
+#define DEFAULT_POLL_US      50
+#define POLL_MAX_US          10000
 #define DEFAULT_WINDOW_BYTES (256 << 10)
 /* How long a request has whose daemon does not say, and the longest it can:
  * PROTOCOL.md, "Limits". */
@@ -121,8 +124,9 @@ struct sqlpool_conn {
 	int old_fd;    /* a lost one that somebody may still poll for; or -1 */
 	int polled_fd; /* what somebody polls for; or -1 */
 	pid_t pid;
-	bool opened;        /* HELLO has succeeded once */
-	bool failing;       /* the last search for a daemon found none */
+	struct patience patience; /* of calls that wait */
+	bool opened;              /* HELLO has succeeded once */
+	bool failing;             /* the last search for a daemon found none */
 	bool write_broken;  /* the peer reads no more, but may have said why */
 	bool tx_lost;       /* the connection was lost in a transaction */
 	bool nonblocking;   /* sends never wait */

@@ -134,6 +134,10 @@ read_options(const struct sqlpool_options *options, struct sqlpool_options *ret)
 	}
 	if (!o.connect_timeout_ms)
 		o.connect_timeout_ms = DEFAULT_CONNECT_MS;
+	if (!o.poll_time_us)
+		o.poll_time_us = DEFAULT_POLL_US;
+	if (o.poll_time_us > POLL_MAX_US)
+		o.poll_time_us = POLL_MAX_US;
 	if (!o.window_bytes)
 		o.window_bytes = DEFAULT_WINDOW_BYTES;
 	if (!o.max_frame_bytes)
@@ -182,7 +186,9 @@ conn_new(const struct sqlpool_options *options)
 		return NULL;
 	conn->state = CONN_DEAD;
 	conn->fd = conn->old_fd = conn->polled_fd = -1;
-	conn->pid = getpid();
+	conn->pid = socket_get_pid();
+	patience_init(&conn->patience, options->poll_time_us);
+	conn->patience.crowded = true; /* until the kernel says otherwise */
 	conn->use_fd = options->use_fd;
 	conn->no_reconnect = options->no_reconnect;
 	conn->decltypes = options->decltypes;
@@ -316,7 +322,7 @@ sqlpool_close(struct sqlpool_conn *conn)
 		return;
 	end_all(conn, "the connection was closed before the answer came");
 	/* each has its last call; in a child they are the parent's */
-	while (conn->ready.first && conn->pid == getpid())
+	while (conn->ready.first && conn->pid == socket_get_pid())
 		async_deliver(conn);
 	for (result = conn->results; result; result = next) {
 		next = result->next;

@@ -134,7 +134,8 @@ sqlpool_result_free(struct sqlpool_result *result)
 	if (conn)
 		async_unmark(result);
 	result->callback = NULL;
-	if (result->state != RESULT_WAITING || !conn || conn->pid != getpid()) {
+	if (result->state != RESULT_WAITING || !conn ||
+	    conn->pid != socket_get_pid()) {
 		flight_forget_result(result);
 		return;
 	}

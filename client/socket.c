@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -21,6 +24,42 @@ socket_now_us(void)
 
 /* A Unix socket connects at once or, when the listener's queue is full, fails
  * with EAGAIN: unix(7), connect(2). */
+/* A page that is zero again in a child: madvise(2), MADV_WIPEONFORK.  It holds the
+ * process's id.  NULL: there is none. */
+static _Atomic pid_t *pid_page;
+static pthread_once_t pid_once = PTHREAD_ONCE_INIT;
+
+static void
+make_pid_page(void)
+{
+	size_t n = (size_t)sysconf(_SC_PAGESIZE);
+	void *page = mmap(NULL, n, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return;
+	if (madvise(page, n, MADV_WIPEONFORK) == 0)
+		pid_page = page;
+	else
+		munmap(page, n);
+}
+
+pid_t
+socket_get_pid(void)
+{
+	pid_t pid;
+
+	pthread_once(&pid_once, make_pid_page);
+	if (!pid_page)
+		return getpid();
+	pid = atomic_load_explicit(pid_page, memory_order_relaxed);
+	if (pid == 0) {
+		pid = getpid();
+		atomic_store_explicit(pid_page, pid, memory_order_relaxed);
+	}
+	return pid;
+}
+
 int
 socket_connect(const char *path, int *ret_fd)
 {

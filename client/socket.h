@@ -15,6 +15,10 @@
 /* Microseconds of a clock that only runs forward. */
 int64_t socket_now_us(void);
 
+/* Give the process's id: getpid(2) without its system call, which would be one
+ * for each call of the application.  Any thread. */
+pid_t socket_get_pid(void);
+
 /* Connect to a path (shorter than sun_path).  The descriptor closes on exec.
  * Errors: socket(2)'s and connect(2)'s; -EAGAIN when the listener's queue is
  * full. */

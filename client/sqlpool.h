@@ -16,7 +16,7 @@
  *	sqlpool_result_free(result);
  *	sqlpool_close(conn);
  *
- * Threads.  There is no global state but the allocator.  Any thread may use any
+ * Threads.  There is no global state but the allocator and the process's id.  Any thread may use any
  * connection, one thread at a time; statements and results belong to their
  * connection.  After fork() the child gets SQLPOOL_ERR_MISUSE from everything
  * that would touch the socket and never disturbs the parent; it may close and
@@ -324,12 +324,16 @@ struct sqlpool_options {
 	bool use_fd;                 /* talk on fd, do not connect */
 	int fd; /* a connected stream socket, the connection's from then on,
 		 * also when sqlpool_open fails */
+	int32_t poll_time_us; /* the longest that a call which waits polls
+			       * before it sleeps, while that pays; default
+			       * 50, at most 10,000; negative: it sleeps
+			       * at once */
 };
 
 #define SQLPOOL_OPTIONS                                                     \
 	{                                                                   \
 		sizeof(struct sqlpool_options), 0, 0, 0, 0, 0, 0, 0, false, \
-		    false, false, 0                                         \
+		    false, false, 0, 0                                      \
 	}
 
 /* Connect to a daemon and choose a database.

@@ -1,5 +1,5 @@
-/* check_patience.c - a daemon that looks for more to do before it sleeps, as
- * long as that pays. */
+/* check_patience.c - a daemon that looks for more to do before it sleeps, and
+ * clients that look for their answers, as long as that pays. */
 #include <check.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -62,6 +62,63 @@ START_TEST(a_worker_never_looks_when_it_is_told_so)
 }
 END_TEST
 
+/* Whatever it is told, and whether or not looking pays: answers come, a child
+ * finds out that it is one, and a deadline holds. */
+START_TEST(a_client_looks_as_long_as_it_is_told)
+{
+	static const int32_t times_us[] = { -1, 0, 1, INT32_MAX };
+	struct sqlpool_options options = SQLPOOL_OPTIONS;
+	struct sqlpool_conn *conn;
+
+	live_start(&live, NULL);
+	options.socket_path = live.socket_path;
+	options.poll_time_us = times_us[_i];
+	options.request_timeout_ms = 100;
+	ck_assert_int_eq(sqlpool_open(&options, &conn), 0);
+	for (int i = 0; i < 300; i++)
+		ck_assert_int_eq(live_get_int(conn, "SELECT 5"), 5);
+	ck_assert_int_eq(
+	    sqlpool_exec(conn,
+		"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM "
+		"c) SELECT max(x) FROM c",
+		NULL, 0),
+	    -SQLPOOL_ERR_DEADLINE);
+	ck_assert_int_eq(live_get_int(conn, "SELECT 6"), 6);
+	sqlpool_close(conn);
+}
+END_TEST
+
+/* The children of a child know it as well, also when it has a connection of its
+ * own. */
+static void
+be_child(void *arg)
+{
+	struct sqlpool_conn *parents = arg;
+	struct sqlpool_conn *own;
+
+	PROC_CHECK(sqlpool_ping(parents) == -SQLPOOL_ERR_MISUSE, "not refused");
+	own = live_connect(&live, "child");
+	PROC_CHECK(live_get_int(own, "SELECT 7") == 7, "its own does not work");
+	PROC_CHECK(sqlpool_ping(parents) == -SQLPOOL_ERR_MISUSE,
+	    "not refused any more");
+	sqlpool_close(own);
+	sqlpool_close(parents);
+}
+
+START_TEST(a_child_is_told_from_its_parent)
+{
+	struct sqlpool_conn *conn;
+
+	live_start(&live, NULL);
+	conn = live_connect(&live, "parent");
+	for (int i = 0; i < 3; i++) {
+		proc_join(proc_fork(be_child, conn));
+		ck_assert_int_eq(live_get_int(conn, "SELECT 8"), 8);
+	}
+	sqlpool_close(conn);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -74,6 +131,12 @@ main(void)
 	tcase_add_test(tc, a_worker_looks_for_more_before_it_sleeps);
 	tcase_add_test(tc, a_worker_stops_looking_in_vain);
 	tcase_add_test(tc, a_worker_never_looks_when_it_is_told_so);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("library");
+	tcase_add_checked_fixture(tc, set_up, tear_down);
+	tcase_set_timeout(tc, 15);
+	tcase_add_loop_test(tc, a_client_looks_as_long_as_it_is_told, 0, 4);
+	tcase_add_test(tc, a_child_is_told_from_its_parent);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);
