@@ -2,7 +2,7 @@
 #include "proto/patience.h"
 
 #include <fcntl.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* A look that found something raises the score by half of what it lacks, one in
@@ -90,8 +90,7 @@ static bool
 read_core(struct patience_core *ret)
 {
 	int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-	unsigned long long ran_ns, queued_ns;
-	char text[96];
+	char text[96], *end;
 	ssize_t n;
 
 	if (fd < 0)
@@ -99,11 +98,9 @@ read_core(struct patience_core *ret)
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
 	text[n > 0 ? n : 0] = '\0';
-	if (sscanf(text, "%llu %llu", &ran_ns, &queued_ns) != 2)
-		return false;
-	ret->ran_us = (int64_t)(ran_ns / 1000);
-	ret->queued_us = (int64_t)(queued_ns / 1000);
-	return true;
+	ret->ran_us = (int64_t)(strtoull(text, &end, 10) / 1000);
+	ret->queued_us = (int64_t)(strtoull(end, NULL, 10) / 1000);
+	return end > text;
 }
 
 void

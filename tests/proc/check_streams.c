@@ -15,7 +15,7 @@
 #include "tests/lib/rawconn.h"
 
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
-#define WINDOW      65536 /* the least */
+#define WINDOW      INT64_C(65536) /* the least */
 #define CREDIT      (4 * WINDOW)
 
 static struct live live;
@@ -37,7 +37,7 @@ put_hello(struct rawconn *c)
 
 	msg_begin_body(&m, &c->out, TYPE_HELLO, ++c->last_id, 0);
 	msg_put_uint(&m, ASK_version, MSG_VERSION);
-	msg_put_uint(&m, ASK_window_bytes, WINDOW);
+	msg_put_uint(&m, ASK_window_bytes, (uint64_t)WINDOW);
 	msg_put_uint(&m, ASK_max_frame, 65536);
 	PROC_CHECK(msg_end(&m, 65536) == 0, "msg_end");
 	return c->last_id;
@@ -70,13 +70,13 @@ stop(void)
 }
 
 static void
-put_credit(struct rawconn *c, uint64_t target, uint64_t bytes)
+put_credit(struct rawconn *c, uint64_t target, int64_t bytes)
 {
 	struct msg_out m;
 
 	msg_begin_body(&m, &c->out, TYPE_CREDIT, 0, 0);
 	msg_put_uint(&m, ASK_target, target);
-	msg_put_uint(&m, ASK_credit_bytes, bytes);
+	msg_put_uint(&m, ASK_credit_bytes, (uint64_t)bytes);
 	PROC_CHECK(msg_end(&m, 65536) == 0, "msg_end");
 }
 
@@ -199,7 +199,7 @@ START_TEST(a_thousand_results_without_credit_are_bounded)
 	ck_assert_int_eq(raw_run_int(&b, 0, "SELECT 5"), 5);
 	ck_assert_int_eq(raw_run_int(&a, 0, "SELECT 6"), 6);
 	ck_assert_int_lt(live_get_rss_kb(&live) - before_kb,
-	    32768 * (proc_get_slowness() > 1 ? 4 : 1));
+	    INT64_C(32768) * (proc_get_slowness() > 1 ? 4 : 1));
 	/* its end frees what they had */
 	raw_close(&a);
 	open_small(&a);
@@ -272,7 +272,7 @@ START_TEST(results_of_one_connection_take_turns)
 			left--;
 			continue;
 		}
-		put_credit(&a, s[i].id, a.taken);
+		put_credit(&a, s[i].id, (int64_t)a.taken);
 		raw_flush(&a);
 	}
 	stop();
