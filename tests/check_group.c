@@ -940,6 +940,7 @@ make_suite(void)
 	    tc, group_tells_everybody_that_a_process_outside_holds_the_lock);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("disk and memory");
+	tcase_set_timeout(tc, 20);
 	tcase_add_loop_test(tc, group_survives_one_write_that_fails_at_commit,
 	    0, (int)COUNT(disk_faults));
 	tcase_add_loop_test(tc, group_tells_the_one_whose_own_commit_fails, 0,
