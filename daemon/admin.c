@@ -1,198 +1,245 @@
-/* admin.c - SHOW commands. */
+/* admin.c - from the text of a command to its reply. */
 #include "daemon/admin.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
-#include "daemon/stats.h"
+#include "daemon/admin_impl.h"
+#include "daemon/local.h"
+#include "daemon/road.h"
 #include "proto/error.h"
+#include "proto/frame.h"
 #include "proto/value.h"
 
-#define WORDS_BYTES 64
-#define COLUMNS_MAX 8
+/* So much of a statement is shown. */
+#define SQL_BYTES 200
 
-struct command {
-	const char *words;
-	const char *columns[COLUMNS_MAX];
-	void (*put_rows)(struct dbs *dbs, struct answer *a);
-	const char *text;
+static const struct admin_command *const groups[] = {
+	admin_about_commands,
+	admin_dbs_commands,
+	admin_clients_commands,
+	admin_stats_commands,
 };
+#define GROUPS_N (sizeof(groups) / sizeof(groups[0]))
 
-static void put_help(struct dbs *dbs, struct answer *a);
-
-static void
-put_cstr(struct buf *b, const char *s)
+const struct admin_command *
+admin_next(const struct admin_command *command)
 {
-	value_put_text(b, s, strlen(s));
-}
+	size_t group = 0;
 
-static void
-put_databases(struct dbs *dbs, struct answer *a)
-{
-	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
-		bool open = db_hold(db);
+	if (!command)
+		return groups[0];
+	if (command[1].words)
+		return command + 1;
+	for (; group < GROUPS_N; group++) {
+		const struct admin_command *last = groups[group];
 
-		value_put_array(a->out, 5);
-		put_cstr(a->out, db->conf->name);
-		put_cstr(a->out, db->conf->path);
-		put_cstr(a->out,
-		    db->conf->access == CONF_ACCESS_SHARED ? "shared"
-							   : "exclusive");
-		value_put_uint(a->out,
-		    open ? atomic_load(writer_get_seq(db->writer))
-			 : atomic_load(&db->seq));
-		value_put_uint(
-		    a->out, open ? writer_get_queue_n(db->writer) : 0);
-		a->rows_n++;
-		if (open)
-			db_release(db);
+		while (last[1].words)
+			last++;
+		if (last == command)
+			break;
 	}
+	return group + 1 < GROUPS_N ? groups[group + 1] : NULL;
 }
 
-static void
-put_stat(struct answer *a, const char *name, uint64_t v, const char *database,
-    const char *text)
+/* --- Rows ----------------------------------------------------------------- */
+
+static uint32_t
+count_columns(const struct admin_command *command)
 {
-	value_put_array(a->out, 4);
-	put_cstr(a->out, name);
-	value_put_uint(a->out, v);
-	if (database)
-		put_cstr(a->out, database);
+	uint32_t n = 0;
+
+	while (n < ADMIN_COLUMNS_MAX && command->columns[n])
+		n++;
+	return n;
+}
+
+void
+admin_put_row(struct admin *ad)
+{
+	value_put_array(&ad->rows, count_columns(ad->command));
+}
+
+void
+admin_put_str(struct admin *ad, const char *text)
+{
+	if (text)
+		value_put_text(&ad->rows, text, strlen(text));
 	else
-		value_put_nil(a->out);
-	put_cstr(a->out, text);
-	a->rows_n++;
+		value_put_nil(&ad->rows);
 }
 
-static void
-put_db_stats(struct answer *a, const struct stats_db *db)
+void
+admin_put_uint(struct admin *ad, uint64_t v)
 {
-	struct stats_total total = { 0 };
-
-	stats_add_total(db, &total);
-	for (int i = 0; i < DB_STAT_N; i++)
-		put_stat(a, stats_get_db_stat_name((enum stats_db_id)i),
-		    total.counts[i], stats_get_db_name(db),
-		    stats_get_db_stat_text((enum stats_db_id)i));
+	value_put_uint(&ad->rows, v);
 }
 
-static void
-put_stats(struct dbs *dbs, struct answer *a)
+void
+admin_put_real(struct admin *ad, double v)
 {
-	(void)dbs;
-	for (int i = 0; i < STAT_N; i++)
-		put_stat(a, stats_get_name((enum stats_id)i),
-		    stats_get((enum stats_id)i), NULL,
-		    stats_get_text((enum stats_id)i));
-	for (struct stats_db *db = stats_next_db(NULL); db;
-	     db = stats_next_db(db))
-		put_db_stats(a, db);
+	value_put_real(&ad->rows, v);
 }
 
-/* Errors that nobody had are left out. */
-static void
-put_errors(struct dbs *dbs, struct answer *a)
+void
+admin_put_null(struct admin *ad)
 {
-	(void)dbs;
-	for (size_t i = 0; i < ERROR_INDEX_N; i++) {
-		uint64_t n = stats_get_error(i);
-		int code = error_get_code(i);
+	value_put_nil(&ad->rows);
+}
 
-		if (n == 0)
-			continue;
-		value_put_array(a->out, 4);
-		value_put_int(a->out, code);
-		put_cstr(a->out, error_get_name(code));
-		put_cstr(a->out,
-		    error_get_class_name((uint64_t)error_get_class(code)));
-		value_put_uint(a->out, n);
-		a->rows_n++;
+void
+admin_put_sql(struct admin *ad, struct span sql)
+{
+	char line[SQL_BYTES];
+	size_t n = 0;
+
+	for (size_t i = 0; i < sql.n && n < sizeof(line); i++) {
+		char ch = (char)sql.p[i];
+
+		if (ch == '\0')
+			break;
+		if (!isspace((unsigned char)ch))
+			line[n++] = ch;
+		else if (n > 0 && line[n - 1] != ' ')
+			line[n++] = ' ';
 	}
+	if (n == 0)
+		value_put_nil(&ad->rows);
+	else
+		value_put_message(&ad->rows, line, n);
 }
 
-static void
-put_distribution(struct answer *a, const char *database,
-    enum stats_hist_id which, enum stats_road road, const struct stats_sum *sum)
+void
+admin_put_since(struct admin *ad, int64_t since_us, int64_t now_us)
 {
-	uint64_t n = stats_get_observed(sum);
+	int64_t ms = (now_us - since_us) / 1000;
 
+	if (since_us == 0)
+		value_put_nil(&ad->rows);
+	else
+		value_put_uint(&ad->rows, ms > 0 ? (uint64_t)ms : 0);
+}
+
+/* --- The reply -------------------------------------------------------------- */
+
+static void
+open_frame(const struct admin *ad, struct answer *a)
+{
+	uint32_t n = count_columns(ad->command);
+
+	answer_open(a);
 	if (n == 0)
 		return;
-	value_put_array(a->out, 7);
-	put_cstr(a->out, database);
-	put_cstr(a->out, stats_get_hist_name(which));
-	if (stats_is_by_road(which))
-		put_cstr(a->out, stats_get_road_name(road));
-	else
-		value_put_nil(a->out);
-	value_put_uint(a->out, n);
-	value_put_real(a->out, (double)sum->sum / (double)n);
-	value_put_uint(a->out, stats_get_quantile(which, sum, 0.5));
-	value_put_uint(a->out, stats_get_quantile(which, sum, 0.99));
-	a->rows_n++;
+	if (!a->columns_given) {
+		msg_key(&a->frame, TELL_columns);
+		value_put_array(a->out, n);
+		for (uint32_t i = 0; i < n; i++)
+			value_put_text(a->out, ad->command->columns[i],
+			    strlen(ad->command->columns[i]));
+		a->columns_given = true;
+	}
+	answer_open_rows(a);
 }
 
-static void
-put_hists(struct answer *a, const struct stats_db *db)
+static int
+put_rows(const struct admin *ad, struct answer *a)
 {
-	struct stats_total total = { 0 };
-	const char *name = stats_get_db_name(db);
+	struct span left = { ad->rows.p, ad->rows.n };
+	int rc = 0;
 
-	stats_add_total(db, &total);
-	for (int i = 0; i < HIST_N; i++)
-		for (int road = 0; road < STATS_ROADS_N; road++)
-			put_distribution(a, name, (enum stats_hist_id)i,
-			    (enum stats_road)road, &total.hists[i][road]);
-}
+	open_frame(ad, a);
+	while (left.n > 0 && rc == 0) {
+		struct span row = left;
 
-static void
-put_latency(struct dbs *dbs, struct answer *a)
-{
-	(void)dbs;
-	for (struct stats_db *db = stats_next_db(NULL); db;
-	     db = stats_next_db(db))
-		put_hists(a, db);
-}
-
-static void
-put_version(struct dbs *dbs, struct answer *a)
-{
-	(void)dbs;
-	value_put_array(a->out, 2);
-	put_cstr(a->out, "sqlpoold " SQLPOOLD_VERSION);
-	put_cstr(a->out, dbconn_get_library_version());
-	a->rows_n++;
-}
-
-/* clang-format off */
-static const struct command commands[] = {
-	{ "SHOW DATABASES", { "name", "path", "access", "commits", "queue" },
-	  put_databases, "what is served" },
-	{ "SHOW STATS", { "name", "value", "database", "text" },
-	  put_stats, "counters since the start: of the daemon, then of each database" },
-	{ "SHOW LATENCY", { "database", "what", "road", "n", "mean", "p50", "p99" },
-	  put_latency, "how long requests wait and run, in microseconds, and how many share" },
-	{ "SHOW ERRORS", { "code", "name", "class", "n" },
-	  put_errors, "replies with an error since the start, by code" },
-	{ "SHOW VERSION", { "server", "sqlite" },
-	  put_version, "versions" },
-	{ "SHOW HELP", { "command", "text" },
-	  put_help, "this list" },
-};
-/* clang-format on */
-
-static void
-put_help(struct dbs *dbs, struct answer *a)
-{
-	(void)dbs;
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		value_put_array(a->out, 2);
-		put_cstr(a->out, commands[i].words);
-		put_cstr(a->out, commands[i].text);
+		value_skip(&left);
+		row.n -= left.n;
+		if (answer_get_bytes(a) + row.n > ANSWER_CHUNK_BYTES &&
+		    a->rows_n > 0) {
+			rc = answer_flush(a);
+			open_frame(ad, a);
+		}
+		buf_put(a->out, row.p, row.n);
 		a->rows_n++;
 	}
+	return rc;
 }
+
+/* At home: write the reply, and send it by the mailbox, as those of writers and
+ * readers come; credit and a client that is gone are taken care of there. */
+static void
+finish(struct admin *ad)
+{
+	struct request *r = ad->r;
+	struct answer a;
+
+	answer_init(&a, r, &r->out);
+	if (r->failure.code == 0 && buf_failed(&ad->rows))
+		failure_set(&r->failure, ERR_NO_MEMORY, "out of memory");
+	if (r->failure.code == 0 && put_rows(ad, &a) < 0)
+		failure_set(&r->failure, ERR_ROW_TOO_LARGE,
+		    "a row does not fit in a frame of %zu bytes",
+		    r->max_frame_bytes);
+	answer_finish(&a);
+	buf_fini(&ad->rows);
+	free(ad);
+	mailbox_post(r, true);
+}
+
+/* --- Travelling --------------------------------------------------------------- */
+
+static void
+come_home(struct errand *e, void *owner)
+{
+	struct admin *ad = (struct admin *)e;
+
+	(void)owner;
+	if (ad->command->end && ad->r->failure.code == 0)
+		ad->command->end(ad);
+	finish(ad);
+}
+
+/* On to the next worker that has not ended; home's has not while it has a client
+ * that waits. */
+static void
+travel(struct admin *ad)
+{
+	struct loop *home = ad->home;
+
+	while (ad->stop_n < home->peers_n)
+		if (mailbox_send(home->peers[ad->stop_n++], &ad->errand))
+			return;
+	ad->errand.arrive = come_home;
+	mailbox_send(&home->mailbox, &ad->errand);
+}
+
+static void
+arrive(struct errand *e, void *owner)
+{
+	struct admin *ad = (struct admin *)e;
+
+	ad->command->visit(ad, owner);
+	travel(ad);
+}
+
+static void
+run(struct admin *ad)
+{
+	const struct admin_command *command = ad->command;
+
+	if (command->run)
+		command->run(ad);
+	if (command->visit && ad->r->failure.code == 0) {
+		ad->errand.arrive = arrive;
+		travel(ad);
+		return;
+	}
+	finish(ad);
+}
+
+/* --- Understanding --------------------------------------------------------------- */
 
 /* Copy the text with single spaces between words and without a semicolon. */
 static void
@@ -200,7 +247,7 @@ tidy(struct span sql, char *out)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < sql.n && n + 1 < WORDS_BYTES; i++) {
+	for (size_t i = 0; i < sql.n && n + 1 < ADMIN_WORDS_BYTES; i++) {
 		char ch = (char)sql.p[i];
 
 		if (ch == ';')
@@ -215,42 +262,77 @@ tidy(struct span sql, char *out)
 	out[n] = '\0';
 }
 
-static const struct command *
-find_command(const char *words)
+/* What follows the command's words; NULL: it is another command. */
+static const char *
+match(const struct admin_command *command, const char *words)
 {
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcasecmp(words, commands[i].words) == 0)
-			return &commands[i];
-	return NULL;
+	size_t n = strlen(command->words);
+
+	if (strncasecmp(words, command->words, n) != 0)
+		return NULL;
+	if (words[n] == '\0')
+		return words + n;
+	return words[n] == ' ' && command->args ? words + n + 1 : NULL;
+}
+
+static int
+find_command(struct admin *ad)
+{
+	const struct admin_command *command = admin_next(NULL);
+
+	for (; command; command = admin_next(command)) {
+		ad->args = match(command, ad->words);
+		if (ad->args)
+			break;
+	}
+	if (!command || ad->r->type != TYPE_EXEC)
+		return failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
+		    "@admin does not know \"%.64s\"; EXEC \"SHOW HELP\" lists "
+		    "what it knows",
+		    ad->words);
+	ad->command = command;
+	if (command->args && !ad->args[0])
+		return failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
+		    "write it as: %s %s", command->words, command->args);
+	return 0;
+}
+
+/* Root and who runs the daemon. */
+static int
+check_right(const struct admin *ad)
+{
+	uid_t uid = ad->client->owner.uid;
+
+	if (ad->command->right == ADMIN_SEES || uid == 0 || uid == geteuid())
+		return 0;
+	return failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
+	    "%s needs the right to act, which root and user %u have, who runs "
+	    "the daemon; you are user %u and may only look (SHOW)",
+	    ad->command->words, (unsigned)geteuid(), (unsigned)uid);
 }
 
 void
-admin_run(struct dbs *dbs, struct request *r, struct buf *b)
+admin_take(struct client *cl, struct request *r)
 {
-	const struct command *cmd;
-	char words[WORDS_BYTES];
-	struct answer a;
-	uint32_t n = 0;
+	struct admin *ad;
 
-	tidy(r->sql, words);
-	cmd = r->type == TYPE_EXEC ? find_command(words) : NULL;
-	answer_init(&a, r, b);
-	if (!cmd) {
-		failure_set(&r->failure, ERR_NOT_ALLOWED,
-		    "@admin does not know \"%s\"; EXEC \"SHOW HELP\" lists "
-		    "what it knows",
-		    words);
-		answer_finish(&a);
+	if (road_send_away(cl, r) < 0) {
+		local_fail(cl, r);
 		return;
 	}
-	answer_open(&a);
-	while (n < COLUMNS_MAX && cmd->columns[n])
-		n++;
-	msg_key(&a.frame, TELL_columns);
-	value_put_array(b, n);
-	for (uint32_t i = 0; i < n; i++)
-		put_cstr(b, cmd->columns[i]);
-	answer_open_rows(&a);
-	cmd->put_rows(dbs, &a);
-	answer_finish(&a);
+	ad = calloc(1, sizeof(*ad));
+	if (!ad) {
+		failure_set(&r->failure, ERR_NO_MEMORY, "out of memory");
+		local_fail(cl, r);
+		return;
+	}
+	ad->home = cl->loop;
+	ad->client = cl;
+	ad->r = r;
+	buf_init(&ad->rows);
+	tidy(r->sql, ad->words);
+	if (find_command(ad) < 0 || check_right(ad) < 0)
+		finish(ad);
+	else
+		run(ad);
 }

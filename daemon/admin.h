@@ -1,14 +1,17 @@
-/* admin.h - the virtual database @admin: SHOW commands whose results are
- * ordinary result sets.
+/* admin.h - the virtual database @admin: commands whose results are ordinary
+ * result sets.
  *
- * Thread: the worker.
+ * A command that asks about clients travels: it visits each worker, which alone
+ * may look at its own (rules T2 and T4), and comes home with rows.
+ *
+ * Thread: the worker of the client that sent the command.
  */
 #ifndef DAEMON_ADMIN_H
 #define DAEMON_ADMIN_H
 
-#include "daemon/db.h"
+#include "daemon/client.h"
 
-/* Run the command in r->sql and write its reply to b. */
-void admin_run(struct dbs *dbs, struct request *r, struct buf *b);
+/* Run the command in r->sql; its reply comes by the loop's own mailbox. */
+void admin_take(struct client *cl, struct request *r);
 
 #endif

@@ -142,7 +142,8 @@ client_new(struct loop *loop, int fd, pid_t pid, uid_t uid)
 	cl->fd = fd;
 	cl->owner.pid = pid;
 	cl->owner.uid = uid;
-	cl->since_us = clock_now_us();
+	cl->connected_us = cl->since_us = clock_now_us();
+	cl->number = 1 + loop->number + loop->clients_made++ * loop->peers_n;
 	cl->max_frame_bytes = FRAME_DEFAULT_MAX_BYTES;
 	cl->window_bytes = (size_t)loop->conf->window_bytes;
 	out_init(&cl->out, &loop->pool);
@@ -179,6 +180,7 @@ client_close(struct client *cl, enum close_reason why)
 	unlink_client(cl);
 	link_client(&loop->zombies, cl);
 	loop->clients_n--;
+	loop->admins_n -= cl->is_admin_db;
 	stats_add(STAT_clients_closed, 1);
 }
 
@@ -542,7 +544,8 @@ client_free_request(struct client *cl, struct request *r)
 	if (r->away) {
 		cl->away_n--;
 		cl->away_bytes -= r->bytes_n;
-		hot_unuse(r->hot);
+		if (r->hot) /* @admin has none */
+			hot_unuse(r->hot);
 	}
 	if (r->place)
 		r->place->requests_n--;

@@ -46,6 +46,12 @@ struct loop {
 					  * were told to stop in this turn */
 	void (*read)(struct client *cl); /* its socket is readable */
 	struct mailbox mailbox;
+	struct mailbox *const *peers; /* of all workers, this one among them;
+				       * constant while there are clients */
+	unsigned peers_n, number;     /* which of them this one is */
+	int64_t began_us;             /* when the daemon began to serve */
+	uint64_t clients_made;
+	unsigned admins_n;          /* clients that are at @admin */
 	struct deadlines deadlines; /* of what was handed over */
 	struct out_pool pool;
 	struct request_pool requests;
@@ -69,6 +75,7 @@ struct client {
 	struct loop *loop;
 	int fd;
 	struct event *readable, *writable;
+	uint64_t number;    /* of all that the daemon had, its own */
 	struct owner owner; /* pid, user, application name */
 
 	/* bytes */
@@ -100,8 +107,9 @@ struct client {
 	size_t prepared_bytes;
 	struct vars *vars;
 	struct place *places; /* before the writers of databases */
-	int64_t since_us;     /* when it connected, or was hung up on */
-	bool drained;         /* it cannot send any more: client_stop_reading */
+	int64_t connected_us;
+	int64_t since_us; /* when it connected, or was hung up on */
+	bool drained;     /* it cannot send any more: client_stop_reading */
 	bool closed;
 	bool abandoned; /* what it had under way was told to stop */
 	bool hangs_up;  /* close it once its output is written */

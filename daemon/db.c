@@ -65,6 +65,24 @@ db_release(struct db *db)
 	pthread_mutex_unlock(&db->dbs->lock);
 }
 
+const char *
+db_get_state_name(struct db *db)
+{
+	static const char *const names[] = {
+		[DB_CLOSED] = "closed",
+		[DB_OPENING] = "opening",
+		[DB_OPEN] = "open",
+		[DB_DRAINING] = "draining",
+		[DB_CLOSING] = "closing",
+	};
+	enum db_state state;
+
+	pthread_mutex_lock(&db->dbs->lock);
+	state = db->state;
+	pthread_mutex_unlock(&db->dbs->lock);
+	return names[state];
+}
+
 void
 db_reap(struct db *db)
 {

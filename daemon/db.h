@@ -177,6 +177,9 @@ bool db_is_removed(const struct db *db);
 bool db_hold(struct db *db);
 void db_release(struct db *db);
 
+/* Give its state now, "open", "closed" and so on.  Any thread. */
+const char *db_get_state_name(struct db *db);
+
 /* Have the requests of a database that were asked to stop answered soon.  Whoever
  * holds it. */
 void db_reap(struct db *db);

@@ -136,13 +136,7 @@ dispatch_sql(struct client *cl, struct request *r)
 		return;
 	}
 	if (admin) {
-		struct buf *b = client_begin_reply(cl);
-
-		if (b) {
-			admin_run(cl->loop->dbs, r, b);
-			client_end_reply(cl, b);
-		}
-		client_free_request(cl, r);
+		admin_take(cl, r);
 		return;
 	}
 	road_take(cl, r);

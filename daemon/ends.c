@@ -134,14 +134,15 @@ ends_stalled(struct loop *loop)
 }
 
 void
-ends_goaway(struct loop *loop)
+ends_goaway(struct loop *loop, bool admins)
 {
 	loop->draining = true;
 	for (struct client *cl = loop->clients, *after; cl; cl = after) {
-		struct buf *b = client_begin_reply(cl);
 		struct msg_out m;
+		struct buf *b;
 
 		after = cl->next; /* cl may be closed here */
+		b = cl->is_admin_db == admins ? client_begin_reply(cl) : NULL;
 		if (!b)
 			continue;
 		msg_begin_body(&m, b, TYPE_GOAWAY, 0, 0);
@@ -152,13 +153,14 @@ ends_goaway(struct loop *loop)
 }
 
 bool
-ends_drain(struct loop *loop)
+ends_drain(struct loop *loop, bool admins_too)
 {
 	struct client *cl = loop->clients;
 
 	while (cl) {
 		struct client *next = cl->next;
-		if (!cl->requests && !cl->sessions)
+		if (!cl->requests && !cl->sessions &&
+		    (admins_too || !cl->is_admin_db))
 			client_stop_reading(cl);
 		cl = next;
 	}

@@ -20,12 +20,13 @@ void ends_hung_up(struct loop *loop);
  * connections that say no HELLO, or do not read their last reply. */
 void ends_stalled(struct loop *loop);
 
-/* Tell all clients that the daemon stops: no new requests are taken. */
-void ends_goaway(struct loop *loop);
+/* Tell clients that the daemon stops: no new requests are taken.  Those at @admin
+ * are told by themselves, as they see the others off. */
+void ends_goaway(struct loop *loop, bool admins);
 
-/* While draining: hang up on clients that have nothing under way.  True when no
- * client is left. */
-bool ends_drain(struct loop *loop);
+/* While draining: hang up on clients that have nothing under way, and on those at
+ * @admin when it is told to.  True when no client is left. */
+bool ends_drain(struct loop *loop, bool admins_too);
 
 /* Tell what is still under way to stop, and hang up when it is answered. */
 void ends_refuse_all(struct loop *loop);

@@ -54,6 +54,7 @@ group_answer(struct writer *w, struct member *m)
 {
 	struct request *r = m->r;
 
+	writer_note_answering(w);
 	dbconn_set_vars(w->conn, NULL);
 	if (r->failure.code == 0)
 		stats_add(STAT_writes, 1);
@@ -74,6 +75,7 @@ prepare_member(struct writer *w, struct member *m, int64_t now_us)
 	answer_init(&m->exec.answer, r, &r->out);
 	m->moved = m->undo = m->locked = false;
 	r->started_us = now_us;
+	writer_note_running(w, m, now_us);
 	if (request_get_stop(r)) {
 		m->dropped = true;
 		request_fail_stopped(r, "while it waited for the writer");
@@ -433,10 +435,11 @@ group_run(struct writer *w, size_t n)
 /* It was given to the writer because its kind was not known; it is not for the
  * writer. */
 static void
-send_back(struct member *m)
+send_back(struct writer *w, struct member *m)
 {
 	struct request *r = m->r;
 
+	writer_note_answering(w);
 	exec_close(&m->exec);
 	r->reroute = REROUTE_AGAIN;
 	r->unknown = false;
@@ -456,7 +459,7 @@ group_run_alone(struct writer *w, struct request *r)
 	if (prepare_member(w, m, clock_now_us()) == 0) {
 		kind = stmt_get_kind(m->exec.stmt);
 		if (kind == KIND_TX || (kind == KIND_READ && !r->rerouted)) {
-			send_back(m);
+			send_back(w, m);
 			return;
 		}
 		run_single(w, m);

@@ -238,6 +238,7 @@ lease_start(struct writer *w, struct request *r)
 	struct tx *tx = r->tx;
 	int rc = 0;
 
+	writer_note_answering(w); /* it is the lease's from now on */
 	request_move(r, REQUEST_RUNNING);
 	if (request_get_stop(r))
 		request_fail_stopped(r, "while it waited for the writer");

@@ -155,6 +155,7 @@ choose_db(struct client *cl, struct request *r)
 	}
 	db_unref(cl->db);
 	cl->db = db;
+	cl->loop->admins_n += (unsigned)admin - (unsigned)cl->is_admin_db;
 	cl->is_admin_db = admin;
 	return 0;
 }

@@ -83,6 +83,48 @@ mailbox_post(struct request *r, bool final)
 		mailbox_wake(mb);
 }
 
+bool
+mailbox_send(struct mailbox *mb, struct errand *e)
+{
+	bool shut;
+
+	pthread_mutex_lock(&mb->lock);
+	shut = mb->shut;
+	if (!shut) {
+		e->next = mb->errands;
+		mb->errands = e;
+		atomic_store(&mb->has_errands, true);
+	}
+	pthread_mutex_unlock(&mb->lock);
+	if (!shut && atomic_load(&mb->asleep))
+		mailbox_wake(mb);
+	return !shut;
+}
+
+void
+mailbox_receive(struct mailbox *mb, void *owner, bool shut)
+{
+	struct errand *list, *next, *turned = NULL;
+
+	if (!shut && !atomic_load(&mb->has_errands))
+		return;
+	pthread_mutex_lock(&mb->lock);
+	list = mb->errands;
+	mb->errands = NULL;
+	mb->shut = shut;
+	atomic_store(&mb->has_errands, false);
+	pthread_mutex_unlock(&mb->lock);
+	for (struct errand *e = list; e; e = next) { /* oldest first */
+		next = e->next;
+		e->next = turned;
+		turned = e;
+	}
+	for (struct errand *e = turned; e; e = next) {
+		next = e->next;
+		e->arrive(e, owner);
+	}
+}
+
 static void
 take_pieces(struct request *r)
 {
@@ -121,7 +163,7 @@ mailbox_sleep(struct mailbox *mb)
 
 	atomic_store(&mb->asleep, true);
 	pthread_mutex_lock(&mb->lock);
-	empty = mb->head == NULL;
+	empty = mb->head == NULL && mb->errands == NULL;
 	pthread_mutex_unlock(&mb->lock);
 	if (!empty)
 		atomic_store(&mb->asleep, false);

@@ -14,9 +14,20 @@
 
 #include "daemon/request.h"
 
+/* What visits one thread after the other: embedded in something that knows where
+ * it goes next.  It belongs to the thread that it has arrived at. */
+struct errand {
+	struct errand *next;
+	/* owner: what the mailbox belongs to, a worker's loop or the server */
+	void (*arrive)(struct errand *e, void *owner);
+};
+
 struct mailbox {
 	pthread_mutex_t lock;
 	struct request *head, *tail; /* under lock */
+	struct errand *errands;      /* under lock; newest first */
+	bool shut;                   /* under lock; the owner takes no more */
+	_Atomic bool has_errands;    /* to be asked without the lock */
 	_Atomic bool asleep;
 	int fd; /* eventfd: readable when the owner is to wake up */
 };
@@ -29,6 +40,14 @@ void mailbox_close(struct mailbox *mb);
  * the request itself goes too and is dead to the sender (T1); without, the
  * sender goes on with it.  The holder. */
 void mailbox_post(struct request *r, bool final);
+
+/* Send an errand, which is dead to the sender then.  False: the owner has ended;
+ * it is still the sender's.  Any thread. */
+bool mailbox_send(struct mailbox *mb, struct errand *e);
+
+/* Let the errands that have come arrive; shut: and take no more from now on.  The
+ * owner. */
+void mailbox_receive(struct mailbox *mb, void *owner, bool shut);
 
 /* Wake the owner, whatever is in the box.  Any thread. */
 void mailbox_wake(struct mailbox *mb);

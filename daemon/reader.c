@@ -232,6 +232,22 @@ readers_refuse(struct readers *rs)
 }
 
 void
+readers_look(struct readers *rs, struct readers_look *ret)
+{
+	*ret = (struct readers_look){ 0 };
+	pthread_mutex_lock(&rs->lock);
+	ret->open_n = ret->busy_n = rs->readers_n;
+	for (const struct reader *rd = rs->free; rd; rd = rd->next_free)
+		ret->busy_n--;
+	for (unsigned i = 0; i < rs->readers_n; i++)
+		ret->snapshots_n += atomic_load(&rs->all[i]->since_us) != 0;
+	ret->line_n = rs->line_n;
+	if (rs->line.head)
+		ret->oldest_us = rs->line.head->arrived_us;
+	pthread_mutex_unlock(&rs->lock);
+}
+
+void
 readers_tick(struct readers *rs)
 {
 	pthread_mutex_lock(&rs->lock);
@@ -267,6 +283,18 @@ insert_snapshot(
 	}
 	if (at < most)
 		list[at] = *s;
+}
+
+const char *
+snapshot_get_kind_name(enum snapshot_kind kind)
+{
+	static const char *const names[] = {
+		[SNAPSHOT_READ] = "read",
+		[SNAPSHOT_STREAM] = "stream",
+		[SNAPSHOT_TX] = "transaction",
+	};
+
+	return names[kind];
 }
 
 size_t

@@ -58,6 +58,9 @@ void readers_drop(struct readers *rs, struct tx *tx);
  * has ended it. */
 int readers_release(struct readers *rs, struct tx *tx, struct failure *f);
 
+/* Give "read", "stream", "transaction". */
+const char *snapshot_get_kind_name(enum snapshot_kind kind);
+
 /* List the snapshots that are held now, oldest first, at most n of them.  The
  * workers' short reads are not among them (inline_budget).  Gives how many there
  * are. */
@@ -70,6 +73,17 @@ unsigned readers_end_old(struct readers *rs, int64_t before_us);
 
 /* End the transactions, as the file is not there any more. */
 void readers_refuse(struct readers *rs);
+
+struct readers_look {
+	unsigned open_n;      /* connections */
+	unsigned busy_n;      /* of these, with something to do or to hold */
+	unsigned snapshots_n; /* held */
+	size_t line_n;
+	int64_t
+	    oldest_us; /* when the first of the line arrived; 0: none waits */
+};
+
+void readers_look(struct readers *rs, struct readers_look *ret);
 
 /* Let readers that hold a transaction look at its limits; ten times a second. */
 void readers_tick(struct readers *rs);

@@ -113,9 +113,10 @@ road_deadline(struct request *r)
 static int
 set_deadline(struct client *cl, struct request *r)
 {
-	int64_t timeout_us = r->timeout_us ? r->timeout_us
-					   : r->db->conf->request_timeout_us;
+	int64_t timeout_us = r->timeout_us;
 
+	if (timeout_us == 0 && r->db) /* @admin is none */
+		timeout_us = r->db->conf->request_timeout_us;
 	if (timeout_us == 0)
 		return 0;
 	return deadlines_push(
@@ -124,8 +125,8 @@ set_deadline(struct client *cl, struct request *r)
 
 /* The request outlives the turn: it gets bytes of its own, a deadline, and its
  * place in the client's bounds. */
-static int
-send_away(struct client *cl, struct request *r)
+int
+road_send_away(struct client *cl, struct request *r)
 {
 	const struct conf *conf = cl->loop->conf;
 
@@ -151,7 +152,8 @@ send_away(struct client *cl, struct request *r)
 	r->away = true;
 	r->vars = vars_ref(cl->vars);
 	r->granted_bytes = cl->window_bytes;
-	hot_use(r->hot);
+	if (r->hot) /* @admin has none */
+		hot_use(r->hot);
 	cl->away_n++;
 	cl->away_bytes += r->bytes_n;
 	return 0;
@@ -174,7 +176,7 @@ submit_read(struct client *cl, struct request *r)
 static void
 hand_to_readers(struct client *cl, struct request *r)
 {
-	if (send_away(cl, r) < 0) {
+	if (road_send_away(cl, r) < 0) {
 		local_fail(cl, r);
 	} else if (cl->reading_n >= CLIENT_READS_MAX) {
 		wait_in(&cl->reads, r);
@@ -214,7 +216,7 @@ static void
 hand_to_writer(struct client *cl, struct request *r)
 {
 	r->is_write = r->tx == NULL;
-	if (send_away(cl, r) < 0 || submit_write(cl, r) < 0)
+	if (road_send_away(cl, r) < 0 || submit_write(cl, r) < 0)
 		local_fail(cl, r);
 }
 
@@ -267,7 +269,7 @@ park(struct client *cl, struct request *r)
 	struct request *w = find_write(cl, r->db);
 	if (!w || w == r || r->waited)
 		return 0;
-	if (send_away(cl, r) < 0) {
+	if (road_send_away(cl, r) < 0) {
 		local_fail(cl, r);
 		return -1;
 	}
@@ -444,7 +446,7 @@ run_in_session(struct client *cl, struct session *s, struct request *r)
 		if (!r->tx)
 			r->tx = tx_ref(s->tx);
 		s->running = r;
-		if (send_away(cl, r) < 0 ||
+		if (road_send_away(cl, r) < 0 ||
 		    (road == ROAD_READERS ? readers_submit(r->db->readers, r)
 					  : submit_write(cl, r)) < 0) {
 			s->running = NULL;
@@ -494,7 +496,7 @@ join_session(struct client *cl, struct session *s, struct request *r)
 	if (!s->db)
 		session_bind(s, r->db, r->hot);
 	r->session = s;
-	if (s->running && send_away(cl, r) < 0) {
+	if (s->running && road_send_away(cl, r) < 0) {
 		local_fail(cl, r);
 		return;
 	}
@@ -518,7 +520,7 @@ wait_for_hot(struct client *cl, struct request *r)
 		local_fail(cl, r);
 		return;
 	}
-	if (send_away(cl, r) < 0) {
+	if (road_send_away(cl, r) < 0) {
 		local_fail(cl, r);
 		return;
 	}

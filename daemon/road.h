@@ -17,6 +17,11 @@
  * checked and its database is found. */
 void road_take(struct client *cl, struct request *r);
 
+/* Let a request outlive the turn: with bytes of its own, a deadline, and its place
+ * in the bounds of its client.  Does nothing the second time.
+ * Errors, with r->failure set: -ERR_TOO_MANY_REQUESTS, -ERR_NO_MEMORY. */
+int road_send_away(struct client *cl, struct request *r);
+
 /* Stop a request with an ERR_ code, wherever it is.  One that waits here is
  * answered and freed at once; one that waits for a writer or a reader by
  * road_reap. */

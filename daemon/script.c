@@ -331,6 +331,7 @@ script_run(struct writer *w, struct request *r)
 	request_move(r, REQUEST_RUNNING);
 	r->stats = dbconn_get_stats(w->conn);
 	r->started_us = clock_now_us();
+	writer_note_running(w, m, r->started_us);
 	group_save_vars(m);
 	if (request_get_stop(r)) {
 		request_fail_stopped(r, "while it waited for the writer");

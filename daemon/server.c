@@ -16,6 +16,7 @@
 #include "daemon/clock.h"
 #include "daemon/db.h"
 #include "daemon/log.h"
+#include "daemon/rates.h"
 #include "daemon/runas.h"
 #include "daemon/stats.h"
 #include "daemon/worker.h"
@@ -42,6 +43,7 @@ struct server {
 	int fd;
 	char path[CONF_SOCKET_MAX + 1];
 	struct worker **workers;
+	struct mailbox **mailboxes; /* theirs */
 	unsigned workers_n;
 	unsigned next; /* whose turn it is to get a client */
 	unsigned ticks_n;
@@ -331,6 +333,20 @@ on_hangup(int signo, short what, void *arg)
 		s->reload(s->reload_arg);
 }
 
+/* Those at @admin see the others off. */
+static void
+look_at_admins(struct server *s)
+{
+	unsigned others_n = 0;
+
+	for (unsigned i = 0; i < s->workers_n; i++)
+		others_n += worker_get_others_n(s->workers[i]);
+	if (others_n > 0)
+		return;
+	for (unsigned i = 0; i < s->workers_n; i++)
+		worker_end_admins(s->workers[i]);
+}
+
 static bool
 are_workers_done(const struct server *s)
 {
@@ -345,6 +361,7 @@ look_at_stop(struct server *s)
 {
 	int64_t now = clock_now_us();
 
+	look_at_admins(s);
 	if (now - s->stopping_us > s->conf->shutdown_grace_us)
 		end_grace(s);
 	if (s->refusing_us && now - s->refusing_us > REFUSE_US)
@@ -364,6 +381,7 @@ on_tick(int fd, short what, void *arg)
 	dbs_tick(s->dbs);
 	if (++s->ticks_n % LOOK_TICKS == 0)
 		dbs_look_after(s->dbs);
+	rates_tick(clock_now_us());
 	if (s->stopping_us)
 		look_at_stop(s);
 }
@@ -451,13 +469,18 @@ server_start(struct server *s, struct dbs *dbs, char err[SERVER_ERR_MAX])
 	s->dbs = dbs;
 	failure_init(&f);
 	s->workers = calloc(n, sizeof(struct worker *));
-	if (!s->workers)
+	s->mailboxes = calloc(n, sizeof(struct mailbox *));
+	if (!s->workers || !s->mailboxes)
 		rc = failure_set(&f, ERR_NO_MEMORY, "out of memory");
 	while (rc == 0 && s->workers_n < n) {
 		rc = worker_start(s->conf, dbs, &s->workers[s->workers_n], &f);
 		if (rc == 0)
 			s->workers_n++;
 	}
+	for (unsigned i = 0; i < s->workers_n; i++)
+		s->mailboxes[i] = worker_get_mailbox(s->workers[i]);
+	for (unsigned i = 0; i < s->workers_n; i++)
+		worker_meet(s->workers[i], s->mailboxes, s->workers_n, i);
 	if (rc < 0)
 		snprintf(err, SERVER_ERR_MAX, "cannot start the workers: %s",
 		    f.text ? f.text : "out of memory");
@@ -503,6 +526,7 @@ server_close(struct server *s)
 	for (unsigned i = 0; i < s->workers_n; i++)
 		worker_free(s->workers[i]);
 	free(s->workers);
+	free(s->mailboxes);
 	free_event(s->acceptor);
 	free_event(s->resume);
 	free_event(s->tick);

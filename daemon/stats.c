@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "proto/error.h"
 
@@ -14,6 +15,10 @@ struct stats {
 	_Atomic uint64_t v[STAT_N];
 	_Atomic uint64_t errors[ERROR_INDEX_N];
 	struct stats *next;
+	clockid_t cpu;        /* its processor time */
+	int64_t cpu_us;       /* at sampled_us; whoever samples */
+	int64_t sampled_us;   /* likewise; 0: not yet */
+	_Atomic int busy_ppm; /* of the time between the last two samples */
 };
 
 struct stats_db {
@@ -82,6 +87,8 @@ stats_attach(void)
 	mine = calloc(1, sizeof(*mine));
 	if (!mine)
 		return;
+	if (pthread_getcpuclockid(pthread_self(), &mine->cpu) != 0)
+		mine->cpu = CLOCK_THREAD_CPUTIME_ID;
 	pthread_mutex_lock(&lock);
 	mine->next = all;
 	all = mine;
@@ -109,6 +116,39 @@ stats_add_error(int code)
 	stats_add(STAT_errors, 1);
 	if (mine)
 		stats_bump(&mine->errors[error_get_index(code)], 1);
+}
+
+/* A thread that has ended has no clock any more. */
+static void
+sample_busy(struct stats *s, int64_t now_us)
+{
+	struct timespec ts;
+	int64_t cpu_us, ppm = 0;
+
+	if (clock_gettime(s->cpu, &ts) == 0) {
+		cpu_us = (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+		if (s->sampled_us && now_us > s->sampled_us)
+			ppm = (cpu_us - s->cpu_us) * 1000000 /
+			    (now_us - s->sampled_us);
+		s->cpu_us = cpu_us;
+		s->sampled_us = now_us;
+	}
+	atomic_store(&s->busy_ppm, (int)(ppm < 1000000 ? ppm : 1000000));
+}
+
+void
+stats_sample_busy(int64_t now_us)
+{
+	pthread_mutex_lock(&lock);
+	for (struct stats *s = all; s; s = s->next)
+		sample_busy(s, now_us);
+	pthread_mutex_unlock(&lock);
+}
+
+double
+stats_get_busy(void)
+{
+	return mine ? (double)atomic_load(&mine->busy_ppm) / 1e6 : 0;
 }
 
 /* Under the lock: the database of this name, made if need be. */

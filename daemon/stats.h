@@ -126,6 +126,13 @@ stats_observe(struct stats_set *set, enum stats_hist_id which, int64_t v)
 	stats_bump(&h->sum, v > 0 ? (uint64_t)v : 0);
 }
 
+/* Note what share of a processor each thread has had since the last time.  Main
+ * thread. */
+void stats_sample_busy(int64_t now_us);
+
+/* Give that of this thread, from 0 to 1. */
+double stats_get_busy(void);
+
 /* --- Reading: any thread -------------------------------------------------- */
 
 /* Sum a counter over all threads (the largest, for a stats_max one). */

@@ -72,6 +72,27 @@ turns_each(
 	}
 }
 
+/* In round k the k-th of each place. */
+size_t
+turns_list(const struct turns *t, struct request **list, size_t most)
+{
+	size_t n = 0, before = 1;
+	struct place *place;
+
+	for (size_t round = 0; n < most && n != before; round++) {
+		before = n;
+		DL_FOREACH(t->ring, place) {
+			struct request *r = place->line.head;
+
+			for (size_t i = 0; r && i < round; i++)
+				r = r->next;
+			if (r && n < most)
+				list[n++] = r;
+		}
+	}
+	return n;
+}
+
 struct line
 turns_take_stopped(struct turns *t)
 {

@@ -49,6 +49,10 @@ void turns_return(struct turns *t, struct request *r);
 void turns_each(
     const struct turns *t, void (*fn)(struct request *r, void *arg), void *arg);
 
+/* List the first of those that wait, in the order in which they will run, at most
+ * most of them.  Gives how many it listed. */
+size_t turns_list(const struct turns *t, struct request **list, size_t most);
+
 /* Take those that were asked to stop; the order of the others stays. */
 struct line turns_take_stopped(struct turns *t);
 

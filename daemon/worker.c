@@ -56,9 +56,9 @@ struct worker {
 	pthread_mutex_t lock;
 	struct newcomer *newcomers, **newcomers_end; /* under lock */
 	unsigned newcomers_n;                        /* under lock */
-	_Atomic unsigned clients_n;
-	_Atomic bool drains, refuses, closes, done;
-	bool said_goaway, refused;
+	_Atomic unsigned clients_n, others_n;
+	_Atomic bool drains, refuses, closes, done, ends_admins;
+	bool said_goaway, refused, ended_admins;
 };
 
 static void
@@ -259,8 +259,12 @@ look_at_orders(struct worker *w)
 	struct loop *loop = &w->loop;
 
 	if (atomic_load(&w->drains) && !w->said_goaway) {
-		ends_goaway(loop);
+		ends_goaway(loop, false);
 		w->said_goaway = true;
+	}
+	if (atomic_load(&w->ends_admins) && !w->ended_admins) {
+		ends_goaway(loop, true);
+		w->ended_admins = true;
 	}
 	if (atomic_load(&w->refuses) && !w->refused) {
 		ends_refuse_all(loop);
@@ -268,7 +272,8 @@ look_at_orders(struct worker *w)
 	}
 	if (atomic_load(&w->closes))
 		ends_close_all(loop);
-	if (w->said_goaway && ends_drain(loop) && !has_newcomers(w))
+	if (w->said_goaway && ends_drain(loop, w->ended_admins) &&
+	    !has_newcomers(w))
 		atomic_store(&w->done, true);
 }
 
@@ -291,6 +296,7 @@ turn(struct worker *w)
 		end_wait(w);
 	road_mail(mail);
 	road_arrivals(loop);
+	mailbox_receive(&loop->mailbox, loop, false);
 	dispatch_collected(loop);
 	loop->arena_n = 0;
 	client_flush_dirty(loop);
@@ -302,6 +308,7 @@ turn(struct worker *w)
 	client_free_zombies(loop);
 	hots_obey(loop);
 	atomic_store(&w->clients_n, (unsigned)loop->clients_n);
+	atomic_store(&w->others_n, (unsigned)loop->clients_n - loop->admins_n);
 	look_at_orders(w);
 }
 
@@ -320,6 +327,7 @@ worker_main(void *arg)
 	sem_post(&w->started);
 	while (!atomic_load(&w->done))
 		turn(w);
+	mailbox_receive(&w->loop.mailbox, &w->loop, true);
 	return NULL;
 }
 
@@ -395,6 +403,35 @@ unsigned
 worker_get_clients_n(const struct worker *w)
 {
 	return atomic_load(&w->clients_n);
+}
+
+struct mailbox *
+worker_get_mailbox(struct worker *w)
+{
+	return &w->loop.mailbox;
+}
+
+void
+worker_meet(
+    struct worker *w, struct mailbox *const *peers, unsigned n, unsigned number)
+{
+	w->loop.peers = peers;
+	w->loop.peers_n = n;
+	w->loop.number = number;
+	w->loop.began_us = clock_now_us();
+}
+
+unsigned
+worker_get_others_n(const struct worker *w)
+{
+	return atomic_load(&w->others_n);
+}
+
+void
+worker_end_admins(struct worker *w)
+{
+	atomic_store(&w->ends_admins, true);
+	mailbox_wake(&w->loop.mailbox);
 }
 
 void

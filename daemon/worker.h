@@ -15,12 +15,18 @@
 struct conf;
 struct dbs;
 struct failure;
+struct mailbox;
 struct worker;
 
 /* Start a worker: its thread runs and its connections are open when this
  * returns.  Errors: those of dbconn_open, with f filled in; -ERR_NO_MEMORY. */
 int worker_start(const struct conf *conf, struct dbs *dbs,
     struct worker **ret_worker, struct failure *f);
+
+/* Tell it about all workers, itself among them; before it gets a client. */
+struct mailbox *worker_get_mailbox(struct worker *w);
+void worker_meet(struct worker *w, struct mailbox *const *peers, unsigned n,
+    unsigned number);
 
 /* Hand a connected socket over. */
 void worker_give(struct worker *w, int fd, pid_t pid, uid_t uid);
@@ -30,6 +36,12 @@ bool worker_is_crowded(struct worker *w);
 
 /* How many clients it has, those on their way included. */
 unsigned worker_get_clients_n(const struct worker *w);
+
+/* How many of them are not at @admin. */
+unsigned worker_get_others_n(const struct worker *w);
+
+/* Let it end although there are clients at @admin, which see the others off. */
+void worker_end_admins(struct worker *w);
 
 /* Tell its clients that the daemon stops, and let it end when they have nothing
  * under way. */

@@ -31,12 +31,14 @@ writer_open(const struct conf *conf, const struct conf_db *db,
 	pthread_mutex_init(&w->lock, NULL);
 	squeue_init(&w->q, crew, writer_run);
 	w->members = calloc(db->group_max, sizeof(*w->members));
-	if (!w->members)
+	w->running = calloc(db->group_max, sizeof(struct request *));
+	if (!w->members || !w->running)
 		rc = failure_set(f, ERR_NO_MEMORY, "out of memory");
 	else
 		rc = dbconn_open(db, DBCONN_WRITER, &w->conn, f);
 	if (rc < 0) {
 		free(w->members);
+		free(w->running);
 		pthread_mutex_destroy(&w->lock);
 		free(w);
 		return rc;
@@ -79,6 +81,7 @@ writer_close(struct writer *w)
 	dbconn_close(w->conn);
 	tx_unref(w->lease);
 	free(w->members);
+	free(w->running);
 	pthread_mutex_destroy(&w->lock);
 	free(w);
 }
@@ -171,6 +174,24 @@ take_stopped(struct writer *w, struct holder *ret_holder)
 	*ret_holder = w->holder;
 	pthread_mutex_unlock(&w->lock);
 	return stopped;
+}
+
+void
+writer_note_running(struct writer *w, const struct member *m, int64_t now_us)
+{
+	atomic_store_explicit(
+	    &w->running_at, (size_t)(m - w->members), memory_order_relaxed);
+	atomic_store_explicit(&w->running_us, now_us, memory_order_relaxed);
+}
+
+void
+writer_note_answering(struct writer *w)
+{
+	if (w->running_n == 0) /* nobody else sets it */
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->running_n = 0;
+	pthread_mutex_unlock(&w->lock);
 }
 
 static void
@@ -308,6 +329,7 @@ writer_return(struct writer *w, size_t from, size_t n)
 	pthread_mutex_lock(&w->lock);
 	for (size_t i = n; i > from; i--)
 		turns_return(&w->turns, w->members[i - 1].r);
+	w->running_n = from;
 	pthread_mutex_unlock(&w->lock);
 	if (from < n)
 		writer_reap(w); /* some may have been told to stop meanwhile */
@@ -361,6 +383,84 @@ writer_roll_back(struct writer *w)
 	w->is_stuck = dbconn_in_tx(w->conn);
 }
 
+/* --- Looking ---------------------------------------------------------------- */
+
+/* Under the lock: it waits or runs, so its bytes are there. */
+static void
+look_at(const struct request *r, int64_t since_us, struct writer_waiter *ret)
+{
+	const struct span sql = r->sql.n || r->steps_n == 0 ? r->sql
+							    : r->steps[0].sql;
+	size_t n = sql.n < sizeof(ret->sql) ? sql.n : sizeof(ret->sql) - 1;
+
+	*ret = (struct writer_waiter){ .since_us = since_us };
+	if (r->owner)
+		ret->owner = *r->owner;
+	if (n)
+		memcpy(ret->sql, sql.p, n);
+}
+
+/* Under the lock. */
+static void
+look_at_holder(struct writer *w, struct writer_look *ret)
+{
+	size_t at = atomic_load(&w->running_at);
+
+	if (w->running_n > 0) {
+		ret->state = WRITER_WRITING;
+		look_at(w->running[at < w->running_n ? at : 0],
+		    atomic_load(&w->running_us), &ret->holder);
+	} else if (w->holder.any) {
+		ret->state = WRITER_LEASED;
+		ret->holder.owner = w->holder.owner;
+		ret->holder.since_us = w->holder.held_us;
+		memcpy(ret->holder.sql, w->holder.sql, sizeof(w->holder.sql));
+	}
+}
+
+static void
+note_oldest(struct request *r, void *arg)
+{
+	int64_t *oldest_us = arg;
+
+	if (*oldest_us == 0 || r->arrived_us < *oldest_us)
+		*oldest_us = r->arrived_us;
+}
+
+size_t
+writer_look(struct writer *w, struct writer_look *ret,
+    struct writer_waiter *line, size_t most)
+{
+	struct request *waiting[WRITER_LOOK_MAX];
+	size_t n;
+
+	*ret = (struct writer_look){ .state = WRITER_IDLE };
+	if (most > WRITER_LOOK_MAX)
+		most = WRITER_LOOK_MAX;
+	pthread_mutex_lock(&w->lock);
+	look_at_holder(w, ret);
+	ret->line_n = w->turns.n;
+	ret->line_bytes = w->turns.bytes;
+	turns_each(&w->turns, note_oldest, &ret->oldest_us);
+	n = turns_list(&w->turns, waiting, most);
+	for (size_t i = 0; i < n; i++)
+		look_at(waiting[i], waiting[i]->arrived_us, &line[i]);
+	pthread_mutex_unlock(&w->lock);
+	return n;
+}
+
+const char *
+writer_get_state_name(enum writer_state state)
+{
+	static const char *const names[] = {
+		[WRITER_IDLE] = "idle",
+		[WRITER_WRITING] = "writing",
+		[WRITER_LEASED] = "transaction",
+	};
+
+	return names[state];
+}
+
 /* --- Running: a thread of the crew --------------------------------------- */
 
 static bool
@@ -385,10 +485,12 @@ take_members(struct writer *w)
 			break;
 		turns_pop(&w->turns);
 		bytes += r->bytes_n;
+		w->running[n] = r;
 		w->members[n++] = (struct member){ .r = r };
 		if (!can_share(r))
 			break;
 	}
+	w->running_n = n;
 	pthread_mutex_unlock(&w->lock);
 	return n;
 }
@@ -399,6 +501,7 @@ refuse_members(struct writer *w, size_t n, int code, const char *text)
 	for (size_t i = 0; i < n; i++) {
 		struct request *r = w->members[i].r;
 
+		writer_note_answering(w);
 		failure_set(&r->failure, code, "%s %s", w->db_conf->name, text);
 		answer_error(r, &r->out);
 		mailbox_post(r, true);

@@ -86,4 +86,35 @@ void writer_get_holder(
 /* How many wait in the line now. */
 size_t writer_get_queue_n(struct writer *w);
 
+enum writer_state {
+	WRITER_IDLE,
+	WRITER_WRITING, /* a group, or one by itself */
+	WRITER_LEASED,  /* a transaction has it */
+};
+
+/* Somebody who has the writer, or waits for it. */
+struct writer_waiter {
+	struct owner owner;
+	int64_t since_us;
+	char sql[TX_SQL_BYTES]; /* cut; NUL-terminated, "" without one */
+};
+
+/* At most so many of the line are listed. */
+#define WRITER_LOOK_MAX 100
+
+struct writer_look {
+	enum writer_state state;
+	struct writer_waiter holder; /* unless it is idle */
+	size_t line_n, line_bytes;
+	int64_t oldest_us; /* when the first of those arrived; 0: none waits */
+};
+
+/* Look who has it and who waits: the first of the line, at most most of them, in
+ * the order in which they will run.  Gives how many of these there are. */
+size_t writer_look(struct writer *w, struct writer_look *ret,
+    struct writer_waiter *line, size_t most);
+
+/* Give "idle", "writing", "transaction". */
+const char *writer_get_state_name(enum writer_state state);
+
 #endif

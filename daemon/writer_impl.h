@@ -54,6 +54,8 @@ struct writer {
 	_Atomic bool in_turn;   /* it runs members of the line */
 	_Atomic bool held_back; /* the WAL is too large: a turn for each tick */
 	_Atomic bool ticked;
+	_Atomic size_t running_at;  /* which of the members runs */
+	_Atomic int64_t running_us; /* since when */
 	_Atomic int64_t
 	    committed_us;          /* the last commit; 0: the WAL is copied */
 	_Atomic int64_t locked_us; /* since when another process has the lock;
@@ -63,6 +65,8 @@ struct writer {
 	struct turns turns;
 	struct line inbox; /* of the lease's transaction */
 	struct holder holder;
+	struct request **running; /* the members that run */
+	size_t running_n;         /* and are not answered */
 
 	/* whoever runs it */
 	struct dbconn *conn;
@@ -134,6 +138,12 @@ void writer_note_holder(struct writer *w);
 
 /* Take the next request of the lease's transaction, or NULL. */
 struct request *writer_take_inbox(struct writer *w);
+
+/* Note that a member runs now; that they are being answered, so that nobody may
+ * look at them any more. */
+void
+writer_note_running(struct writer *w, const struct member *m, int64_t now_us);
+void writer_note_answering(struct writer *w);
 
 /* Put the members from a place on back in front of the line, in their order. */
 void writer_return(struct writer *w, size_t from, size_t n);

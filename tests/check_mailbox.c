@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/lib/fixture.h"
 
@@ -269,6 +270,64 @@ START_TEST(mailbox_loses_nothing_of_many_threads)
 }
 END_TEST
 
+/* --- Errands --------------------------------------------------------------- */
+
+struct trip {
+	struct errand errand; /* first */
+	char name;
+};
+
+static char arrived[16];
+
+static void
+note_arrival(struct errand *e, void *owner)
+{
+	char name[2] = { ((struct trip *)e)->name, '\0' };
+
+	ck_assert_ptr_eq(owner, &mb);
+	strcat(arrived, name);
+}
+
+static void
+send_trip(struct trip *t, char name, bool ok)
+{
+	*t = (struct trip){ { .arrive = note_arrival }, name };
+	ck_assert_int_eq(mailbox_send(&mb, &t->errand), ok);
+}
+
+START_TEST(mailbox_receives_errands_in_their_order)
+{
+	struct trip trips[3];
+
+	mailbox_receive(&mb, &mb, false);
+	ck_assert(mailbox_sleep(&mb));
+	mailbox_awake(&mb);
+	send_trip(&trips[0], 'a', true);
+	ck_assert(!is_rung());
+	ck_assert(!mailbox_sleep(&mb)); /* one has come */
+	mailbox_receive(&mb, &mb, false);
+	ck_assert(mailbox_sleep(&mb));
+	send_trip(&trips[1], 'b', true);
+	ck_assert(is_rung());
+	send_trip(&trips[2], 'c', true);
+	mailbox_awake(&mb);
+	mailbox_receive(&mb, &mb, false);
+	ck_assert_str_eq(arrived, "abc");
+}
+END_TEST
+
+START_TEST(mailbox_that_is_shut_takes_no_errand)
+{
+	struct trip trips[2];
+
+	send_trip(&trips[0], 'a', true);
+	mailbox_receive(&mb, &mb, true);
+	send_trip(&trips[1], 'b', false);
+	mailbox_receive(&mb, &mb, true);
+	ck_assert_str_eq(arrived, "a");
+}
+END_TEST
+
 int
 main(void)
 {
@@ -276,6 +335,8 @@ main(void)
 	TCase *tc = tcase_create("mailbox");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, mailbox_receives_errands_in_their_order);
+	tcase_add_test(tc, mailbox_that_is_shut_takes_no_errand);
 	tcase_add_test(tc, mailbox_gives_requests_in_the_order_of_their_news);
 	tcase_add_test(tc, mailbox_keeps_the_pieces_in_order);
 	tcase_add_test(tc, mailbox_brings_a_request_without_bytes_home);

@@ -1,6 +1,7 @@
 /* check_turns.c - the order in which clients are served. */
 #include <check.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/turns.h"
@@ -55,6 +56,30 @@ begin(void)
 	memset(&turns, 0, sizeof(turns));
 	memset(places, 0, sizeof(places));
 }
+
+/* What is listed is what is taken afterwards. */
+static const char *const lists[] = { "", "a1", "a1 a2 a3 b1 c1 c2",
+	"a1 b1 c1 d1", "d1 d2 d3 d4 d5 d6 a1 a2" };
+
+START_TEST(turns_are_listed_in_the_order_in_which_they_are_taken)
+{
+	struct request *listed[4];
+	char want[64];
+	size_t n, at = 0;
+
+	begin();
+	push(lists[_i]);
+	n = turns_list(&turns, listed, 4);
+	ck_assert_uint_eq(n, turns.n < 4 ? turns.n : 4);
+	want[0] = '\0';
+	for (size_t i = 0; i < n; i++)
+		at += (size_t)snprintf(want + at, sizeof(want) - at,
+		    i ? " %c%c" : "%c%c", (char)(listed[i]->id >> 8),
+		    (char)listed[i]->id);
+	ck_assert_str_eq(pop(n), want);
+	pop(100);
+}
+END_TEST
 
 START_TEST(turns_are_in_arrival_order_for_one_request_each)
 {
@@ -229,6 +254,9 @@ main(void)
 	TCase *tc = tcase_create("turns");
 
 	tcase_add_checked_fixture(tc, begin, NULL);
+	tcase_add_loop_test(tc,
+	    turns_are_listed_in_the_order_in_which_they_are_taken, 0,
+	    (int)(sizeof(lists) / sizeof(lists[0])));
 	tcase_add_test(tc, turns_are_in_arrival_order_for_one_request_each);
 	tcase_add_test(tc, turns_let_nobody_wait_behind_all_of_another_client);
 	tcase_add_test(tc, turns_go_back_in_front_in_their_order);

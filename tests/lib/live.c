@@ -244,6 +244,77 @@ live_connect_once(const struct live *d, const char *app_name)
 	return connect_to(d, app_name, NULL, true);
 }
 
+struct sqlpool_conn *
+live_connect_admin(const struct live *d)
+{
+	return connect_to(d, "test admin", "@admin");
+}
+
+static void
+print_value(FILE *out, struct sqlpool_result *result, size_t at)
+{
+	const char *text;
+
+	switch (sqlpool_column_type(result, at)) {
+	case SQLPOOL_TYPE_NULL:
+		return;
+	case SQLPOOL_TYPE_INTEGER:
+		fprintf(
+		    out, "%lld", (long long)sqlpool_column_int64(result, at));
+		return;
+	case SQLPOOL_TYPE_REAL:
+		fprintf(out, "%g", sqlpool_column_double(result, at));
+		return;
+	case SQLPOOL_TYPE_TEXT:
+	case SQLPOOL_TYPE_BLOB:
+		break;
+	}
+	text = sqlpool_column_text(result, at, NULL);
+	fputs(text ? text : "", out);
+}
+
+static void
+print_row(FILE *out, struct sqlpool_result *result, const char *columns)
+{
+	char names[256], *save = NULL, *name = NULL;
+	size_t n = sqlpool_column_count(result);
+
+	for (size_t i = 0; !columns && i < n; i++) {
+		fputs(i ? "|" : "", out);
+		print_value(out, result, i);
+	}
+	snprintf(names, sizeof(names), "%s", columns ? columns : "");
+	for (name = strtok_r(names, " ", &save); name;
+	     name = strtok_r(NULL, " ", &save)) {
+		int at = sqlpool_column_index(result, name);
+
+		PROC_CHECK(at >= 0, "no column %s", name);
+		fputs(name == names ? "" : "|", out);
+		print_value(out, result, (size_t)at);
+	}
+	fputs("\n", out);
+}
+
+char *
+live_ask(struct sqlpool_conn *conn, const char *sql, const char *columns)
+{
+	struct sqlpool_result *result = NULL;
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_memstream(&text, &n);
+	int rc = sqlpool_query(conn, sql, NULL, 0, &result);
+
+	PROC_CHECK(out, "out of memory");
+	while (rc >= 0 && (rc = sqlpool_next(result)) == SQLPOOL_ROW)
+		print_row(out, result, columns);
+	if (rc < 0)
+		fprintf(out, "%s: %s", sqlpool_get_error(conn)->name,
+		    sqlpool_get_error(conn)->message);
+	sqlpool_result_free(result);
+	fclose(out);
+	return text;
+}
+
 void
 live_exec(struct sqlpool_conn *conn, const char *sql)
 {

@@ -69,6 +69,14 @@ struct sqlpool_conn *live_connect(const struct live *d, const char *app_name);
 struct sqlpool_conn *
 live_connect_once(const struct live *d, const char *app_name);
 
+/* The same, to @admin. */
+struct sqlpool_conn *live_connect_admin(const struct live *d);
+
+/* Give what a query gives as text: a line for each row, values between '|', NULL as
+ * nothing; or "name: message" of the error.  columns: which ones, by name, e.g. "pid
+ * state"; NULL: all.  The caller frees it.  Any thread. */
+char *live_ask(struct sqlpool_conn *conn, const char *sql, const char *columns);
+
 /* Run a statement that must succeed; live_get_int gives the first value of its
  * first row.  Any thread. */
 void live_exec(struct sqlpool_conn *conn, const char *sql);

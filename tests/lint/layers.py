@@ -11,14 +11,16 @@ import sys
 
 # The daemon's modules from left to right; proto and conf stand before them.
 DAEMON = """
-    clock log stats runas locks
+    clock log stats rates runas locks
     tx request turns deadlines mailbox crew answer
     budget pragma guard functions dbconn bind setting stmt wal exec control
     hot reader health keeper writer gate group script lease
     watch dbfile db dbs room session
     steps router
     out client
-    hots collect local admin road ends dispatch
+    hots collect local road ends
+    admin admin_about admin_dbs admin_clients admin_stats
+    dispatch
     worker
     metrics server
     outside main

@@ -1,0 +1,81 @@
+/* admin_about.c - commands about the daemon itself. */
+#include "daemon/admin_impl.h"
+
+#include <unistd.h>
+
+#include "daemon/clock.h"
+#include "daemon/stats.h"
+
+static void
+show_help(struct admin *ad)
+{
+	for (const struct admin_command *c = admin_next(NULL); c;
+	     c = admin_next(c)) {
+		admin_put_row(ad);
+		admin_put_str(ad, c->words);
+		admin_put_str(ad, c->args);
+		admin_put_str(ad, c->right == ADMIN_ACTS ? "act" : "see");
+		admin_put_str(ad, c->text);
+	}
+}
+
+static void
+show_version(struct admin *ad)
+{
+	admin_put_row(ad);
+	admin_put_str(ad, "sqlpoold " SQLPOOLD_VERSION);
+	admin_put_str(ad, dbconn_get_library_version());
+}
+
+static void
+put_state(struct admin *ad, const char *name, uint64_t v, const char *text)
+{
+	admin_put_row(ad);
+	admin_put_str(ad, name);
+	admin_put_uint(ad, v);
+	admin_put_str(ad, text);
+}
+
+static unsigned
+count_dbs(struct dbs *dbs)
+{
+	unsigned n = 0;
+
+	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db))
+		n++;
+	return n;
+}
+
+static void
+show_state(struct admin *ad)
+{
+	const struct loop *loop = ad->home;
+	int64_t up_us = clock_now_us() - loop->began_us;
+
+	put_state(ad, "pid", (uint64_t)getpid(), "the daemon's process");
+	put_state(ad, "uptime_s", (uint64_t)up_us / 1000000,
+	    "seconds since it began to serve");
+	put_state(ad, "epoch", loop->dbs->epoch,
+	    "of commit sequence numbers: its start, microseconds since 1970");
+	put_state(ad, "draining", loop->draining,
+	    "1: it stops, and takes no new requests");
+	put_state(ad, "clients",
+	    stats_get(STAT_clients_accepted) - stats_get(STAT_clients_closed),
+	    "connections");
+	put_state(ad, "workers", loop->peers_n, "event loop threads");
+	put_state(
+	    ad, "databases", count_dbs(loop->dbs), "databases that are known");
+}
+
+/* clang-format off */
+const struct admin_command admin_about_commands[] = {
+	{ .words = "SHOW HELP",
+	  .columns = { "command", "arguments", "right", "text" },
+	  .run = show_help, .text = "this list" },
+	{ .words = "SHOW VERSION", .columns = { "server", "sqlite" },
+	  .run = show_version, .text = "versions" },
+	{ .words = "SHOW STATE", .columns = { "name", "value", "text" },
+	  .run = show_state, .text = "what the daemon as a whole does" },
+	{ .words = NULL },
+};
+/* clang-format on */

@@ -1,0 +1,176 @@
+/* admin_dbs.c - commands about databases, their writers and readers. */
+#include "daemon/admin_impl.h"
+
+#include <stdlib.h>
+
+#include "daemon/clock.h"
+#include "proto/error.h"
+
+/* A database has at most so many readers: read_connections. */
+#define SNAPSHOTS_MAX 256
+
+static void
+show_databases(struct admin *ad)
+{
+	struct dbs *dbs = ad->home->dbs;
+
+	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
+		bool open = db_hold(db);
+
+		admin_put_row(ad);
+		admin_put_str(ad, db->conf->name);
+		admin_put_str(ad, db->conf->path);
+		admin_put_str(ad,
+		    db->conf->access == CONF_ACCESS_SHARED ? "shared"
+							   : "exclusive");
+		admin_put_str(ad, db_get_state_name(db));
+		admin_put_uint(ad,
+		    open ? atomic_load(writer_get_seq(db->writer))
+			 : atomic_load(&db->seq));
+		admin_put_uint(ad, open ? writer_get_queue_n(db->writer) : 0);
+		if (open)
+			db_release(db);
+	}
+}
+
+static void
+put_pool(struct admin *ad, const struct db *db)
+{
+	struct writer_look writer;
+	struct readers_look readers;
+	int64_t now = clock_now_us();
+
+	writer_look(db->writer, &writer, NULL, 0);
+	readers_look(db->readers, &readers);
+	admin_put_row(ad);
+	admin_put_str(ad, db->conf->name);
+	admin_put_str(ad, writer_get_state_name(writer.state));
+	admin_put_uint(ad, writer.line_n);
+	admin_put_uint(ad, writer.line_bytes);
+	admin_put_since(ad, writer.oldest_us, now);
+	admin_put_uint(ad, readers.open_n);
+	admin_put_uint(ad, readers.busy_n);
+	admin_put_uint(ad, readers.snapshots_n);
+	admin_put_uint(ad, readers.line_n);
+	admin_put_since(ad, readers.oldest_us, now);
+}
+
+/* Those that are open. */
+static void
+each_open(struct admin *ad, void (*put)(struct admin *ad, const struct db *db))
+{
+	struct dbs *dbs = ad->home->dbs;
+
+	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
+		if (!db_hold(db))
+			continue;
+		put(ad, db);
+		db_release(db);
+	}
+}
+
+static void
+show_pools(struct admin *ad)
+{
+	each_open(ad, put_pool);
+}
+
+static void
+put_waiter(struct admin *ad, const struct db *db, unsigned position,
+    const char *state, const struct writer_waiter *w)
+{
+	admin_put_row(ad);
+	admin_put_str(ad, db->conf->name);
+	admin_put_uint(ad, position);
+	admin_put_str(ad, state);
+	admin_put_uint(ad, (uint64_t)w->owner.pid);
+	admin_put_str(ad, w->owner.app);
+	admin_put_since(ad, w->since_us, clock_now_us());
+	admin_put_sql(
+	    ad, (struct span){ (const uint8_t *)w->sql, sizeof(w->sql) });
+}
+
+/* Position 0 has the writer. */
+static void
+put_writer(struct admin *ad, const struct db *db)
+{
+	struct writer_waiter *line = calloc(WRITER_LOOK_MAX, sizeof(*line));
+	struct writer_look look;
+	size_t n;
+
+	if (!line) {
+		failure_set(&ad->r->failure, ERR_NO_MEMORY, "out of memory");
+		return;
+	}
+	n = writer_look(db->writer, &look, line, WRITER_LOOK_MAX);
+	if (look.state != WRITER_IDLE)
+		put_waiter(
+		    ad, db, 0, writer_get_state_name(look.state), &look.holder);
+	for (unsigned i = 0; i < n; i++)
+		put_waiter(ad, db, i + 1, "waits", &line[i]);
+	free(line);
+}
+
+static void
+show_writer(struct admin *ad)
+{
+	each_open(ad, put_writer);
+}
+
+static void
+put_snapshots(struct admin *ad, const struct db *db)
+{
+	struct snapshot *list = calloc(SNAPSHOTS_MAX, sizeof(*list));
+	int64_t now = clock_now_us();
+	size_t n;
+
+	if (!list) {
+		failure_set(&ad->r->failure, ERR_NO_MEMORY, "out of memory");
+		return;
+	}
+	n = readers_list_snapshots(db->readers, list, SNAPSHOTS_MAX);
+	for (size_t i = 0; i < n && i < SNAPSHOTS_MAX; i++) {
+		admin_put_row(ad);
+		admin_put_str(ad, db->conf->name);
+		admin_put_str(ad, snapshot_get_kind_name(list[i].kind));
+		admin_put_uint(ad, (uint64_t)list[i].owner.pid);
+		admin_put_uint(ad, (uint64_t)list[i].owner.uid);
+		admin_put_str(ad, list[i].owner.app);
+		admin_put_since(ad, list[i].since_us, now);
+		admin_put_sql(ad,
+		    (struct span){
+			(const uint8_t *)list[i].sql, sizeof(list[i].sql) });
+	}
+	free(list);
+}
+
+static void
+show_snapshots(struct admin *ad)
+{
+	each_open(ad, put_snapshots);
+}
+
+/* clang-format off */
+const struct admin_command admin_dbs_commands[] = {
+	{ .words = "SHOW DATABASES",
+	  .columns = { "name", "path", "access", "state", "commits", "queue" },
+	  .run = show_databases, .text = "what is served" },
+	{ .words = "SHOW POOLS",
+	  .columns = { "database", "writer", "queue", "queue_bytes", "oldest_ms",
+	               "readers", "readers_busy", "snapshots", "reader_queue",
+	               "reader_oldest_ms" },
+	  .run = show_pools,
+	  .text = "each database's writer and readers, and who waits for them" },
+	{ .words = "SHOW WRITER",
+	  .columns = { "database", "position", "state", "pid", "application",
+	               "for_ms", "statement" },
+	  .run = show_writer,
+	  .text = "who has each writer (position 0), and the line behind it" },
+	{ .words = "SHOW SNAPSHOTS",
+	  .columns = { "database", "kind", "pid", "uid", "application", "for_ms",
+	               "statement" },
+	  .run = show_snapshots,
+	  .text = "who holds a snapshot, which the WAL has to be kept for; oldest first" },
+	{ .words = NULL },
+};
+/* clang-format on */

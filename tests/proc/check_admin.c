@@ -1,0 +1,502 @@
+/* check_admin.c - the virtual database @admin: what its commands show is what is
+ * there, and what they do is done, also when everything is full. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/clock.h"
+#include "proto/error.h"
+#include "tests/lib/live.h"
+#include "tests/lib/rawconn.h"
+
+#define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
+#define NOBODY      65534
+#define INSERT      "INSERT INTO t VALUES(1)"
+
+static struct live live;
+static struct sqlpool_conn *admin;
+static struct rawconn a, b;
+
+static void
+start(const char *const *options)
+{
+	live_init(&live);
+	live_start(&live, options);
+	admin = live_connect_admin(&live);
+	raw_open(&a, live.socket_path);
+	raw_open(&b, live.socket_path);
+	raw_run(&a, 0, "CREATE TABLE t(v)", 0);
+}
+
+static void
+stop(void)
+{
+	sqlpool_close(admin);
+	raw_close(&a);
+	raw_close(&b);
+	live_stop(&live);
+	live_fini(&live);
+}
+
+static void
+expect_text(const char *sql, const char *columns, const char *want)
+{
+	char *text = live_ask(admin, sql, columns);
+
+	ck_assert_str_eq(text, want);
+	free(text);
+}
+
+static void
+expect_part(const char *sql, const char *columns, const char *part)
+{
+	char *text = live_ask(admin, sql, columns);
+
+	ck_assert_msg(strstr(text, part), "%s: no %s in %s", sql, part, text);
+	free(text);
+}
+
+/* --- What it knows ---------------------------------------------------------- */
+
+/* Each row has as many values as there are columns, or it could not be read. */
+START_TEST(admin_lists_its_commands_and_knows_all_of_them)
+{
+	char *help, *save = NULL;
+	int n = 0;
+
+	start(NULL);
+	help = live_ask(admin, "SHOW HELP", "command right");
+	for (char *line = strtok_r(help, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		char *right = strchr(line, '|'), *text;
+
+		ck_assert_ptr_nonnull(right);
+		*right++ = '\0';
+		n++;
+		if (strcmp(right, "see") != 0)
+			continue;
+		text = live_ask(admin, line, NULL);
+		ck_assert_msg(!strstr(text, "@admin does not know") &&
+			!strstr(text, "BAD_REPLY"),
+		    "%s: %s", line, text);
+		free(text);
+	}
+	ck_assert_int_ge(n, 12);
+	free(help);
+	stop();
+}
+END_TEST
+
+static const char *const spellings[] = { "show version", "SHOW VERSION;",
+	"  Show \n\t Version  ", "SHOW VERSION ; what follows is not read" };
+
+START_TEST(admin_does_not_mind_how_a_command_is_written)
+{
+	char *want;
+
+	start(NULL);
+	want = live_ask(admin, "SHOW VERSION", NULL);
+	ck_assert_int_eq(strncmp(want, "sqlpoold ", 9), 0);
+	for (size_t i = 0; i < COUNT(spellings); i++)
+		expect_text(spellings[i], NULL, want);
+	free(want);
+	stop();
+}
+END_TEST
+
+/* clang-format off */
+static const char *const wrong[][2] = {
+	{ "", "@admin does not know \"\"; EXEC \"SHOW HELP\" lists what it knows" },
+	{ "SELECT 1", "@admin does not know \"SELECT 1\"" },
+	{ "SHOW STATSX", "@admin does not know \"SHOW STATSX\"" },
+	{ "SHOW STATS x", "@admin does not know \"SHOW STATS x\"" },
+	{ "KILL", "write it as: KILL CLIENT" },
+	{ "KILL x", "write it as: KILL CLIENT; SHOW CLIENTS" },
+	{ "KILL 1 2", "write it as: KILL CLIENT; SHOW CLIENTS" },
+	{ "CANCEL 1", "write it as: CANCEL CLIENT REQUEST; SHOW CLIENTS" },
+	{ "KILL 4711", "no client has the number 4711" },
+	{ "CANCEL 4711 3", "client 4711 has no request 3" },
+	/* cut, also in the middle of a character */
+	{ "0123456789 0123456789 0123456789 0123456789 0123456789 01234567\xc3\xa4",
+	  "does not know \"0123456789 0123456789 0123456789 0123456789 0123456789 01234567?\"" },
+};
+/* clang-format on */
+
+START_TEST(admin_says_what_is_wrong_and_how_to_write_it)
+{
+	start(NULL);
+	for (size_t i = 0; i < COUNT(wrong); i++)
+		expect_part(wrong[i][0], NULL, wrong[i][1]);
+	stop();
+}
+END_TEST
+
+START_TEST(admin_runs_nothing_but_exec)
+{
+	struct msg_out m;
+
+	start(NULL);
+	msg_begin(&m, &a.out, TYPE_SCRIPT, ++a.last_id, 0);
+	msg_put_str(&m, HEAD_database, "@admin");
+	msg_open_body(&m);
+	msg_put_str(&m, ASK_sql, "SHOW VERSION");
+	ck_assert_int_eq(msg_end(&m, 1000), 0);
+	raw_expect(&a, a.last_id, ERR_NOT_ALLOWED);
+	stop();
+}
+END_TEST
+
+/* --- What it shows ------------------------------------------------------------ */
+
+START_TEST(admin_shows_who_has_the_writer_and_who_waits)
+{
+	uint64_t ids[3];
+	char pid[64];
+
+	start(LIVE_OPTIONS("workers=2"));
+	expect_text("SHOW WRITER", "position", "");
+	expect_text(
+	    "SHOW POOLS", "database writer queue oldest_ms", "app|idle|0|\n");
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, "INSERT  INTO t\n VALUES(2)", 0);
+	for (int i = 0; i < 3; i++)
+		ids[i] = raw_put_exec(&a, 0, INSERT);
+	raw_flush(&a);
+	live_wait_queue(&live, 3);
+	expect_text("SHOW WRITER",
+	    "database position state application statement",
+	    "app|0|transaction|raw|INSERT INTO t VALUES(2)\n"
+	    "app|1|waits|raw|" INSERT "\n"
+	    "app|2|waits|raw|" INSERT "\n"
+	    "app|3|waits|raw|" INSERT "\n");
+	snprintf(pid, sizeof(pid), "%d\n%d\n%d\n%d\n", getpid(), getpid(),
+	    getpid(), getpid());
+	expect_text("SHOW WRITER", "pid", pid);
+	expect_part(
+	    "SHOW POOLS", "database writer queue", "app|transaction|3\n");
+	expect_text("SHOW DATABASES", "name access state commits queue",
+	    "app|exclusive|open|1|3\n");
+	raw_end(&b, true);
+	for (int i = 0; i < 3; i++)
+		raw_expect(&a, ids[i], 0);
+	expect_text("SHOW WRITER", "position", "");
+	stop();
+}
+END_TEST
+
+START_TEST(admin_shows_who_holds_a_snapshot)
+{
+	start(LIVE_OPTIONS("workers=2"));
+	expect_text("SHOW SNAPSHOTS", "kind", "");
+	raw_begin(&b, TX_MODE_READ);
+	raw_run(&b, 0, "SELECT  count(*) FROM t", 0);
+	expect_text("SHOW SNAPSHOTS", "database kind application statement",
+	    "app|transaction|raw|SELECT count(*) FROM t\n");
+	expect_text("SHOW POOLS", "readers readers_busy snapshots reader_queue",
+	    "1|1|1|0\n");
+	raw_end(&b, true);
+	expect_text("SHOW SNAPSHOTS", "kind", "");
+	stop();
+}
+END_TEST
+
+START_TEST(admin_shows_which_statement_keeps_the_writer)
+{
+	uint64_t id;
+
+	start(NULL);
+	id = raw_put_exec(&a, 0,
+	    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) "
+	    "INSERT INTO t SELECT x FROM c");
+	raw_flush(&a);
+	live_wait_busy(&live, "writers");
+	expect_part("SHOW WRITER", "position state application statement",
+	    "0|writing|raw|WITH RECURSIVE c(x)");
+	raw_expect(&a, raw_put_cancel(&a, id), 0);
+	raw_expect(&a, id, ERR_CANCELLED);
+	stop();
+}
+END_TEST
+
+START_TEST(admin_shows_what_each_client_does)
+{
+	struct rawconn silent;
+	char line[128];
+	uint64_t id;
+
+	start(LIVE_OPTIONS("workers=2"));
+	raw_connect(&silent, live.socket_path);
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, INSERT, 0);
+	id = raw_put_exec(&a, 0, "INSERT INTO t VALUES(7)");
+	raw_flush(&a);
+	live_wait_queue(&live, 1);
+	snprintf(line, sizeof(line),
+	    "%d|%d|raw|app|busy|%d|1|INSERT INTO t VALUES(7)\n", getpid(),
+	    (int)getuid(), (int)id);
+	expect_part("SHOW CLIENTS",
+	    "pid uid application database state request requests statement",
+	    line);
+	expect_part("SHOW CLIENTS", "application database state request",
+	    "raw|app|in transaction|\n");
+	expect_part("SHOW CLIENTS", "application database state statement",
+	    "test admin|@admin|busy|SHOW CLIENTS\n");
+	expect_part(
+	    "SHOW CLIENTS", "application database state", "||connecting\n");
+	expect_text("SHOW WORKERS", "worker", "0\n1\n");
+	raw_end(&b, true);
+	raw_expect(&a, id, 0);
+	expect_part("SHOW CLIENTS", "application database state request",
+	    "raw|app|idle|\n");
+	raw_close(&silent);
+	stop();
+}
+END_TEST
+
+/* --- What it does --------------------------------------------------------------- */
+
+/* The number of a client that is in this state. */
+static uint64_t
+find_client(const char *state)
+{
+	char *text = live_ask(admin, "SHOW CLIENTS", "client database state"),
+	     *at;
+	uint64_t number;
+
+	at = strstr(text, state);
+	ck_assert_msg(at, "no client is %s: %s", state, text);
+	while (at > text && at[-1] != '\n')
+		at--;
+	number = strtoull(at, NULL, 10);
+	free(text);
+	return number;
+}
+
+static void
+kill_client(const char *state)
+{
+	char sql[64];
+
+	snprintf(sql, sizeof(sql), "KILL %llu",
+	    (unsigned long long)find_client(state));
+	expect_text(sql, NULL, "");
+}
+
+/* What it had under way is answered, its transaction is rolled back, and who
+ * waited for that goes on. */
+START_TEST(admin_kills_a_client)
+{
+	struct rawreply r;
+	uint64_t id;
+
+	start(LIVE_OPTIONS("workers=2"));
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, "INSERT INTO t VALUES('lost')", 0);
+	id = raw_put_exec(&a, 0, INSERT);
+	raw_flush(&a);
+	live_wait_queue(&live, 1);
+	kill_client("|app|in transaction\n");
+	ck_assert(raw_take(&b, &r));
+	ck_assert_uint_eq(r.tell.code, ERR_KILLED);
+	ck_assert_uint_eq(r.head.id, 0);
+	raw_expect_end(&b);
+	raw_expect(&a, id, 0);
+	ck_assert_int_eq(raw_run_int(&a, 0, "SELECT count(*) FROM t"), 1);
+	ck_assert_int_eq(live_get_stat(&live, "kills"), 1);
+	stop();
+}
+END_TEST
+
+START_TEST(admin_kill_answers_what_is_under_way)
+{
+	struct rawreply r;
+	uint64_t id;
+
+	start(LIVE_OPTIONS("workers=2"));
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, INSERT, 0);
+	id = raw_put_exec(&a, 0, INSERT);
+	raw_flush(&a);
+	live_wait_queue(&live, 1);
+	kill_client("|app|busy\n");
+	ck_assert(raw_take(&a, &r));
+	ck_assert_uint_eq(r.tell.code, ERR_KILLED);
+	raw_expect(&a, id, ERR_CANCELLED);
+	raw_expect_end(&a);
+	raw_end(&b, true);
+	ck_assert_int_eq(raw_run_int(&b, 0, "SELECT count(*) FROM t"), 1);
+	stop();
+}
+END_TEST
+
+START_TEST(admin_cancels_a_request_of_somebody_else)
+{
+	char sql[64];
+	uint64_t id;
+
+	start(LIVE_OPTIONS("workers=2"));
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, INSERT, 0);
+	id = raw_put_exec(&a, 0, INSERT);
+	raw_flush(&a);
+	live_wait_queue(&live, 1);
+	snprintf(sql, sizeof(sql), "CANCEL %llu %llu",
+	    (unsigned long long)find_client("|app|busy\n"),
+	    (unsigned long long)id);
+	expect_text(sql, NULL, "");
+	raw_expect(&a, id, ERR_CANCELLED);
+	raw_end(&b, true);
+	ck_assert_int_eq(raw_run_int(&a, 0, "SELECT count(*) FROM t"), 1);
+	ck_assert_int_eq(live_get_stat(&live, "cancels"), 1);
+	stop();
+}
+END_TEST
+
+static void
+act_as_nobody(void *arg)
+{
+	struct sqlpool_conn *conn;
+	char *text;
+
+	(void)arg;
+	/* the directories above it may be closed to others */
+	PROC_CHECK(chdir(live.dir) == 0, "chdir");
+	snprintf(live.socket_path, sizeof(live.socket_path), "s");
+	PROC_CHECK(setgid(NOBODY) == 0 && setuid(NOBODY) == 0, "setuid");
+	conn = live_connect_admin(&live);
+	text = live_ask(conn, "KILL 1", NULL);
+	PROC_CHECK(strstr(text, "KILL needs the right to act") &&
+		strstr(text, "you are user 65534"),
+	    "%s", text);
+	free(text);
+	text = live_ask(conn, "SHOW VERSION", NULL);
+	PROC_CHECK(strncmp(text, "sqlpoold ", 9) == 0, "%s", text);
+	free(text);
+	sqlpool_close(conn);
+}
+
+START_TEST(admin_lets_others_look_and_not_act)
+{
+	if (getuid() != 0)
+		return; /* nobody else can be asked */
+	start(LIVE_OPTIONS("socket_mode=0666"));
+	ck_assert_int_eq(chmod(live.dir, 0755), 0);
+	proc_join(proc_fork(act_as_nobody, NULL));
+	stop();
+}
+END_TEST
+
+/* --- When it is full, and at the end ---------------------------------------------- */
+
+#define CLIENTS_N 1000
+#define LIMIT_US  100000
+#define TRIES     10
+
+/* Other processes have the processor as well: the best of some tries. */
+static int64_t
+measure(const char *sql, int lines)
+{
+	int64_t best_us = INT64_MAX;
+
+	for (int i = 0; i < TRIES; i++) {
+		int64_t began_us = clock_now_us();
+		char *text = live_ask(admin, sql, "client");
+		int64_t us = clock_now_us() - began_us;
+		int n = 0;
+
+		for (const char *at = text; (at = strchr(at, '\n')); at++)
+			n++;
+		ck_assert_int_eq(n, lines);
+		free(text);
+		best_us = us < best_us ? us : best_us;
+	}
+	return best_us;
+}
+
+START_TEST(admin_answers_soon_with_a_thousand_clients_and_full_queues)
+{
+	static struct rawconn clients[CLIENTS_N];
+	static uint64_t ids[CLIENTS_N];
+	struct rlimit files = { 8192, 8192 };
+
+	setrlimit(RLIMIT_NOFILE, &files);
+	start(LIVE_OPTIONS("workers=2", "max_queue=1000"));
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, INSERT, 0);
+	for (int i = 0; i < CLIENTS_N; i++) {
+		raw_open(&clients[i], live.socket_path);
+		ids[i] = raw_put_exec(&clients[i], 0, INSERT);
+		raw_flush(&clients[i]);
+	}
+	live_wait_queue(&live, CLIENTS_N);
+	raw_run(&a, 0, INSERT, ERR_QUEUE_FULL);
+	ck_assert_int_lt(measure("SHOW CLIENTS", CLIENTS_N + 3),
+	    LIMIT_US * proc_get_slowness());
+	raw_end(&b, true);
+	for (int i = 0; i < CLIENTS_N; i++) {
+		raw_expect(&clients[i], ids[i], 0);
+		raw_close(&clients[i]);
+	}
+	stop();
+}
+END_TEST
+
+/* While a transaction keeps the daemon from its end, @admin says so, and can end
+ * that. */
+START_TEST(admin_works_while_the_daemon_drains)
+{
+	struct rawreply r;
+
+	start(LIVE_OPTIONS("workers=2", "shutdown_grace=1h"));
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, INSERT, 0);
+	kill(live.pid, SIGTERM);
+	do /* a client that has nothing under way is hung up on */
+		PROC_CHECK(raw_take(&b, &r), "the connection ended");
+	while (r.head.type != TYPE_GOAWAY);
+	expect_part("SHOW STATE", "name value", "draining|1\n");
+	kill_client("|app|in transaction\n");
+	ck_assert_int_eq(live_wait_exit(&live, PROC_WAIT_MS), 0);
+	sqlpool_close(admin);
+	raw_close(&a);
+	raw_close(&b);
+	live_fini(&live);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("admin");
+	TCase *tc = tcase_create("admin");
+	SRunner *sr;
+	int failed;
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, admin_lists_its_commands_and_knows_all_of_them);
+	tcase_add_test(tc, admin_does_not_mind_how_a_command_is_written);
+	tcase_add_test(tc, admin_says_what_is_wrong_and_how_to_write_it);
+	tcase_add_test(tc, admin_runs_nothing_but_exec);
+	tcase_add_test(tc, admin_shows_who_has_the_writer_and_who_waits);
+	tcase_add_test(tc, admin_shows_who_holds_a_snapshot);
+	tcase_add_test(tc, admin_shows_which_statement_keeps_the_writer);
+	tcase_add_test(tc, admin_shows_what_each_client_does);
+	tcase_add_test(tc, admin_kills_a_client);
+	tcase_add_test(tc, admin_kill_answers_what_is_under_way);
+	tcase_add_test(tc, admin_cancels_a_request_of_somebody_else);
+	tcase_add_test(tc, admin_lets_others_look_and_not_act);
+	tcase_add_test(
+	    tc, admin_answers_soon_with_a_thousand_clients_and_full_queues);
+	tcase_add_test(tc, admin_works_while_the_daemon_drains);
+	suite_add_tcase(s, tc);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_NORMAL);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? 1 : 0;
+}
