@@ -21,6 +21,7 @@ static const struct admin_command *const groups[] = {
 	admin_about_commands,
 	admin_dbs_commands,
 	admin_clients_commands,
+	admin_acts_commands,
 	admin_stats_commands,
 };
 #define GROUPS_N (sizeof(groups) / sizeof(groups[0]))
@@ -184,6 +185,7 @@ finish(struct admin *ad)
 		    r->max_frame_bytes);
 	answer_finish(&a);
 	buf_fini(&ad->rows);
+	db_unref(ad->db);
 	free(ad);
 	mailbox_post(r, true);
 }
@@ -199,6 +201,13 @@ come_home(struct errand *e, void *owner)
 	if (ad->command->end && ad->r->failure.code == 0)
 		ad->command->end(ad);
 	finish(ad);
+}
+
+void
+admin_wait(struct admin *ad)
+{
+	ad->waits = true;
+	ad->errand.arrive = come_home;
 }
 
 /* On to the next worker that has not ended; home's has not while it has a client
@@ -231,12 +240,14 @@ run(struct admin *ad)
 
 	if (command->run)
 		command->run(ad);
+	if (ad->waits)
+		return; /* somebody else has it */
 	if (command->visit && ad->r->failure.code == 0) {
 		ad->errand.arrive = arrive;
 		travel(ad);
 		return;
 	}
-	finish(ad);
+	come_home(&ad->errand, ad->home);
 }
 
 /* --- Understanding --------------------------------------------------------------- */

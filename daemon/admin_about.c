@@ -5,6 +5,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/stats.h"
+#include "proto/error.h"
 
 static void
 show_help(struct admin *ad)
@@ -67,6 +68,28 @@ show_state(struct admin *ad)
 	    ad, "databases", count_dbs(loop->dbs), "databases that are known");
 }
 
+static void
+put_option(void *arg, const struct conf_item *item)
+{
+	struct admin *ad = arg;
+
+	admin_put_row(ad);
+	admin_put_str(ad, item->database);
+	admin_put_str(ad, item->name);
+	admin_put_str(ad, item->value);
+	admin_put_str(ad, item->def);
+	admin_put_str(ad, item->source);
+	admin_put_str(ad, item->live ? "yes" : "no");
+	admin_put_str(ad, item->text);
+}
+
+static void
+show_config(struct admin *ad)
+{
+	if (conf_walk(ad->home->conf, put_option, ad) < 0)
+		failure_set(&ad->r->failure, ERR_NO_MEMORY, "out of memory");
+}
+
 /* clang-format off */
 const struct admin_command admin_about_commands[] = {
 	{ .words = "SHOW HELP",
@@ -76,6 +99,10 @@ const struct admin_command admin_about_commands[] = {
 	  .run = show_version, .text = "versions" },
 	{ .words = "SHOW STATE", .columns = { "name", "value", "text" },
 	  .run = show_state, .text = "what the daemon as a whole does" },
+	{ .words = "SHOW CONFIG",
+	  .columns = { "database", "name", "value", "default", "source", "live", "text" },
+	  .run = show_config,
+	  .text = "every option, its value and where that comes from; live: it may change while the daemon runs" },
 	{ .words = NULL },
 };
 /* clang-format on */

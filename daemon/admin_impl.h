@@ -24,6 +24,9 @@ struct admin {
 	const char *args; /* what follows the command's own words */
 	uint64_t target, target_request; /* KILL, CANCEL */
 	bool found;
+	bool waits;    /* it comes home by itself */
+	struct db *db; /* referenced; or NULL */
+	struct db_watch watch;
 	struct buf rows; /* encoded, one after the other */
 };
 
@@ -46,9 +49,13 @@ extern const struct admin_command admin_about_commands[];
 extern const struct admin_command admin_stats_commands[];
 extern const struct admin_command admin_dbs_commands[];
 extern const struct admin_command admin_clients_commands[];
+extern const struct admin_command admin_acts_commands[];
 
 /* Give the command behind one, or the first for NULL; NULL after the last. */
 const struct admin_command *admin_next(const struct admin_command *command);
+
+/* Let it come home when errand is sent; run only.  Before that. */
+void admin_wait(struct admin *ad);
 
 /* Begin a row of as many values as the command has columns; then put them. */
 void admin_put_row(struct admin *ad);

@@ -76,10 +76,14 @@ db_get_state_name(struct db *db)
 		[DB_CLOSING] = "closing",
 	};
 	enum db_state state;
+	enum db_will will;
 
 	pthread_mutex_lock(&db->dbs->lock);
 	state = db->state;
+	will = db->will;
 	pthread_mutex_unlock(&db->dbs->lock);
+	if (state == DB_CLOSED && will != DB_SERVES)
+		return will == DB_PAUSED ? "paused" : "disabled";
 	return names[state];
 }
 
@@ -247,7 +251,8 @@ db_close(struct db *db)
 static void
 stay(struct db *db)
 {
-	if (db->state != DB_DRAINING || atomic_load(&db->removed))
+	if (db->state != DB_DRAINING || db->will != DB_SERVES ||
+	    atomic_load(&db->removed))
 		return;
 	db->state = DB_OPEN;
 	room_make(db->dbs);
@@ -274,6 +279,8 @@ db_fill(struct hot *h, struct failure *f)
 	atomic_store(&h->used_us, clock_now_us());
 	pthread_mutex_lock(&db->dbs->lock);
 	db->holds++;
+	if (db->will != DB_SERVES)
+		hot_order(h, HOT_LEAVE);
 	stay(db);
 	DL_APPEND2(db->hots, h, peer_prev, peer);
 	if (atomic_load(&db->removed))
@@ -384,6 +391,26 @@ pop(struct hot **list)
 	return h;
 }
 
+/* Under the lock: it is not to serve. */
+static enum db_step
+choose_rest(struct db *db, struct failure *f)
+{
+	if (db->asked && db->will == DB_DISABLED) {
+		failure_set(f, ERR_DATABASE_DOWN,
+		    "%s is disabled by an administrator; ENABLE %s on @admin "
+		    "ends that",
+		    db->conf->name, db->conf->name);
+		return STEP_REFUSE;
+	}
+	if (db->state == DB_OPENING) /* it was to be: then it is closed */
+		return STEP_OPEN;
+	if (db->state == DB_DRAINING && db->holds == 0) {
+		db->state = DB_CLOSING;
+		return STEP_CLOSE;
+	}
+	return STEP_NONE;
+}
+
 /* Who asks while it drains has it stay, if it still can. */
 static enum db_step
 choose(struct db *db, struct hot **ret_hot, struct failure *f)
@@ -398,6 +425,8 @@ choose(struct db *db, struct hot **ret_hot, struct failure *f)
 		    db->conf->name);
 		return STEP_REFUSE;
 	}
+	if (db->will != DB_SERVES)
+		return choose_rest(db, f);
 	if (db->asked)
 		stay(db);
 	if (db->asked && db->state == DB_OPEN) {
@@ -475,6 +504,17 @@ note_closed(struct db *db)
 }
 
 static void
+note_open(struct db *db)
+{
+	pthread_mutex_lock(&db->dbs->lock);
+	/* it may be to rest meanwhile */
+	db->state = db->will == DB_SERVES && !atomic_load(&db->removed)
+	    ? DB_OPEN
+	    : DB_DRAINING;
+	pthread_mutex_unlock(&db->dbs->lock);
+}
+
+static void
 open_now(struct db *db)
 {
 	struct failure f;
@@ -491,9 +531,7 @@ open_now(struct db *db)
 		note_closed(db);
 		fail_asked(db, &f);
 	} else {
-		pthread_mutex_lock(&db->dbs->lock);
-		db->state = atomic_load(&db->removed) ? DB_DRAINING : DB_OPEN;
-		pthread_mutex_unlock(&db->dbs->lock);
+		note_open(db);
 		log_debug("%s: opened", db->conf->name);
 	}
 	failure_fini(&f);
@@ -506,6 +544,7 @@ close_now(struct db *db)
 	close_parts(db);
 	log_debug("%s: closed", db->conf->name);
 	note_closed(db);
+	db_look_at_watches(db);
 }
 
 static enum db_step

@@ -38,6 +38,22 @@ enum db_state {
 	DB_CLOSING,
 };
 
+/* What an administrator wants of it. */
+enum db_will {
+	DB_SERVES,
+	DB_PAUSED,   /* closed, and what comes waits */
+	DB_DISABLED, /* closed, and what comes is refused */
+};
+
+/* Somebody who waits until a database is at rest: closed, because it is not to
+ * serve. */
+struct db_watch {
+	struct db_watch *next;
+	struct errand *errand;   /* to be sent */
+	struct mailbox *home;    /* there */
+	const _Atomic int *stop; /* not 0: do not wait any longer */
+};
+
 struct db {
 	struct squeue q;      /* first: the queue is the database */
 	struct dbs *dbs;      /* borrowed */
@@ -58,6 +74,8 @@ struct db {
 	enum db_state state;
 	bool behind; /* it waits until a database that is taken out of the
 		      * configuration has let go of the same file */
+	enum db_will will;
+	struct db_watch *watches;
 	unsigned holds;
 	struct hot *asked; /* to be opened, in this order; linked by next */
 	struct hot *given; /* to be closed; linked by next */
@@ -177,7 +195,20 @@ bool db_is_removed(const struct db *db);
 bool db_hold(struct db *db);
 void db_release(struct db *db);
 
-/* Give its state now, "open", "closed" and so on.  Any thread. */
+/* Say what it is to do.  A database that is not to serve finishes what is under way
+ * on it, open transactions too, and closes; one that is to serve again goes on.
+ * Any thread. */
+void db_set_will(struct db *db, enum db_will will);
+enum db_will db_get_will(struct db *db);
+
+/* Send w->errand when it is at rest, when it is to serve again, or when *w->stop is
+ * not 0; true: it is at rest now, and nothing is sent.  Any thread. */
+bool db_watch(struct db *db, struct db_watch *w);
+
+/* Send those that are to wait no longer; now and then. */
+void db_look_at_watches(struct db *db);
+
+/* Give its state now, "open", "closed", "paused" and so on.  Any thread. */
 const char *db_get_state_name(struct db *db);
 
 /* Have the requests of a database that were asked to stop answered soon.  Whoever

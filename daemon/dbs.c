@@ -503,6 +503,7 @@ void
 dbs_tick(struct dbs *dbs)
 {
 	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
+		db_look_at_watches(db);
 		if (!db_hold(db))
 			continue;
 		readers_tick(db->readers);

@@ -227,11 +227,29 @@ begin_leaving(struct loop *loop, struct hot *h)
 	loop->leavers = h;
 }
 
+/* It may stay after all: what waits for it goes on, as if it had come. */
+static void
+end_leaving(struct loop *loop, struct hot *h)
+{
+	struct hot **at = &loop->leavers;
+
+	if (!h->leaving)
+		return;
+	while (*at != h)
+		at = &(*at)->next_leaver;
+	*at = h->next_leaver;
+	h->leaving = false;
+	h->fresh = h->conn;
+	h->next = loop->arrived;
+	loop->arrived = h;
+}
+
 static void
 obey(struct loop *loop, struct hot *h)
 {
 	switch ((enum hot_order)atomic_load(&h->order)) {
 	case HOT_STAY:
+		end_leaving(loop, h);
 		return;
 	case HOT_LEAVE_IDLE:
 		if (is_free(h))

@@ -73,10 +73,12 @@ road_stop(struct client *cl, struct request *r, int code)
 		line_remove(r->waits, r);
 		r->waits = NULL;
 		request_fail_stopped(r,
-		    opening ? "while its database waited for room "
-			      "(max_open), or was being opened"
-			    : "while it waited for its client's earlier "
-			      "requests");
+		    opening && db_get_will(r->db) == DB_PAUSED
+			? "while its database was paused (PAUSE, RESUME)"
+			: opening ? "while its database waited for room "
+				    "(max_open), or was being opened"
+				  : "while it waited for its client's earlier "
+				    "requests");
 		leave_session(cl, r);
 		return;
 	}

@@ -248,7 +248,8 @@ looks(struct worker *w)
 static bool
 may_sleep(struct worker *w)
 {
-	if (w->loop.collected.head || w->loop.dirty || w->loop.more || looks(w))
+	if (w->loop.collected.head || w->loop.dirty || w->loop.more ||
+	    w->loop.arrived || looks(w))
 		return false;
 	return mailbox_sleep(&w->loop.mailbox) && !has_newcomers(w);
 }

@@ -15,11 +15,11 @@ DAEMON = """
     tx request turns deadlines mailbox crew answer
     budget pragma guard functions dbconn bind setting stmt wal exec control
     hot reader health keeper writer gate group script lease
-    watch dbfile db dbs room session
+    watch dbfile db dbrest dbs room session
     steps router
     out client
     hots collect local road ends
-    admin admin_about admin_dbs admin_clients admin_stats
+    admin admin_about admin_dbs admin_clients admin_stats admin_acts
     dispatch
     worker
     metrics server

@@ -120,6 +120,7 @@ static const char *const wrong[][2] = {
 	{ "KILL 1 2", "write it as: KILL CLIENT; SHOW CLIENTS" },
 	{ "CANCEL 1", "write it as: CANCEL CLIENT REQUEST; SHOW CLIENTS" },
 	{ "KILL 4711", "no client has the number 4711" },
+	{ "PAUSE none", "no database is named \"none\"; this daemon serves: app" },
 	{ "CANCEL 4711 3", "client 4711 has no request 3" },
 	/* cut, also in the middle of a character */
 	{ "0123456789 0123456789 0123456789 0123456789 0123456789 01234567\xc3\xa4",
@@ -391,6 +392,204 @@ START_TEST(admin_lets_others_look_and_not_act)
 }
 END_TEST
 
+/* --- PAUSE and the like ------------------------------------------------------------ */
+
+static void
+expect_done(const char *sql)
+{
+	expect_text(sql, NULL, "");
+}
+
+static void
+expect_state(const char *state)
+{
+	char want[64];
+
+	snprintf(want, sizeof(want), "app|%s\n", state);
+	expect_text("SHOW DATABASES", "name state", want);
+}
+
+static int
+count_waiting(void)
+{
+	char *text = live_ask(admin, "SHOW CLIENTS", "state");
+	int n = 0;
+
+	for (const char *at = text; (at = strstr(at, "waiting\n")); at++)
+		n++;
+	free(text);
+	return n;
+}
+
+static bool
+wait_all(const void *arg)
+{
+	return count_waiting() == *(const int *)arg;
+}
+
+static void
+wait_for_waiting(int n)
+{
+	proc_wait_until(wait_all, &n, "clients that wait");
+}
+
+/* The file is another program's as long as it likes, and has everything. */
+START_TEST(admin_pause_leaves_the_file_alone_and_requests_waiting)
+{
+	uint64_t write, read;
+	char wal[LIVE_PATH_MAX + 8];
+
+	start(LIVE_OPTIONS("workers=2"));
+	raw_run(&a, 0, INSERT, 0);
+	expect_done("PAUSE app");
+	expect_state("paused");
+	expect_done("PAUSE app"); /* still */
+	snprintf(wal, sizeof(wal), "%s-wal", live.db_path);
+	ck_assert_int_ne(access(wal, F_OK), 0);
+	write = raw_put_exec(&a, 0, "INSERT INTO t VALUES(2)");
+	raw_flush(&a);
+	read = raw_put_exec(&b, 0, "SELECT max(v) FROM t");
+	raw_flush(&b);
+	wait_for_waiting(2);
+	ck_assert_int_eq(
+	    live_read_file_int(live.db_path, "SELECT count(*) FROM t"), 1);
+	live_check_file(live.db_path);
+	expect_done("RESUME app");
+	raw_expect(&a, write, 0);
+	ck_assert_int_ge(raw_expect_int(&b, read), 1);
+	ck_assert_int_eq(raw_run_int(&b, 0, "SELECT max(v) FROM t"), 2);
+	expect_state("open");
+	stop();
+}
+END_TEST
+
+/* It is not at rest before the transaction has ended, which goes on meanwhile. */
+START_TEST(admin_pause_waits_for_what_is_under_way)
+{
+	struct rawconn c;
+	uint64_t pause, write;
+
+	start(LIVE_OPTIONS("workers=1"));
+	raw_open(&c, live.socket_path);
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, INSERT, 0);
+	pause = raw_put_admin(&c, "PAUSE app");
+	raw_let_arrive(&c);
+	expect_state("draining");
+	write = raw_put_exec(&a, 0, INSERT);
+	raw_flush(&a);
+	wait_for_waiting(1);
+	raw_run(&b, 0, INSERT, 0);
+	raw_end(&b, true);
+	raw_expect(&c, pause, 0);
+	expect_state("paused");
+	ck_assert_int_eq(
+	    live_read_file_int(live.db_path, "SELECT count(*) FROM t"), 2);
+	expect_done("RESUME app");
+	raw_expect(&a, write, 0);
+	raw_close(&c);
+	stop();
+}
+END_TEST
+
+START_TEST(admin_pause_that_takes_too_long_is_undone)
+{
+	struct rawconn c;
+	uint64_t write, pause;
+
+	start(LIVE_OPTIONS("workers=1"));
+	raw_open(&c, live.socket_path);
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, INSERT, 0);
+	pause = raw_put_admin(&c, "PAUSE app");
+	raw_let_arrive(&c);
+	write = raw_put_exec(&a, 0, INSERT);
+	raw_flush(&a);
+	wait_for_waiting(1);
+	raw_expect(&c, raw_put_cancel(&c, pause), 0);
+	raw_expect(&c, pause, ERR_CANCELLED);
+	expect_state("open");
+	live_wait_queue(&live, 1); /* what waited goes on */
+	/* so does one that somebody else ends */
+	pause = raw_put_admin(&c, "PAUSE app");
+	raw_let_arrive(&c);
+	expect_done("RESUME app");
+	raw_expect(&c, pause, ERR_CANCELLED);
+	raw_end(&b, true);
+	raw_expect(&a, write, 0);
+	raw_close(&c);
+	stop();
+}
+END_TEST
+
+/* The line has its bound, and a request its deadline. */
+START_TEST(admin_pause_keeps_no_request_for_longer_than_it_may_wait)
+{
+	struct rawreply r;
+	uint64_t ids[2];
+
+	start(LIVE_OPTIONS("workers=1", "max_queue=2"));
+	expect_done("PAUSE app");
+	a.timeout_ms = 50;
+	raw_wait(&a, raw_put_exec(&a, 0, INSERT), &r);
+	ck_assert_uint_eq(r.tell.code, ERR_DEADLINE);
+	ck_assert_ptr_nonnull(memmem(r.tell.message.p, r.tell.message.n,
+	    "while its database was paused", 29));
+	a.timeout_ms = 0;
+	for (int i = 0; i < 2; i++)
+		ids[i] = raw_put_exec(&a, 0, INSERT);
+	raw_expect(&a, raw_put_exec(&a, 0, INSERT), ERR_QUEUE_FULL);
+	expect_done("RESUME app");
+	for (int i = 0; i < 2; i++)
+		raw_expect(&a, ids[i], 0);
+	ck_assert_int_eq(raw_run_int(&a, 0, "SELECT count(*) FROM t"), 2);
+	stop();
+}
+END_TEST
+
+START_TEST(admin_disables_a_database)
+{
+	struct rawreply r;
+
+	start(LIVE_OPTIONS("workers=2"));
+	raw_run(&a, 0, INSERT, 0);
+	expect_done("DISABLE app");
+	expect_state("disabled");
+	raw_wait(&a, raw_put_exec(&a, 0, INSERT), &r);
+	ck_assert_uint_eq(r.tell.code, ERR_DATABASE_DOWN);
+	ck_assert_ptr_nonnull(memmem(
+	    r.tell.message.p, r.tell.message.n, "ENABLE app on @admin", 20));
+	raw_run(&b, 0, "SELECT 1", ERR_DATABASE_DOWN);
+	expect_done("ENABLE app");
+	ck_assert_int_eq(raw_run_int(&a, 0, "SELECT count(*) FROM t"), 1);
+	stop();
+}
+END_TEST
+
+START_TEST(admin_reconnects)
+{
+	start(LIVE_OPTIONS("workers=2"));
+	raw_run(&a, 0, INSERT, 0);
+	ck_assert_int_eq(live_get_stat(&live, "databases_closed"), 0);
+	expect_done("RECONNECT app");
+	ck_assert_int_eq(raw_run_int(&a, 0, "SELECT count(*) FROM t"), 1);
+	ck_assert_int_eq(live_get_stat(&live, "databases_closed"), 1);
+	stop();
+}
+END_TEST
+
+START_TEST(admin_stops_the_daemon)
+{
+	start(NULL);
+	expect_done("SHUTDOWN");
+	ck_assert_int_eq(live_wait_exit(&live, PROC_WAIT_MS), 0);
+	sqlpool_close(admin);
+	raw_close(&a);
+	raw_close(&b);
+	live_fini(&live);
+}
+END_TEST
+
 /* --- When it is full, and at the end ---------------------------------------------- */
 
 #define CLIENTS_N 1000
@@ -490,6 +689,15 @@ main(void)
 	tcase_add_test(tc, admin_kill_answers_what_is_under_way);
 	tcase_add_test(tc, admin_cancels_a_request_of_somebody_else);
 	tcase_add_test(tc, admin_lets_others_look_and_not_act);
+	tcase_add_test(
+	    tc, admin_pause_leaves_the_file_alone_and_requests_waiting);
+	tcase_add_test(tc, admin_pause_waits_for_what_is_under_way);
+	tcase_add_test(tc, admin_pause_that_takes_too_long_is_undone);
+	tcase_add_test(
+	    tc, admin_pause_keeps_no_request_for_longer_than_it_may_wait);
+	tcase_add_test(tc, admin_disables_a_database);
+	tcase_add_test(tc, admin_reconnects);
+	tcase_add_test(tc, admin_stops_the_daemon);
 	tcase_add_test(
 	    tc, admin_answers_soon_with_a_thousand_clients_and_full_queues);
 	tcase_add_test(tc, admin_works_while_the_daemon_drains);
