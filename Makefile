@@ -39,7 +39,8 @@ say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)';)
 
 DEPS = gcc make libc6-dev pkg-config libsqlite3-dev libevent-dev libmsgpack-dev \
 	check libconfuse-dev uthash-dev libreadline-dev sqlite3 unicode-data \
-	procps python3 python3-msgpack libjansson-dev libuv1-dev g++
+	procps python3 python3-msgpack python3-prometheus-client \
+	python3-yaml tmux libjansson-dev libuv1-dev g++
 DEPS_LINT = clang-format clang-tidy cppcheck mandoc shellcheck libhiredis-dev \
 	libpq-dev abigail-tools
 DEPS_FUZZ = clang libclang-rt-14-dev
@@ -151,7 +152,7 @@ all_src += $(guard_src)
 all_hdr += $(wildcard tests/guard/*.h)
 all_def := $(wildcard proto/*.def conf/*.def daemon/*.def)
 scripts := $(wildcard .ci/run tests/*.sh tests/*/*.sh)
-man_src := $(wildcard daemon/*.8 conf/*.5 client/*.3 client/cli/*.1 client/bench/*.1)
+man_src := $(wildcard daemon/*.8 daemon/*.7 conf/*.5 client/*.3 client/cli/*.1 client/bench/*.1)
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))

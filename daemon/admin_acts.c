@@ -12,15 +12,8 @@ static int
 find_db(struct admin *ad)
 {
 	struct span name = { (const uint8_t *)ad->args, strlen(ad->args) };
-	char names[256];
 
-	ad->db = dbs_find(ad->home->dbs, name);
-	if (ad->db)
-		return 0;
-	dbs_put_names(ad->home->dbs, names, sizeof(names));
-	return failure_set(&ad->r->failure, ERR_NO_DATABASE,
-	    "no database is named \"%.64s\"; this daemon serves: %s", ad->args,
-	    names[0] ? names : "none");
+	return dbs_find(ad->home->dbs, name, &ad->db, &ad->r->failure);
 }
 
 static void

@@ -150,6 +150,36 @@ show_snapshots(struct admin *ad)
 	each_open(ad, put_snapshots);
 }
 
+static void
+put_wal(struct admin *ad, const struct db *db)
+{
+	const struct health_facts *facts;
+	struct health h;
+
+	watch_get_health(db->watch, &h);
+	facts = &h.facts;
+	admin_put_row(ad);
+	admin_put_str(ad, db->conf->name);
+	admin_put_uint(ad, (uint64_t)facts->wal_bytes);
+	admin_put_uint(ad, (uint64_t)facts->pending_bytes);
+	admin_put_uint(ad, (uint64_t)facts->file_bytes);
+	admin_put_uint(ad, (uint64_t)facts->limit_bytes);
+	admin_put_since(ad, facts->over_us, facts->now_us);
+	admin_put_str(ad, health_get_illness(h.diagnosis.illness));
+	admin_put_str(ad, health_get_cause(h.diagnosis.cause));
+	if (h.diagnosis.pid > 0)
+		admin_put_uint(ad, (uint64_t)h.diagnosis.pid);
+	else
+		admin_put_null(ad);
+	admin_put_str(ad, h.diagnosis.text);
+}
+
+static void
+show_wal(struct admin *ad)
+{
+	each_open(ad, put_wal);
+}
+
 /* clang-format off */
 const struct admin_command admin_dbs_commands[] = {
 	{ .words = "SHOW DATABASES",
@@ -171,6 +201,11 @@ const struct admin_command admin_dbs_commands[] = {
 	               "statement" },
 	  .run = show_snapshots,
 	  .text = "who holds a snapshot, which the WAL has to be kept for; oldest first" },
+	{ .words = "SHOW WAL",
+	  .columns = { "database", "bytes", "pending_bytes", "file_bytes",
+	               "limit_bytes", "over_ms", "illness", "cause", "pid", "text" },
+	  .run = show_wal,
+	  .text = "how large each WAL is, how much of it is not in the file yet, and what keeps it so" },
 	{ .words = NULL },
 };
 /* clang-format on */

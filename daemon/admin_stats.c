@@ -1,8 +1,12 @@
 /* admin_stats.c - commands that show what was counted. */
 #include "daemon/admin_impl.h"
+#include <string.h>
+
+#include "daemon/metrics.h"
 #include "daemon/rates.h"
 #include "daemon/stats.h"
 #include "proto/error.h"
+#include "proto/value.h"
 
 static void
 put_stat(struct admin *ad, const char *name, uint64_t v, const char *database)
@@ -109,6 +113,30 @@ show_errors(struct admin *ad)
 	}
 }
 
+/* A row for each line of the page. */
+static void
+show_metrics(struct admin *ad)
+{
+	const char *line, *end;
+	struct buf page;
+
+	buf_init(&page);
+	metrics_put(ad->home->dbs, &page);
+	if (buf_failed(&page))
+		failure_set(&ad->r->failure, ERR_NO_MEMORY, "out of memory");
+	line = (const char *)page.p;
+	while (!buf_failed(&page) && line < (const char *)page.p + page.n) {
+		end = memchr(line, '\n',
+		    page.n -
+			(size_t)(line -
+			    (const char *)page.p)); /* each line has one */
+		admin_put_row(ad);
+		value_put_text(&ad->rows, line, (size_t)(end - line));
+		line = end + 1;
+	}
+	buf_fini(&page);
+}
+
 /* clang-format off */
 const struct admin_command admin_stats_commands[] = {
 	{ .words = "SHOW STATS",
@@ -123,6 +151,9 @@ const struct admin_command admin_stats_commands[] = {
 	  .columns = { "code", "name", "class", "n" },
 	  .run = show_errors,
 	  .text = "replies with an error since the start, by code" },
+	{ .words = "SHOW METRICS", .columns = { "line" },
+	  .run = show_metrics,
+	  .text = "the page for Prometheus, line by line; sqlpool-metrics(7)" },
 	{ .words = NULL },
 };
 /* clang-format on */

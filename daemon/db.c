@@ -70,6 +70,7 @@ db_get_state_name(struct db *db)
 {
 	static const char *const names[] = {
 		[DB_CLOSED] = "closed",
+		[DB_WAITING] = "waiting for room",
 		[DB_OPENING] = "opening",
 		[DB_OPEN] = "open",
 		[DB_DRAINING] = "draining",

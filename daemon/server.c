@@ -15,6 +15,7 @@
 #include "daemon/answer.h"
 #include "daemon/clock.h"
 #include "daemon/db.h"
+#include "daemon/exporter.h"
 #include "daemon/log.h"
 #include "daemon/rates.h"
 #include "daemon/runas.h"
@@ -44,6 +45,7 @@ struct server {
 	char path[CONF_SOCKET_MAX + 1];
 	struct worker **workers;
 	struct mailbox **mailboxes; /* theirs */
+	struct exporter *exporter;
 	unsigned workers_n;
 	unsigned next; /* whose turn it is to get a client */
 	unsigned ticks_n;
@@ -317,6 +319,7 @@ on_signal(int signo, short what, void *arg)
 	log_info("signal %d: stopping; what is under way has %.0f s", signo,
 	    (double)s->conf->shutdown_grace_us / 1e6);
 	s->stopping_us = clock_now_us();
+	exporter_drain(s->exporter);
 	event_add(s->tick, &fast); /* look at the workers more often */
 	for (unsigned i = 0; i < s->workers_n; i++)
 		worker_drain(s->workers[i]);
@@ -379,6 +382,7 @@ on_tick(int fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	dbs_tick(s->dbs);
+	exporter_tick(s->exporter);
 	if (++s->ticks_n % LOOK_TICKS == 0)
 		dbs_look_after(s->dbs);
 	rates_tick(clock_now_us());
@@ -453,6 +457,10 @@ server_open(const struct conf *conf, const char *path,
 		server_close(s);
 		return -1;
 	}
+	if (exporter_open(s->base, conf, path, &s->exporter, err) < 0) {
+		server_close(s);
+		return -1;
+	}
 	*ret_server = s;
 	return 0;
 }
@@ -467,6 +475,7 @@ server_start(struct server *s, struct dbs *dbs, char err[SERVER_ERR_MAX])
 	int rc = 0;
 
 	s->dbs = dbs;
+	exporter_serve(s->exporter, dbs);
 	failure_init(&f);
 	s->workers = calloc(n, sizeof(struct worker *));
 	s->mailboxes = calloc(n, sizeof(struct mailbox *));
@@ -533,6 +542,7 @@ server_close(struct server *s)
 	free_event(s->on_term);
 	free_event(s->on_int);
 	free_event(s->on_hup);
+	exporter_close(s->exporter);
 	if (s->base)
 		event_base_free(s->base);
 	if (s->fd >= 0)

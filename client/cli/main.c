@@ -53,6 +53,7 @@ static const char help[] =
     "   -line                set output mode to 'line'\n"
     "   -list                set output mode to 'list'\n"
     "   -markdown            set output mode to 'markdown'\n"
+    "   -metrics             print the daemon's metrics, for Prometheus\n"
     "   -newline SEP         set output row separator. Default: '\\n'\n"
     "   -nullvalue TEXT      set text string for NULL values. Default ''\n"
     "   -quote               set output mode to 'quote'\n"
@@ -143,6 +144,19 @@ has_value(const char *name)
 	return false;
 }
 
+/* As if it were asked for by name, and its lines alone. */
+static void
+take_metrics(struct shell *shell, struct arguments *arguments)
+{
+	static char sql[] = "SHOW METRICS";
+
+	output_style_set_mode(&shell->style, output_find_mode("list"), false);
+	shell->style.header = false;
+	shell->style.header_set = true;
+	shell->options.database = "@admin";
+	arguments->sql[arguments->sql_n++] = sql;
+}
+
 static void
 take_flag(struct shell *shell, struct arguments *arguments, const char *name)
 {
@@ -162,6 +176,8 @@ take_flag(struct shell *shell, struct arguments *arguments, const char *name)
 		arguments->batch = true;
 	} else if (strcmp(name, "interactive") == 0) {
 		arguments->interactive = true;
+	} else if (strcmp(name, "metrics") == 0) {
+		take_metrics(shell, arguments);
 	} else if (strcmp(name, "version") == 0) {
 		printf("sqlpool-cli %s (SQLite %s)\n", sqlpool_get_version(),
 		    sqlite3_libversion());

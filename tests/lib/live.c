@@ -247,7 +247,7 @@ live_connect_once(const struct live *d, const char *app_name)
 struct sqlpool_conn *
 live_connect_admin(const struct live *d)
 {
-	return connect_to(d, "test admin", "@admin");
+	return connect_to(d, "test admin", "@admin", false);
 }
 
 static void

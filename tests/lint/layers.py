@@ -19,10 +19,11 @@ DAEMON = """
     steps router
     out client
     hots collect local road ends
+    metrics
     admin admin_about admin_dbs admin_clients admin_stats admin_acts
     dispatch
     worker
-    metrics server
+    exporter server
     outside main
 """.split()
 
@@ -45,7 +46,7 @@ PUBLIC = "client/sqlpool.h"
 DOORS = {
     r"sqlite3\.h": r"daemon/(bind|budget|dbconn|dbconn_impl|functions|guard|setting|stmt|wal)\.[ch]|client/cli/.*|tests/.*",
     r"msgpack(/.*)?\.h": r"proto/.*|tests/.*",
-    r"event2/.*": r"daemon/(worker|client|server|metrics)\.[ch]|client/adapters/.*"
+    r"event2/.*": r"daemon/(worker|client|server|exporter)\.[ch]|client/adapters/.*"
     r"|client/examples/.*|tests/.*",
     r"confuse\.h": r"conf/file\.c",
     r"readline/.*": r"client/cli/.*",

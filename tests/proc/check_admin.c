@@ -206,6 +206,24 @@ START_TEST(admin_shows_who_holds_a_snapshot)
 }
 END_TEST
 
+/* The snapshot keeps what is written behind it from being copied. */
+START_TEST(admin_shows_what_keeps_the_wal)
+{
+	start(LIVE_OPTIONS("workers=2", "wal_limit=256KB"));
+	expect_part("SHOW WAL", "database illness cause limit_bytes",
+	    "app|well|none|262144\n");
+	raw_begin(&b, TX_MODE_READ);
+	raw_run(&b, 0, "SELECT count(*) FROM t", 0);
+	for (int i = 0; i < 20; i++)
+		raw_run(&a, 0, "INSERT INTO t VALUES(zeroblob(30000))", 0);
+	expect_part(
+	    "SHOW WAL", "database illness cause", "app|pinned|long_tra");
+	expect_part("SHOW WAL", "text", "pid");
+	raw_end(&b, true);
+	stop();
+}
+END_TEST
+
 START_TEST(admin_shows_which_statement_keeps_the_writer)
 {
 	uint64_t id;
@@ -683,6 +701,7 @@ main(void)
 	tcase_add_test(tc, admin_runs_nothing_but_exec);
 	tcase_add_test(tc, admin_shows_who_has_the_writer_and_who_waits);
 	tcase_add_test(tc, admin_shows_who_holds_a_snapshot);
+	tcase_add_test(tc, admin_shows_what_keeps_the_wal);
 	tcase_add_test(tc, admin_shows_which_statement_keeps_the_writer);
 	tcase_add_test(tc, admin_shows_what_each_client_does);
 	tcase_add_test(tc, admin_kills_a_client);
