@@ -22,6 +22,13 @@ flight_find(struct sqlpool_conn *conn, uint64_t id)
 }
 
 static void
+leave_flight(struct sqlpool_result *result)
+{
+	result->conn->in_flight_n--;
+	result->conn->in_flight_bytes -= result->frame.n;
+}
+
+static void
 leave_table(struct sqlpool_result *result)
 {
 	struct sqlpool_conn *conn = result->conn;
@@ -33,7 +40,7 @@ leave_table(struct sqlpool_result *result)
 	*at = result->bucket_next;
 	result->in_table = false;
 	if (result->state == RESULT_WAITING)
-		conn->in_flight_n--;
+		leave_flight(result);
 }
 
 static void
@@ -94,6 +101,7 @@ start_result(struct sqlpool_conn *conn, struct sqlpool_result *result)
 	result->state = RESULT_WAITING;
 	result->frame_end = conn->out_total + conn->out.n - conn->out_at;
 	conn->in_flight_n++;
+	conn->in_flight_bytes += result->frame.n;
 }
 
 /* A daemon that stops takes what belongs to a transaction, and nothing else. */
@@ -104,11 +112,20 @@ takes_requests(const struct sqlpool_conn *conn)
 	    (conn->state == CONN_LEAVING && conn->in_transaction);
 }
 
+/* What is over the daemon's bounds waits here: there it would be refused. */
+static bool
+has_room(const struct sqlpool_conn *conn)
+{
+	return conn->in_flight_n == 0 ||
+	    (conn->in_flight_n < conn->in_flight_max &&
+		conn->in_flight_bytes + conn->unsent.first->frame.n <=
+		    conn->in_flight_bytes_max);
+}
+
 void
 flight_start_unsent(struct sqlpool_conn *conn)
 {
-	while (conn->unsent.first && conn->in_flight_n < conn->in_flight_max &&
-	    takes_requests(conn)) {
+	while (conn->unsent.first && has_room(conn) && takes_requests(conn)) {
 		struct sqlpool_result *result = conn->unsent.first;
 
 		leave_unsent(result);
@@ -177,7 +194,7 @@ flight_put_back(struct sqlpool_result *result)
 	for (struct sqlpool_result *r = conn->unsent.first;
 	     r && r->id < result->id; r = r->unsent_next)
 		before = r;
-	conn->in_flight_n--;
+	leave_flight(result);
 	result_drop_chunks(result);
 	result->granted = conn->window_bytes;
 	result->received = 0;

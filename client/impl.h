@@ -150,6 +150,7 @@ struct sqlpool_conn {
 	size_t max_frame_in;
 	size_t max_frame_out;
 	size_t in_flight_max;
+	uint64_t in_flight_bytes_max;
 
 	struct failure failure; /* of the last call that failed */
 	struct sqlpool_summary summary;
@@ -167,7 +168,8 @@ struct sqlpool_conn {
 	uint64_t next_id;
 	uint64_t next_stmt;
 	struct sqlpool_result *table[TABLE_N];
-	size_t in_flight_n; /* results in the table that are not UNSENT */
+	size_t in_flight_n;     /* results in the table that are not UNSENT */
+	size_t in_flight_bytes; /* of their requests */
 	struct result_list unsent;
 	size_t unsent_bytes;
 	struct sqlpool_result *results; /* all that exist */

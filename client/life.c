@@ -122,6 +122,9 @@ take_hello(void *arg, const struct msg_tell *tell)
 		conn->window_bytes = (uint32_t)tell->window_bytes;
 	conn->in_flight_max = tell->in_flight_n > 0 ? tell->in_flight_n
 						    : FIRST_IN_FLIGHT;
+	conn->in_flight_bytes_max = MSG_HAS(tell, TELL_in_flight_bytes)
+	    ? tell->in_flight_bytes
+	    : UINT64_MAX;
 	if (MSG_HAS(tell, TELL_timeout_ms))
 		conn->daemon_timeout_ms = tell->timeout_ms > 0 &&
 			tell->timeout_ms < LONGEST_REQUEST_MS

@@ -220,6 +220,8 @@ local_hello(struct client *cl, struct request *r, struct buf *b)
 	} else if (cl->is_admin_db) {
 		msg_put_str(&m, TELL_database, ADMIN_NAME);
 	}
+	msg_put_uint(
+	    &m, TELL_in_flight_bytes, (uint64_t)conf->max_client_bytes);
 	msg_end(&m, FRAME_HARD_MAX_BYTES);
 	request_move(r, REQUEST_ANSWERED);
 }

@@ -15,14 +15,17 @@ static const struct pipe {
 	size_t result;  /* and gets back, as often as rows says */
 	int rows;
 	bool backwards; /* the last one is taken first */
+	const char *option;
 } pipes[] = {
-	{ 20000, 10, 10, 1, false },
-	{ 20000, 10, 10, 1, true },
-	{ 600, 200000, 200000, 1, false },
-	{ 2000, 60000, 60000, 1, true },
-	{ 60, 10, 50000, 100, false },
+	{ 20000, 10, 10, 1, false, NULL },
+	{ 20000, 10, 10, 1, true, NULL },
+	{ 600, 200000, 200000, 1, false, NULL },
+	{ 2000, 60000, 60000, 1, true, NULL },
+	{ 60, 10, 50000, 100, false, NULL },
 	/* as many large ones as the daemon runs at a time */
-	{ 8, 10, 50000, 100, true },
+	{ 8, 10, 50000, 100, true, NULL },
+	/* many times what the daemon takes at a time */
+	{ 100, 200000, 70000, 1, false, "max_client_bytes=1MB" },
 };
 
 static struct sqlpool_result *
@@ -70,7 +73,7 @@ START_TEST(a_pipeline_completes)
 	struct sqlpool_conn *conn;
 
 	live_init(&live);
-	live_start(&live, NULL);
+	live_start(&live, pipe->option ? LIVE_OPTIONS(pipe->option) : NULL);
 	conn = live_connect(&live, "pipeline");
 	for (int i = 0; i < pipe->n; i++)
 		results[i] = send_one(conn, pipe, bytes);
