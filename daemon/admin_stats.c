@@ -94,6 +94,47 @@ show_latency(struct admin *ad)
 		put_hists(ad, db);
 }
 
+/* Empty buckets are left out. */
+static void
+put_buckets(struct admin *ad, const struct stats_db *db,
+    enum stats_hist_id which, enum stats_road road, const struct stats_sum *sum)
+{
+	for (int i = 0; i <= STATS_BOUNDS_N; i++) {
+		if (sum->n[i] == 0)
+			continue;
+		admin_put_row(ad);
+		admin_put_str(ad, stats_get_db_name(db));
+		admin_put_str(ad, stats_get_hist_name(which));
+		admin_put_str(ad,
+		    stats_is_by_road(which) ? stats_get_road_name(road) : NULL);
+		if (i < STATS_BOUNDS_N)
+			admin_put_uint(ad, stats_bounds[which][i]);
+		else
+			admin_put_null(ad);
+		admin_put_uint(ad, sum->n[i]);
+	}
+}
+
+static void
+put_all_buckets(struct admin *ad, const struct stats_db *db)
+{
+	struct stats_total total = { 0 };
+
+	stats_add_total(db, &total);
+	for (int i = 0; i < HIST_N; i++)
+		for (int road = 0; road < STATS_ROADS_N; road++)
+			put_buckets(ad, db, (enum stats_hist_id)i,
+			    (enum stats_road)road, &total.hists[i][road]);
+}
+
+static void
+show_buckets(struct admin *ad)
+{
+	for (struct stats_db *db = stats_next_db(NULL); db;
+	     db = stats_next_db(db))
+		put_all_buckets(ad, db);
+}
+
 /* Errors that nobody had are left out. */
 static void
 show_errors(struct admin *ad)
@@ -147,6 +188,10 @@ const struct admin_command admin_stats_commands[] = {
 	  .columns = { "database", "what", "road", "n", "mean", "p50", "p99", "p999" },
 	  .run = show_latency,
 	  .text = "how long requests waited and ran, in microseconds, and how many shared" },
+	{ .words = "SHOW BUCKETS",
+	  .columns = { "database", "what", "road", "most", "n" },
+	  .run = show_buckets,
+	  .text = "what SHOW LATENCY is made of: how many there were up to each bound; NULL: above all" },
 	{ .words = "SHOW ERRORS",
 	  .columns = { "code", "name", "class", "n" },
 	  .run = show_errors,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "client/cli/shell.h"
+#include "client/cli/top.h"
 
 /* A person waits as long as it takes. */
 #define REQUEST_TIMEOUT_MS (24U * 3600 * 1000)
@@ -26,6 +27,7 @@ struct arguments {
 	int commands_n;
 	bool batch;
 	bool interactive;
+	enum shell_status (*watch)(struct shell *shell); /* -top, -stat */
 };
 
 static const char help[] =
@@ -45,6 +47,8 @@ static const char help[] =
     "   -column              set output mode to 'column'\n"
     "   -csv                 set output mode to 'csv'\n"
     "   -echo                print inputs before execution\n"
+    "   -stat                print a line of the daemon's figures each second\n"
+    "   -top                 show what the daemon does, live\n"
     "   -[no]header          turn headers on or off\n"
     "   -help                show this message\n"
     "   -html                set output mode to HTML\n"
@@ -178,6 +182,9 @@ take_flag(struct shell *shell, struct arguments *arguments, const char *name)
 		arguments->interactive = true;
 	} else if (strcmp(name, "metrics") == 0) {
 		take_metrics(shell, arguments);
+	} else if (strcmp(name, "top") == 0 || strcmp(name, "stat") == 0) {
+		arguments->watch = name[0] == 't' ? top_run : stat_run;
+		shell->options.database = "@admin";
 	} else if (strcmp(name, "version") == 0) {
 		printf("sqlpool-cli %s (SQLite %s)\n", sqlpool_get_version(),
 		    sqlite3_libversion());
@@ -331,7 +338,9 @@ main(int argc, char **argv)
 		status = refuse_file(&shell, arguments.sql[0]);
 	else
 		status = shell_connect(&shell);
-	if (status == SHELL_OK)
+	if (status == SHELL_OK && arguments.watch)
+		status = arguments.watch(&shell);
+	else if (status == SHELL_OK)
 		status = run_all(&shell, &arguments);
 	if (status == SHELL_QUIT)
 		status = SHELL_OK;
