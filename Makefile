@@ -132,6 +132,7 @@ bench_src    := $(wildcard client/bench/*.c)
 peer_src     := $(wildcard tests/bench/*.c)
 peerlib_src  := $(wildcard tests/bench/lib/*.c)
 preload_src  := $(wildcard tests/bench/preload/*.c)
+extension_src := $(wildcard tests/extension/*.c)
 example_src  := $(wildcard client/examples/*.c)
 testlib_src  := $(wildcard tests/lib/*.c)
 test_src     := $(wildcard tests/check_*.c)
@@ -143,7 +144,7 @@ product_src := $(proto_src) $(conf_src) $(daemon_src) $(client_src) $(cli_src) \
 	$(bench_src)
 all_src := $(product_src) $(example_src) $(testlib_src) $(test_src) \
 	$(proctest_src) $(fuzz_src) $(start_src) $(peer_src) $(peerlib_src) \
-	$(preload_src)
+	$(preload_src) $(extension_src)
 all_hdr := $(wildcard proto/*.h conf/*.h daemon/*.h client/*.h client/cli/*.h client/bench/*.h \
 	client/adapters/*.h tests/*.h tests/lib/*.h tests/proc/*.h \
 	tests/fuzz/*.h tests/bench/*.h tests/bench/lib/*.h)
@@ -167,6 +168,7 @@ peers      = $(patsubst %.c,$(B)/%,$(peer_src)) \
 client_a   = $(if $(client_src),$(B)/libsqlpool-client.a)
 client_so  = $(if $(client_src),$(B)/libsqlpool-client.so)
 examples   = $(patsubst %.c,$(B)/%,$(example_src))
+extensions = $(patsubst %.c,$(B)/%.so,$(extension_src))
 tests      = $(patsubst %.c,$(B)/%,$(test_src))
 proctests  = $(patsubst %.c,$(B)/%,$(proctest_src))
 test_scripts = $(wildcard tests/check_*.sh tests/check_*.py)
@@ -175,7 +177,7 @@ proctest_scripts = $(wildcard tests/proc/check_*.sh tests/proc/check_*.py)
 .PHONY: build build-tests
 build: $(sqlpoold) $(sqlpoolcli) $(sqlpoolbench) $(client_a) $(client_so) $(examples)
 	@:
-build-tests: build $(tests) $(proctests)
+build-tests: build $(tests) $(proctests) $(extensions)
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -245,8 +247,11 @@ $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libpeer.a $(B)/libbench.a $(daemon
 	$(call say,LD,$@)$(CC) -pie $(ldflags) -o $@ $^ $(daemon_libs) \
 		-lhiredis -lpq -lm
 
-# Loaded into the daemon to measure it in another way.
+# Loaded into the daemon: to measure it in another way, and by SQLite.
 $(B)/tests/bench/preload/%.so: $(B)/pic/tests/bench/preload/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -shared $(ldflags) -o $@ $^
+$(B)/tests/extension/%.so: $(B)/pic/tests/extension/%.o
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) -shared $(ldflags) -o $@ $^
 

@@ -31,6 +31,7 @@ db_fini(struct conf_db *db)
 {
 	free(db->name);
 	free(db->path);
+	free(db->extensions);
 }
 
 bool
@@ -123,7 +124,8 @@ conf_append_db(struct conf *conf, const char *name, const char *path, char *err)
 	memset(db.origins, 0, sizeof(db.origins));
 	db.name = strdup(name);
 	db.path = strdup(path);
-	if (db.name == NULL || db.path == NULL)
+	db.extensions = strdup(conf->db_default.extensions);
+	if (db.name == NULL || db.path == NULL || db.extensions == NULL)
 		goto out;
 	dbs = reallocarray(conf->dbs, conf->db_n + 1, sizeof(*dbs));
 	if (dbs == NULL)
@@ -199,13 +201,14 @@ conf_db_find(const struct conf *conf, const char *directory, const char *name)
 	*db = conf->db_default;
 	db->family = directory;
 	db->name = strdup(name);
+	db->extensions = strdup(conf->db_default.extensions);
 	if (asprintf(&db->path, "%s/%s.db", directory, name) < 0)
 		db->path = NULL;
 	if (conf->origins[CONF_ID_create].from == CONF_FROM_DEFAULT)
 		db->create = false;
 	if (conf->origins[CONF_ID_idle_close].from == CONF_FROM_DEFAULT)
 		db->idle_close_us = 5 * CONF_MIN;
-	if (db->name == NULL || db->path == NULL) {
+	if (db->name == NULL || db->path == NULL || db->extensions == NULL) {
 		conf_db_free(db);
 		return NULL;
 	}
@@ -222,7 +225,8 @@ conf_db_copy(const struct conf_db *from)
 	*db = *from;
 	db->name = strdup(from->name);
 	db->path = strdup(from->path);
-	if (db->name == NULL || db->path == NULL) {
+	db->extensions = strdup(from->extensions);
+	if (db->name == NULL || db->path == NULL || db->extensions == NULL) {
 		conf_db_free(db);
 		return NULL;
 	}

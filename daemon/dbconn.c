@@ -315,9 +315,53 @@ dbconn_set_busy_timeout(struct dbconn *c)
 }
 
 static int
+load_extension(struct dbconn *c, const char *path, struct failure *f)
+{
+	char *message = NULL;
+	int rc = sqlite3_load_extension(c->db, path, NULL, &message);
+
+	if (rc != SQLITE_OK)
+		rc = failure_set(f, ERR_DATABASE_DOWN,
+		    "cannot load extension %s: %s; correct extensions of "
+		    "database %s, or install it",
+		    path, message ? message : sqlite3_errstr(rc),
+		    c->conf->name);
+	sqlite3_free(message);
+	return rc;
+}
+
+/* sqlite.org/c3ref/load_extension.html: the switch is that of the C function, and
+ * is off again afterwards; that of SQL's was never on. */
+static int
+load_extensions(struct dbconn *c, struct failure *f)
+{
+	char *list, *path, *rest = NULL;
+	int rc = 0;
+
+	if (c->role == DBCONN_KEEPER || !c->conf->extensions[0])
+		return 0;
+	list = strdup(c->conf->extensions);
+	if (!list)
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	sqlite3_db_config(
+	    c->db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 1, NULL);
+	for (path = strtok_r(list, ":", &rest); path && rc == 0;
+	     path = strtok_r(NULL, ":", &rest))
+		rc = load_extension(c, path, f);
+	sqlite3_db_config(
+	    c->db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL);
+	c->guard.extended = true;
+	free(list);
+	return rc;
+}
+
+static int
 set_up(struct dbconn *c, struct failure *f)
 {
-	int rc;
+	int rc = load_extensions(c, f);
+
+	if (rc < 0)
+		return rc;
 
 	sqlite3_extended_result_codes(c->db, 1);
 	c->busy_ms = c->conf->access == CONF_ACCESS_SHARED
