@@ -55,6 +55,7 @@ let_go(struct db *db)
 	db->holds--;
 	if (db->holds == 0 && db->state == DB_DRAINING)
 		squeue_kick(&db->q);
+	room_note_release(db);
 }
 
 void
@@ -335,7 +336,7 @@ db_take_back(struct hot *h)
 		DL_DELETE2(db->hots, h, peer_prev, peer);
 	else if (h->spent)
 		LL_DELETE(db->given, h);
-	else
+	else if (db->asked) /* or it could not be opened: it is in no list */
 		LL_DELETE(db->asked, h);
 	pthread_mutex_unlock(&db->dbs->lock);
 }

@@ -178,6 +178,10 @@ void room_give(struct db *db);
 /* See whether those that wait can have room, and close others for them. */
 void room_make(struct dbs *dbs);
 
+/* The same, when somebody has let go of a database, which may have been all that
+ * kept it from being closed. */
+void room_note_release(const struct db *db);
+
 /* The same, when something has ended that kept a database in use.  Any thread. */
 void room_note_idle(struct dbs *dbs);
 

@@ -96,7 +96,9 @@ hot_unuse(struct hot *h)
 {
 	unsigned n = atomic_load_explicit(&h->uses_n, memory_order_relaxed);
 
-	atomic_store_explicit(&h->uses_n, n - 1, memory_order_relaxed);
+	/* in order with the look at who waits for room: either this worker sees
+	 * that one, or that one sees this (room_note_idle, room_take) */
+	atomic_store(&h->uses_n, n - 1);
 	if (n == 1)
 		h->home->idled = true;
 }

@@ -107,6 +107,13 @@ room_make(struct dbs *dbs)
 }
 
 void
+room_note_release(const struct db *db)
+{
+	if (db->conf->family && db->dbs->wanting && get_used_us(db) >= 0)
+		room_make(db->dbs);
+}
+
+void
 room_note_idle(struct dbs *dbs)
 {
 	if (atomic_load(&dbs->wanting_n) == 0)

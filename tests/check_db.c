@@ -1,6 +1,7 @@
 /* check_db.c - databases: opened, found, closed, and why one cannot be. */
 #include <check.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -458,6 +459,74 @@ START_TEST(db_that_fails_closes_those_before_it)
 }
 END_TEST
 
+static struct hot *
+ask(struct hot_box *box, struct db *db)
+{
+	struct hot *h = calloc(1, sizeof(*h));
+
+	ck_assert_ptr_nonnull(h);
+	h->home = box;
+	h->db = db_ref(db);
+	failure_init(&h->failure);
+	db_ask(h);
+	return h;
+}
+
+static void
+wait_home(struct hot_box *box, struct hot *h)
+{
+	const struct hot *got;
+
+	while (!(got = hot_take_home(box)))
+		sched_yield();
+	ck_assert_ptr_eq(got, h);
+	ck_assert_ptr_nonnull(h->fresh);
+	h->conn = h->fresh;
+}
+
+static void
+give(struct hot *h)
+{
+	h->spent = h->conn;
+	h->conn = NULL;
+	db_give(h);
+}
+
+/* Whoever looks at a database for a moment may be all that keeps it open. */
+START_TEST(db_that_is_let_go_gives_its_room_to_who_waits)
+{
+	struct hot_box box = { .mailbox = &fx.mailbox };
+	struct hot *first, *second;
+	char err[CONF_ERR_MAX];
+	struct db *db[2];
+
+	fixture_init(&fx, "max_open=1", NULL);
+	ck_assert_int_eq(conf_set(fx.conf, "directory", fx.dir, err), 0);
+	make_file(in_dir("t0.db"), "");
+	make_file(in_dir("t1.db"), "");
+	ck_assert_ptr_null(fixture_start(&fx));
+	db[0] = find("t0");
+	db[1] = find("t1");
+	first = ask(&box, db[0]);
+	wait_home(&box, first);
+	ck_assert(db_hold(db[0]));
+	second = ask(&box, db[1]);
+	while (atomic_load(&fx.dbs.wanting_n) == 0)
+		sched_yield();
+	pthread_mutex_lock(&fx.dbs.lock); /* it has looked for room */
+	pthread_mutex_unlock(&fx.dbs.lock);
+	ck_assert_int_eq(atomic_load(&first->order), HOT_STAY);
+	db_release(db[0]);
+	ck_assert_int_eq(atomic_load(&first->order), HOT_LEAVE_IDLE);
+	give(first);
+	wait_home(&box, second);
+	give(second);
+	db_unref(db[0]);
+	db_unref(db[1]);
+	fixture_close(&fx);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -489,6 +558,7 @@ main(void)
 	tc = tcase_create("several");
 	tcase_add_test(tc, db_is_found_by_its_name);
 	tcase_add_test(tc, db_that_fails_closes_those_before_it);
+	tcase_add_test(tc, db_that_is_let_go_gives_its_room_to_who_waits);
 	suite_add_tcase(s, tc);
 	return fixture_run(s);
 }

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "proto/error.h"
@@ -266,6 +268,65 @@ START_TEST(requests_that_wait_for_the_opening_are_bounded)
 	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
 	raw_close(&c);
 	stop();
+}
+END_TEST
+
+START_TEST(a_daemon_may_end_when_an_opening_fails_that_nobody_waits_for)
+{
+	sqlite3 *db;
+
+	start_two("workers=1");
+	ck_assert_int_eq(sqlite3_open(live.db_path, &db), SQLITE_OK);
+	ck_assert_int_eq(
+	    sqlite3_exec(db, "CREATE TABLE t(v); BEGIN EXCLUSIVE", 0, 0, 0),
+	    SQLITE_OK);
+	open_conn(&c, "app");
+	raw_put_exec(&c, 0, "SELECT 1");
+	raw_let_arrive(&c);
+	raw_close(&c);
+	live_stop(&live);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	live_fini(&live);
+}
+END_TEST
+
+static rlim_t files_n;
+
+static void
+limit_files(void)
+{
+	struct rlimit limit = { files_n, files_n };
+
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Whatever it is that it cannot open any more. */
+START_TEST(a_daemon_that_finds_no_descriptors_ends_with_an_error)
+{
+	int failed_n = 0;
+	bool ready = false;
+
+	live_init(&live);
+	live.before_exec = limit_files;
+	for (files_n = 8; !ready; files_n++) {
+		int status;
+		char ch;
+
+		live_launch(&live,
+		    (const char *const[]){ "-s", live.socket_path, "-o",
+			"workers=3", live.db_path, get_other_path(), NULL });
+		ready = read(live.out_fd, &ch, 1) == 1;
+		if (ready)
+			break;
+		status = live_wait_exit(&live, PROC_WAIT_MS);
+		ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 1,
+		    "with %d descriptors: wait status %#x", (int)files_n,
+		    (unsigned)status);
+		failed_n++;
+	}
+	ck_assert_int_gt(failed_n, 10);
+	live_stop(&live);
+	live_fini(&live);
 }
 END_TEST
 
@@ -564,6 +625,9 @@ END_TEST
 
 START_TEST(the_line_for_room_is_bounded)
 {
+	struct rawreply r;
+	uint64_t ids[2], late;
+
 	make_directory(3);
 	start_directory(
 	    LIVE_OPTIONS("workers=1", "max_open=1", "opener_threads=1"));
@@ -571,11 +635,20 @@ START_TEST(the_line_for_room_is_bounded)
 	c.database = "t0";
 	raw_begin(&c, TX_MODE_IMMEDIATE);
 	raw_run(&c, 0, "UPDATE t SET v = 9", 0);
-	c.database = "t1";
-	raw_put_exec(&c, 1, "SELECT v FROM t");
-	c.database = "t2";
-	expect_text(&c, raw_put_exec(&c, 2, "SELECT v FROM t"), ERR_QUEUE_FULL,
-	    "1 databases of ");
+	/* two threads take them to the line: either may be the first */
+	for (uint64_t i = 1; i <= 2; i++) {
+		c.database = name_db((int)i);
+		ids[i - 1] = raw_put_exec(&c, i, "SELECT v FROM t");
+	}
+	raw_flush(&c);
+	ck_assert(raw_take(&c, &r));
+	ck_assert_uint_eq(r.tell.code, ERR_QUEUE_FULL);
+	ck_assert_ptr_nonnull(memmem(r.tell.message.p, r.tell.message.n,
+	    "1 databases of ", strlen("1 databases of ")));
+	late = r.head.id == ids[0] ? ids[1] : ids[0];
+	c.database = "t0";
+	raw_end(&c, true);
+	ck_assert_int_eq(raw_expect_int(&c, late), 7);
 	raw_close(&c);
 	stop_directory();
 }
@@ -830,6 +903,10 @@ main(void)
 	tcase_add_test(
 	    tc, a_request_that_waits_for_the_opening_has_its_deadline);
 	tcase_add_test(tc, requests_that_wait_for_the_opening_are_bounded);
+	tcase_add_test(
+	    tc, a_daemon_may_end_when_an_opening_fails_that_nobody_waits_for);
+	tcase_add_test(
+	    tc, a_daemon_that_finds_no_descriptors_ends_with_an_error);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("closing");
 	tcase_set_timeout(tc, 60);
