@@ -180,6 +180,29 @@ show_wal(struct admin *ad)
 	each_open(ad, put_wal);
 }
 
+static void
+show_backups(struct admin *ad)
+{
+	static const char *const phases[] = {
+		[BACKUP_COPYING] = "copying",
+		[BACKUP_VERIFYING] = "verifying",
+		[BACKUP_FINISHING] = "finishing",
+	};
+	struct backup_state list[BACKUPS_MAX];
+	size_t n = backups_list(ad->home->dbs->backups, list);
+	int64_t now = clock_now_us();
+
+	for (size_t i = 0; i < n; i++) {
+		admin_put_row(ad);
+		admin_put_str(ad, list[i].database);
+		admin_put_str(ad, list[i].path);
+		admin_put_str(ad, phases[list[i].phase]);
+		admin_put_uint(ad, (uint64_t)list[i].pages_done);
+		admin_put_uint(ad, (uint64_t)list[i].pages_total);
+		admin_put_since(ad, list[i].started_us, now);
+	}
+}
+
 /* clang-format off */
 const struct admin_command admin_dbs_commands[] = {
 	{ .words = "SHOW DATABASES",
@@ -206,6 +229,11 @@ const struct admin_command admin_dbs_commands[] = {
 	               "limit_bytes", "over_ms", "illness", "cause", "pid", "text" },
 	  .run = show_wal,
 	  .text = "how large each WAL is, how much of it is not in the file yet, and what keeps it so" },
+	{ .words = "SHOW BACKUPS",
+	  .columns = { "database", "path", "phase", "pages_done", "pages_total",
+	               "for_ms" },
+	  .run = show_backups,
+	  .text = "copies that are made now: BACKUP name TO '/path' [VERIFY] [REPLACE]" },
 	{ .words = NULL },
 };
 /* clang-format on */

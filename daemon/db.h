@@ -25,6 +25,7 @@
 
 #include <pthread.h>
 
+#include "daemon/backup.h"
 #include "daemon/dbfile.h"
 #include "daemon/hot.h"
 #include "daemon/watch.h"
@@ -93,6 +94,7 @@ struct dbs {
 	uint64_t epoch; /* of commit sequence numbers: when this daemon began,
 			 * in microseconds of wall-clock time */
 	struct crew *writers, *readers, *keepers, *watchers, *openers;
+	struct backups *backups;
 	char *directory; /* its real path; NULL: none */
 
 	pthread_mutex_t lock;       /* for what follows */

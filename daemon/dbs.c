@@ -285,6 +285,8 @@ start_crews(const struct conf *conf, struct dbs *dbs)
 	if (rc == 0)
 		rc = crew_start(
 		    "openers", conf->opener_threads, 0, &dbs->openers);
+	if (rc == 0)
+		rc = backups_new(dbs->readers, &dbs->backups);
 	return rc;
 }
 
@@ -383,6 +385,7 @@ dbs_close(struct dbs *dbs)
 		db_close(dbs->known[i]);
 		free_db(dbs->known[i]);
 	}
+	backups_free(dbs->backups);
 	crew_free(dbs->readers);
 	crew_free(dbs->writers);
 	crew_free(dbs->keepers);

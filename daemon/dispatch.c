@@ -2,6 +2,7 @@
 #include "daemon/dispatch.h"
 
 #include "daemon/admin.h"
+#include "daemon/admin_backup.h"
 #include "daemon/collect.h"
 #include "daemon/hots.h"
 #include "daemon/local.h"
@@ -133,6 +134,13 @@ dispatch_sql(struct client *cl, struct request *r)
 
 		r->tx_state = s ? s->state : TX_STATE_NONE;
 		local_fail(cl, r);
+		return;
+	}
+	if (admin && admin_backup_is(r)) {
+		if (admin_backup_read(cl, r) < 0)
+			local_fail(cl, r);
+		else
+			road_take(cl, r);
 		return;
 	}
 	if (admin) {

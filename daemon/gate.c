@@ -167,7 +167,8 @@ static bool
 may_wait(const struct writer *w, int64_t bytes)
 {
 	return bytes >= w->db_conf->wal_limit_bytes &&
-	    w->db_conf->wal_gate_time_us > 0 && clock_now_us() >= w->gate_us;
+	    w->db_conf->wal_gate_time_us > 0 &&
+	    !readers_has_guest(w->readers) && clock_now_us() >= w->gate_us;
 }
 
 static void

@@ -162,6 +162,8 @@ judge_snapshot(const struct snapshot *s)
 		return HEALTH_SLOW_CONSUMER;
 	case SNAPSHOT_TX:
 		return HEALTH_LONG_TX;
+	case SNAPSHOT_BACKUP:
+		return HEALTH_BACKUP;
 	}
 	return HEALTH_NONE;
 }
@@ -240,6 +242,11 @@ say_snapshot(const struct health_facts *f, struct diagnosis *d, char *to)
 		    "last statement: %s",
 		    who.text, age_s, sql);
 		break;
+	case SNAPSHOT_BACKUP:
+		snprintf(to, HEALTH_TEXT_BYTES,
+		    "a backup that %s asked for has run for %.1f s: %s",
+		    who.text, age_s, sql);
+		break;
 	}
 }
 
@@ -306,6 +313,7 @@ say_cause(const struct health_facts *f, struct diagnosis *d, char *to)
 	case HEALTH_LONG_TX:
 	case HEALTH_LONG_READ:
 	case HEALTH_SLOW_CONSUMER:
+	case HEALTH_BACKUP:
 		say_snapshot(f, d, to);
 		break;
 	case HEALTH_OUTSIDE_READER:
@@ -374,6 +382,7 @@ health_get_cause(enum health_cause cause)
 		[HEALTH_LONG_TX] = "long_transaction",
 		[HEALTH_LONG_READ] = "long_read",
 		[HEALTH_SLOW_CONSUMER] = "slow_consumer",
+		[HEALTH_BACKUP] = "backup",
 		[HEALTH_OUTSIDE_READER] = "outside_reader",
 		[HEALTH_HUGE_TX] = "huge_transaction",
 		[HEALTH_SLOW_DISK] = "slow_disk",

@@ -33,6 +33,7 @@ enum health_cause {
 	HEALTH_LONG_TX,        /* a read transaction */
 	HEALTH_LONG_READ,      /* a statement that runs */
 	HEALTH_SLOW_CONSUMER,  /* a result that its client does not fetch */
+	HEALTH_BACKUP,         /* a backup runs */
 	HEALTH_OUTSIDE_READER, /* access = shared: another process */
 	HEALTH_HUGE_TX,        /* one transaction has written most of it */
 	HEALTH_SLOW_DISK,      /* more is written than can be copied */

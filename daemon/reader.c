@@ -47,7 +47,8 @@ struct readers {
 	struct line line;
 	size_t line_n;
 	unsigned readers_n;
-	struct reader *all[]; /* read_connections of them */
+	_Atomic(struct snapshot_guest *) guests; /* read without it, too */
+	struct reader *all[];                    /* read_connections of them */
 };
 
 static void reader_run(struct squeue *q);
@@ -292,6 +293,7 @@ snapshot_get_kind_name(enum snapshot_kind kind)
 		[SNAPSHOT_READ] = "read",
 		[SNAPSHOT_STREAM] = "stream",
 		[SNAPSHOT_TX] = "transaction",
+		[SNAPSHOT_BACKUP] = "backup",
 	};
 
 	return names[kind];
@@ -313,8 +315,42 @@ readers_list_snapshots(
 		describe_snapshot(rs->all[i], since_us, &s);
 		insert_snapshot(ret_list, n++, most, &s);
 	}
+	for (const struct snapshot_guest *g = rs->guests; g; g = g->next)
+		insert_snapshot(ret_list, n++, most, &g->snapshot);
 	pthread_mutex_unlock(&rs->lock);
 	return n;
+}
+
+void
+readers_add_guest(struct readers *rs, struct snapshot_guest *guest)
+{
+	pthread_mutex_lock(&rs->lock);
+	guest->next = rs->guests;
+	rs->guests = guest;
+	pthread_mutex_unlock(&rs->lock);
+}
+
+void
+readers_remove_guest(struct readers *rs, struct snapshot_guest *guest)
+{
+	struct snapshot_guest *before;
+
+	pthread_mutex_lock(&rs->lock);
+	before = rs->guests;
+	if (before == guest) {
+		rs->guests = guest->next;
+	} else {
+		while (before->next != guest)
+			before = before->next;
+		before->next = guest->next;
+	}
+	pthread_mutex_unlock(&rs->lock);
+}
+
+bool
+readers_has_guest(const struct readers *rs)
+{
+	return atomic_load_explicit(&rs->guests, memory_order_relaxed) != NULL;
 }
 
 unsigned

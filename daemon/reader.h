@@ -26,6 +26,7 @@ enum snapshot_kind {
 	SNAPSHOT_READ,   /* a statement that runs */
 	SNAPSHOT_STREAM, /* a result that its client does not fetch */
 	SNAPSHOT_TX,     /* a read transaction */
+	SNAPSHOT_BACKUP, /* a copy that is made (backup.h) */
 };
 struct snapshot {
 	enum snapshot_kind kind;
@@ -66,6 +67,18 @@ const char *snapshot_get_kind_name(enum snapshot_kind kind);
  * are. */
 size_t
 readers_list_snapshots(struct readers *rs, struct snapshot *ret_list, size_t n);
+
+/* Have a snapshot listed that no reader here holds, until it is removed.  The
+ * guest is the caller's. */
+struct snapshot_guest {
+	struct snapshot_guest *next; /* under the pool's lock */
+	struct snapshot snapshot;
+};
+void readers_add_guest(struct readers *rs, struct snapshot_guest *guest);
+void readers_remove_guest(struct readers *rs, struct snapshot_guest *guest);
+
+/* Say whether a backup runs, which stays for long and is not to be waited for. */
+bool readers_has_guest(const struct readers *rs);
 
 /* End the snapshots that are older than a moment: their statements fail with
  * ERR_SNAPSHOT_ENDED, their transactions are rolled back.  Gives how many. */

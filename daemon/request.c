@@ -74,6 +74,8 @@ release(struct request *r)
 		vars_unref(r->vars);
 	if (r->steps)
 		free(r->steps);
+	if (r->order)
+		free(r->order);
 	if (r->bytes)
 		free(r->bytes);
 	if (r->frame)

@@ -89,7 +89,8 @@ struct request {
 	/* the worker alone */
 	struct client *client;
 	struct session *session;
-	struct hot *hot; /* its worker's, of its database; NULL: not chosen yet */
+	struct hot
+	    *hot; /* its worker's, of its database; NULL: not chosen yet */
 	struct request *all_next, *all_prev; /* its client's requests */
 	struct request *mail_next;           /* in what mailbox_take gave */
 	struct piece *unsent, *unsent_tail;  /* waits for credit */
@@ -122,6 +123,7 @@ struct request {
 	struct span params; /* n 0: none */
 	struct step *steps; /* owned */
 	size_t steps_n;
+	void *order;       /* owned; BACKUP: backup.h */
 	uint64_t max_rows; /* 0: all */
 	bool commit;       /* TX_END */
 	bool atomic;       /* SCRIPT */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "daemon/backup.h"
 #include "daemon/hots.h"
 #include "daemon/local.h"
 #include "daemon/router.h"
@@ -117,7 +118,7 @@ set_deadline(struct client *cl, struct request *r)
 {
 	int64_t timeout_us = r->timeout_us;
 
-	if (timeout_us == 0 && r->db) /* @admin is none */
+	if (timeout_us == 0 && r->db && !r->order) /* @admin is none */
 		timeout_us = r->db->conf->request_timeout_us;
 	if (timeout_us == 0)
 		return 0;
@@ -219,6 +220,16 @@ hand_to_writer(struct client *cl, struct request *r)
 {
 	r->is_write = r->tx == NULL;
 	if (road_send_away(cl, r) < 0 || submit_write(cl, r) < 0)
+		local_fail(cl, r);
+}
+
+static void
+hand_to_backups(struct client *cl, struct request *r)
+{
+	struct backup_source source = { r->db->conf, r->db->readers };
+
+	if (road_send_away(cl, r) < 0 ||
+	    backup_start(r->db->dbs->backups, r->order, &source, r) < 0)
 		local_fail(cl, r);
 }
 
@@ -555,7 +566,8 @@ void
 road_take(struct client *cl, struct request *r)
 {
 	struct loop *loop = cl->loop;
-	struct session *s = session_find(cl->sessions, r->stream);
+	struct session *s = r->order ? NULL
+				     : session_find(cl->sessions, r->stream);
 	enum msg_tx_mode mode = TX_MODE_DEFERRED;
 	enum road road;
 
@@ -584,6 +596,10 @@ road_take(struct client *cl, struct request *r)
 		    "the daemon is shutting down; connect again later");
 		r->failure.retry_ms = 1000;
 		local_fail(cl, r);
+		return;
+	}
+	if (r->order) {
+		hand_to_backups(cl, r);
 		return;
 	}
 	road = router_choose(

@@ -64,6 +64,10 @@ static const struct health_case {
 	  "a statement of pid 77 (report, uid 33) has run for 0.6 s: SELECT max(x) "
 	  "FROM t" },
 
+	{ "a backup", { PINNED, HELD_BY(SNAPSHOT_BACKUP, 30, "BACKUP app TO '/b'") },
+	  HEALTH_PINNED, HEALTH_BACKUP, 77,
+	  "a backup that pid 77 (report, uid 33) asked for has run for 30.0 s: "
+	  "BACKUP app TO '/b'" },
 	{ "an outside reader", { PINNED, .outside_pid = 4242 },
 	  HEALTH_PINNED, HEALTH_OUTSIDE_READER, 4242,
 	  "process 4242, outside the daemon, is in a read transaction" },

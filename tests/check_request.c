@@ -200,7 +200,7 @@ START_TEST(request_of_a_pool_is_as_new)
 	r->tx = NULL;
 	r->vars = NULL;
 	r->steps = NULL;
-	r->bytes = r->frame = NULL;
+	r->bytes = r->frame = r->order = NULL;
 	failure_init(&r->failure);
 	failure_set(&r->failure, ERR_INTERNAL, "something");
 	buf_init(&r->out);

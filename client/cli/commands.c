@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "client/cli/shell.h"
 
@@ -361,10 +362,58 @@ run_server(struct shell *shell, int n, char **args)
 	return SHELL_OK;
 }
 
+/* A path as the daemon, which has another directory, has to know it. */
+static char *
+make_absolute(const char *path)
+{
+	char *dir, *out = NULL;
+
+	if (path[0] == '/')
+		return strdup(path);
+	dir = getcwd(NULL, 0);
+	if (dir == NULL || asprintf(&out, "%s/%s", dir, path) < 0)
+		out = NULL;
+	free(dir);
+	return out;
+}
+
+/* The daemon makes the copy; it is asked on a connection of its own. */
+static enum shell_status
+run_backup(struct shell *shell, int n, char **args)
+{
+	struct sqlpool_options options = shell->options;
+	const char *database = sqlpool_get_server(shell->conn)->database;
+	struct sqlpool_result *result = NULL;
+	struct sqlpool_conn *conn = NULL;
+	char *path = make_absolute(args[0]);
+	char *sql = NULL;
+	int rc = -1;
+
+	(void)n;
+	if (path != NULL)
+		sql = sqlite3_mprintf(
+		    "BACKUP \"%w\" TO %Q VERIFY", database, path);
+	options.database = "@admin";
+	if (sql != NULL)
+		rc = sqlpool_open(&options, &conn);
+	if (rc == 0)
+		rc = sqlpool_query(conn, sql, NULL, 0, &result);
+	if (rc < 0)
+		fprintf(stderr, "Error: %s\n",
+		    sql == NULL ? "out of memory"
+				: sqlpool_get_error(conn)->message);
+	sqlpool_result_free(result);
+	sqlpool_close(conn);
+	sqlite3_free(sql);
+	free(path);
+	return rc < 0 ? SHELL_SQL_ERROR : SHELL_OK;
+}
+
 static enum shell_status run_help(struct shell *shell, int n, char **args);
 
 /* clang-format off */
 static const struct command commands[] = {
+	{ "backup",    "FILE",         "Have the daemon write a verified copy of the database to FILE", 1, 1, run_backup },
 	{ "bail",      "on|off",       "Stop after hitting an error", 1, 1, run_bail },
 	{ "echo",      "on|off",       "Print what is run", 1, 1, run_echo },
 	{ "exit",      "",             "Exit this program", 0, 1, run_quit },

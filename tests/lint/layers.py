@@ -13,14 +13,15 @@ import sys
 DAEMON = """
     clock log stats rates runas locks
     tx request turns deadlines mailbox crew answer
-    budget pragma guard functions dbconn bind setting stmt wal exec control
-    hot reader health keeper writer gate group script lease
-    watch dbfile db dbrest dbs room session
+    budget pragma guard functions dbconn dbcopy upkeep bind setting stmt wal exec control
+    hot reader health keeper writer gate chores group script lease
+    dbfile watch backup db dbrest dbs room session
     steps router
     out client
     hots collect local road ends
     metrics
     admin admin_about admin_dbs admin_clients admin_stats admin_acts
+    admin_backup
     dispatch
     worker
     exporter server
@@ -44,7 +45,7 @@ PUBLIC = "client/sqlpool.h"
 
 # header: the files that may include it
 DOORS = {
-    r"sqlite3\.h": r"daemon/(bind|budget|dbconn|dbconn_impl|functions|guard|setting|stmt|wal)\.[ch]|client/cli/.*|tests/.*",
+    r"sqlite3\.h": r"daemon/(bind|budget|dbconn|dbconn_impl|dbcopy|upkeep|functions|guard|setting|stmt|wal)\.[ch]|client/cli/.*|tests/.*",
     r"msgpack(/.*)?\.h": r"proto/.*|tests/.*",
     r"event2/.*": r"daemon/(worker|client|server|exporter)\.[ch]|client/adapters/.*"
     r"|client/examples/.*|tests/.*",
