@@ -45,6 +45,7 @@ writer_open(const struct conf *conf, const struct conf_db *db,
 	}
 	wal_take_committed(w->conn); /* what was there before is not ours */
 	gate_open(w);
+	chores_open(w);
 	*ret_writer = w;
 	return 0;
 }
@@ -127,6 +128,8 @@ writer_submit(struct writer *w, struct request *r)
 	atomic_store(&r->runner, &w->q);
 	pthread_mutex_lock(&w->lock);
 	n = w->turns.n;
+	if (w->in_chore)
+		atomic_store(&w->chore_stop, ERR_CANCELLED);
 	if (r->tx && atomic_load(&r->tx->leased)) {
 		line_push(&w->inbox, r);
 	} else if (!is_full(w, r)) {
@@ -267,7 +270,8 @@ writer_tick(struct writer *w)
 	atomic_store(&w->ticked, true);
 	/* a log that nobody writes to is copied: once, about a second later */
 	if (atomic_load(&w->has_lease) || atomic_load(&w->held_back) ||
-	    (committed_us && clock_now_us() - committed_us > GATE_IDLE_US))
+	    (committed_us && clock_now_us() - committed_us > GATE_IDLE_US) ||
+	    chores_are_due(w))
 		squeue_kick(&w->q);
 }
 
@@ -367,7 +371,8 @@ writer_count_commit(struct writer *w, const struct request *r)
 		    dbconn_get_stats(w->conn), HIST_commit, now - began);
 	atomic_store(&w->committed_us, now);
 	stats_max(STAT_wal_frames_max, wal_get_frames(w->conn));
-	note_size(w, r);
+	if (r)
+		note_size(w, r);
 	return atomic_fetch_add(&w->seq, 1) + 1;
 }
 
@@ -551,8 +556,11 @@ writer_run(struct squeue *q)
 	if (gate_holds(w))
 		return;
 	n = take_members(w);
-	if (n == 0)
+	if (n == 0) {
+		if (chores_are_due(w))
+			chores_run(w);
 		return;
+	}
 	atomic_store_explicit(&w->in_turn, true, memory_order_relaxed);
 	run_members(w, n);
 	atomic_store_explicit(&w->in_turn, false, memory_order_relaxed);

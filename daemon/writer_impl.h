@@ -49,9 +49,11 @@ struct writer {
 	struct readers *readers;
 	struct keeper *keeper;
 	_Atomic uint64_t seq;
-	_Atomic bool gone;      /* its file: what is written would be lost */
-	_Atomic bool has_lease; /* for the tick and the reaper */
-	_Atomic bool in_turn;   /* it runs members of the line */
+	_Atomic bool gone;        /* its file: what is written would be lost */
+	_Atomic bool has_lease;   /* for the tick and the reaper */
+	_Atomic int64_t chore_us; /* when chores are due; 0: never */
+	_Atomic int chore_stop;   /* not 0: somebody waits */
+	_Atomic bool in_turn;     /* it runs members of the line */
 	_Atomic bool held_back; /* the WAL is too large: a turn for each tick */
 	_Atomic bool ticked;
 	_Atomic size_t running_at;  /* which of the members runs */
@@ -67,6 +69,7 @@ struct writer {
 	struct holder holder;
 	struct request **running; /* the members that run */
 	size_t running_n;         /* and are not answered */
+	bool in_chore;
 
 	/* whoever runs it */
 	struct dbconn *conn;
@@ -77,11 +80,12 @@ struct writer {
 	int64_t commit_us; /* when the COMMIT that runs began; 0: none does */
 	struct script script; /* that waits for a lock */
 	bool in_step; /* a savepoint is open around the lease's statement */
-	int64_t copied_bytes; /* of the WAL at the last checkpoint; 0: it began
+	int64_t copied_bytes;  /* of the WAL at the last checkpoint; 0: it began
 			       * anew since */
-	uint32_t generation;  /* of the WAL, when copied_bytes was set */
-	uint32_t frames;      /* in the WAL after the last commit */
-	int64_t job_us;       /* when the keeper was started last */
+	uint32_t generation;   /* of the WAL, when copied_bytes was set */
+	int64_t chore_changes; /* total_changes() when it was analyzed last */
+	uint32_t frames;       /* in the WAL after the last commit */
+	int64_t job_us;        /* when the keeper was started last */
 	int64_t
 	    gate_end_us; /* it waits for readers until then; 0: it does not */
 	int64_t gate_us; /* when it may wait for readers again */
@@ -98,6 +102,11 @@ struct writer {
 
 /* Look at the WAL: start the keeper, or copy what it left (gate.c). */
 void gate_run(struct writer *w);
+
+/* Plan chores; say whether they are due; do them, if nobody waits (chores.c). */
+void chores_open(struct writer *w);
+bool chores_are_due(const struct writer *w);
+void chores_run(struct writer *w);
 
 /* Say at start what is risked, if anything (gate.c). */
 void gate_open(const struct writer *w);
@@ -182,7 +191,7 @@ bool writer_is_wanted(struct writer *w);
  * again. */
 void writer_roll_back(struct writer *w);
 
-/* Count a commit of r, or of a group with r; returns its number, 0 when it changed
+/* Count a commit of r, or of a group with r, or of the daemon's own (NULL); returns its number, 0 when it changed
  * nothing. */
 uint64_t writer_count_commit(struct writer *w, const struct request *r);
 
