@@ -401,7 +401,7 @@ run-abi-keep: $(client_so)
 submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(NPROC))
 
 .PHONY: all check asan tsan fuzz cover format format-check lint quickstart bench \
-	bench-scaling guard guard-keep abi abi-keep install uninstall help clean
+	bench-scaling guard guard-keep soak abi abi-keep install uninstall help clean
 
 all: ## build the daemon, the library, the shell and the examples
 	+$(Q)$(PKG_CONFIG) --exists $(DAEMON_PKGS) check readline || { \
@@ -471,6 +471,11 @@ guard: deps deps-guard ## count the hot paths' instructions; fails when they gre
 guard-keep: deps deps-guard ## keep what they are now
 	+$(Q)$(submake) build-guard
 	$(Q)tests/guard/guard.py --keep $(B)/tests/guard/paths
+
+SOAK_SECONDS = 600
+soak: deps ## a WAL in hard times, for SOAK_SECONDS and about a minute
+	+$(Q)$(submake) build $(B)/tests/proc/check_soak
+	$(Q)$(test_env) SOAK_SECONDS=$(SOAK_SECONDS) $(B)/tests/proc/check_soak
 
 clean: ## remove build/
 	$(Q)rm -rf build

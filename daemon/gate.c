@@ -8,7 +8,8 @@
  * writer waits for at most twice the longest read in flight, and gives up after
  * wal_gate_time.
  *
- * Above wal_hard_limit, while not all is copied, there is one turn for each tick.
+ * Above wal_hard_limit, while not all is copied, there is no turn for a second, and
+ * then one for each tick.
  *
  * Thread: whoever runs the writer. */
 #include "daemon/clock.h"
@@ -34,8 +35,10 @@
 /* How long the gate waits in one turn of the writer. */
 #define WAIT_US 1000
 
-/* Over the hard limit the keeper looks so often. */
+/* Over the hard limit the keeper looks so often, and the writer is held for so
+ * long at first. */
 #define OVER_US 200000
+#define HOLD_US 1000000
 
 /* After the gate gave up, the writer runs for as long as it has waited; then,
  * each time that it gives up again, for twice as long, up to this many times. */
@@ -363,23 +366,38 @@ gate_run(struct writer *w)
 	}
 }
 
-bool
-gate_holds(struct writer *w)
+/* Above the hard limit nothing is written for a moment, in which the watch ends
+ * who keeps the log and the keeper copies; if that was not enough there is one turn
+ * for each tick, rather than none. */
+static bool
+holds_over(struct writer *w)
 {
-	/* what is all copied and only cannot begin anew is not helped by that */
-	bool over = is_over(w, wal_get_bytes(w->conn)) && get_backlog(w);
+	int64_t now = clock_now_us();
 
-	if (w->alarm)
-		return false; /* they are refused at once */
-	if (w->gate_end_us)
-		return true;
-	if (!over || atomic_exchange(&w->ticked, false)) {
+	if (w->over_us == 0)
+		w->over_us = now;
+	if (now - w->over_us > HOLD_US && atomic_exchange(&w->ticked, false)) {
 		atomic_store(&w->held_back, false);
 		return false;
 	}
 	if (!atomic_exchange(&w->held_back, true))
 		stats_add(STAT_turns_held_back, 1);
 	return true;
+}
+
+bool
+gate_holds(struct writer *w)
+{
+	if (w->alarm)
+		return false; /* they are refused at once */
+	if (w->gate_end_us)
+		return true;
+	/* what is all copied and only cannot begin anew is not helped by that */
+	if (is_over(w, wal_get_bytes(w->conn)) && get_backlog(w))
+		return holds_over(w);
+	w->over_us = 0;
+	atomic_store(&w->held_back, false);
+	return false;
 }
 
 /* Empty the log.  False: it stays. */

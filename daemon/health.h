@@ -121,8 +121,8 @@ struct diagnosis {
 	char text[HEALTH_TEXT_BYTES];
 };
 
-/* A snapshot that is this old is no short read: the gate has waited for it. */
-#define HEALTH_LONG_US 500000
+/* A snapshot that is this old is no short read. */
+#define HEALTH_LONG_US 300000
 
 /* Say what keeps the log large.  Pure. */
 void health_judge(const struct health_facts *f, struct diagnosis *ret);

@@ -18,7 +18,7 @@
 
 /* While something is wrong it looks so often: what is wrong is to be known within
  * a second. */
-#define LOOK_US 200000
+#define LOOK_US 100000
 
 /* How often the file is looked at while a transaction is open. */
 #define BUSY_LOOK_US 500000
@@ -267,11 +267,24 @@ log_news(struct watch *w, const struct health *h)
 	w->logged_us[d->cause] = h->facts.now_us;
 }
 
-/* End what is older than max_snapshot_age while the WAL is over its limit. */
+/* How old a snapshot may be, as large as the WAL is. */
+static int64_t
+get_most_us(const struct watch *w, const struct health *h)
+{
+	int64_t most_us = w->db_conf->max_snapshot_age_us;
+
+	/* nobody writes any more: gate.c */
+	if (h->facts.wal_bytes >= w->db_conf->wal_hard_limit_bytes &&
+	    most_us > HEALTH_LONG_US)
+		return HEALTH_LONG_US;
+	return most_us;
+}
+
+/* End what is too old while the WAL is over its limit. */
 static void
 end_old(struct watch *w, const struct health *h)
 {
-	int64_t most_us = w->db_conf->max_snapshot_age_us;
+	int64_t most_us = get_most_us(w, h);
 	const struct snapshot *s = &h->facts.oldest;
 	int64_t age_us = h->facts.now_us - s->since_us;
 	unsigned n;
@@ -281,11 +294,13 @@ end_old(struct watch *w, const struct health *h)
 		return;
 	n = readers_end_old(w->readers, h->facts.now_us - most_us);
 	if (n > 0)
-		log_warn("%s: %u snapshots older than max_snapshot_age are "
-			 "ended, as the WAL is over its limit; the oldest is "
-			 "one of pid %d (%s), %.1f s old: %s",
-		    w->db_conf->name, n, (int)s->owner.pid, s->owner.app,
-		    (double)age_us / 1e6, s->sql);
+		log_warn("%s: %u snapshots older than %.1f s "
+			 "(max_snapshot_age) are ended, as the WAL is over its "
+			 "limit; the oldest is one of pid %d (%s), %.1f s old: "
+			 "%s",
+		    w->db_conf->name, n, (double)most_us / 1e6,
+		    (int)s->owner.pid, s->owner.app, (double)age_us / 1e6,
+		    s->sql);
 }
 
 static void

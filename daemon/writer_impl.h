@@ -88,6 +88,7 @@ struct writer {
 	int64_t job_us;        /* when the keeper was started last */
 	int64_t
 	    gate_end_us; /* it waits for readers until then; 0: it does not */
+	int64_t over_us; /* since when the WAL is over its hard limit; 0: not */
 	int64_t gate_us; /* when it may wait for readers again */
 	int64_t rest_times; /* how long it rests, in waits; 0: not at all */
 	bool suspect;       /* it looked as if the WAL contradicted itself */

@@ -43,7 +43,7 @@ static const struct health_case {
 	  HEALTH_WELL, HEALTH_NONE, 0, "nothing is wrong" },
 
 	{ "twice as large for a moment",
-	  { .wal_bytes = 40 * MB, .pending_bytes = 1 * MB, .over_us = AGO(0.4) },
+	  { .wal_bytes = 40 * MB, .pending_bytes = 1 * MB, .over_us = AGO(0.2) },
 	  HEALTH_WELL, HEALTH_NONE, 0, "nothing is wrong" },
 	{ "a long read transaction", { PINNED, HELD_BY(SNAPSHOT_TX, 65.2, "SELECT 1") },
 	  HEALTH_PINNED, HEALTH_LONG_TX, 77,

@@ -946,7 +946,7 @@ START_TEST(walreset_the_gate_does_not_wait_for_those_who_wait_for_the_writer)
 }
 END_TEST
 
-/* Over the hard limit there is one turn for each tick. */
+/* Over the hard limit there is no turn for a second, and then one for each tick. */
 START_TEST(walreset_a_log_over_its_hard_limit_holds_the_writer_back)
 {
 	static const char large[] =
@@ -972,6 +972,10 @@ START_TEST(walreset_a_log_over_its_hard_limit_holds_the_writer_back)
 	fixture_settle(&fx);
 	ck_assert_uint_eq(writer_get_queue_n(fx.db->writer), 1);
 	ck_assert_uint_eq(stats_get(STAT_turns_held_back), 1);
+	writer_tick(fx.db->writer); /* too early */
+	fixture_settle(&fx);
+	ck_assert_uint_eq(writer_get_queue_n(fx.db->writer), 1);
+	fx.db->writer->over_us -= 2000000;
 	writer_tick(fx.db->writer);
 	fixture_take(&fx, r);
 	/* without the reader the log begins anew, and all is as before */
