@@ -76,6 +76,22 @@ alarm_sync(struct writer *w)
 	    w->db_conf->name, w->db_conf->path);
 }
 
+/* A process that opens the file now makes another -shm file: its commits and ours
+ * would not wait for each other, and overwrite each other's frames. */
+static void
+alarm_shm(struct writer *w)
+{
+	w->alarm =
+	    "is not written any more: its -shm file was removed; see the "
+	    "daemon's log";
+	health_note_alarm(keeper_get_log(w->keeper), w->alarm);
+	log_error("%s: %s-shm was removed or replaced while it was in use, so "
+		  "that other processes do not see the daemon's locks: writes "
+		  "are refused from now on; stop the others, then restart the "
+		  "daemon, which makes a new one",
+	    w->db_conf->name, w->db_conf->path);
+}
+
 /* Looked at before each turn, when nobody in this process commits.  A process
  * outside may begin the log anew (access = shared), and be between the two words,
  * of which it writes the frames first: so one look is not enough then. */
@@ -331,7 +347,9 @@ gate_run(struct writer *w)
 {
 	int64_t bytes = wal_get_bytes(w->conn);
 
-	if (!w->alarm)
+	if (!w->alarm && atomic_load(&w->shm_gone))
+		alarm_shm(w);
+	else if (!w->alarm)
 		check_log(w);
 	if (w->alarm || w->is_stuck)
 		return;

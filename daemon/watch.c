@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "daemon/clock.h"
+#include "daemon/dbfile.h"
 #include "daemon/locks.h"
 #include "daemon/log.h"
 #include "daemon/stats.h"
@@ -20,8 +21,10 @@
  * a second. */
 #define LOOK_US 100000
 
-/* How often the file is looked at while a transaction is open. */
-#define BUSY_LOOK_US 500000
+/* How often the file is looked at while a transaction is open, and those of a
+ * database that other processes may get at. */
+#define BUSY_LOOK_US   500000
+#define SHARED_LOOK_US 1000000
 
 /* The same cause is logged again, with another one to blame, after so long. */
 #define AGAIN_US 10000000
@@ -52,6 +55,7 @@ struct watch {
 	struct health_log *log;
 	struct wal_view view;
 	char wal_path[PATH_MAX], shm_path[PATH_MAX];
+	struct dbfile shm; /* access = shared: which file it is */
 
 	_Atomic int64_t over_us; /* since when it is over its limit; 0: not */
 	_Atomic int64_t look_us; /* the last look */
@@ -85,6 +89,8 @@ watch_new(const struct conf_db *db, struct crew *crew, struct writer *writer,
 	w->log = keeper_get_log(keeper);
 	snprintf(w->wal_path, sizeof(w->wal_path), "%s-wal", db->path);
 	snprintf(w->shm_path, sizeof(w->shm_path), "%s-shm", db->path);
+	if (db->access == CONF_ACCESS_SHARED)
+		dbfile_identify(w->shm_path, &w->shm);
 	pthread_mutex_init(&w->lock, NULL);
 	*ret_watch = w;
 	return 0;
@@ -235,7 +241,8 @@ watch_tick(struct watch *w)
 	if ((age_us >= LOOK_US &&
 		(atomic_load(&w->over_us) || atomic_load(&w->troubled) ||
 		    health_is_failing(w->log))) ||
-	    (age_us >= BUSY_LOOK_US && writer_is_busy(w->writer)))
+	    (age_us >= BUSY_LOOK_US && writer_is_busy(w->writer)) ||
+	    (age_us >= SHARED_LOOK_US && w->shm.ino))
 		squeue_kick(&w->q);
 }
 
@@ -303,12 +310,27 @@ end_old(struct watch *w, const struct health *h)
 		    s->sql);
 }
 
+/* All processes that have the file open find each other's locks in its -shm file:
+ * one that opens it when that is gone makes a new one, and finds none. */
+static void
+look_for_shm(struct watch *w)
+{
+	struct dbfile now = { 0 };
+
+	if (w->shm.ino == 0)
+		return;
+	dbfile_identify(w->shm_path, &now);
+	if (!dbfile_is(&w->shm, &now))
+		writer_note_shm_gone(w->writer);
+}
+
 static void
 watch_run(struct squeue *q)
 {
 	struct watch *w = (struct watch *)q;
 	struct health h;
 
+	look_for_shm(w);
 	look_outside(w);
 	watch_get_health(w, &h);
 	atomic_store(&w->look_us, h.facts.now_us);

@@ -281,6 +281,13 @@ writer_get_view(struct writer *w, struct wal_view *ret)
 	return wal_get_view(w->conn, ret);
 }
 
+void
+writer_note_shm_gone(struct writer *w)
+{
+	if (!atomic_exchange(&w->shm_gone, true))
+		squeue_kick(&w->q);
+}
+
 bool
 writer_is_busy(const struct writer *w)
 {

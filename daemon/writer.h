@@ -83,6 +83,9 @@ bool writer_is_busy(const struct writer *w);
 void writer_get_holder(
     struct writer *w, struct owner *ret, char ret_sql[TX_SQL_BYTES]);
 
+/* Stop writing: the -shm file was removed, so that others may not see its locks. */
+void writer_note_shm_gone(struct writer *w);
+
 /* How many wait in the line now. */
 size_t writer_get_queue_n(struct writer *w);
 
