@@ -46,9 +46,9 @@ take_quoted(struct cursor *c, char *out, size_t size)
 	size_t n = 0;
 
 	skip_space(c);
-	quote = c->at < c->end ? *c->at : '\0';
-	if (quote != '\'' && quote != '"')
+	if (c->at == c->end || (*c->at != '\'' && *c->at != '"'))
 		return false;
+	quote = *c->at;
 	for (c->at++; c->at < c->end && n + 1 < size; c->at++) {
 		if (*c->at == quote &&
 		    (c->at + 1 == c->end || c->at[1] != quote)) {

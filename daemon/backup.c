@@ -476,6 +476,7 @@ finish(struct backup *b)
 	struct answer a;
 
 	end_copy(b);
+	stats_add(r->failure.code ? STAT_backups_failed : STAT_backups, 1);
 	if (b->partial[0])
 		unlink(b->partial);
 	b->partial[0] = '\0';
@@ -489,7 +490,6 @@ finish(struct backup *b)
 		    b->source.db->name, b->order.path,
 		    (long long)atomic_load(&b->pages_total),
 		    (double)(clock_now_us() - b->started_us) / 1e6);
-	stats_add(r->failure.code ? STAT_backups_failed : STAT_backups, 1);
 	if (r->state == REQUEST_QUEUED) /* it was stopped before it began */
 		request_move(r, REQUEST_RUNNING);
 	answer_init(&a, r, &r->out);

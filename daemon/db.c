@@ -214,8 +214,10 @@ open_parts(struct db *db, struct failure *f)
 		rc = keeper_new(db->conf, dbs->keepers,
 		    writer_get_queue(db->writer), &db->keeper);
 	if (rc == 0)
-		rc = watch_new(db->conf, dbs->watchers, db->writer, db->readers,
-		    db->keeper, &db->watch);
+		rc = watch_new(db->conf, dbs->watchers,
+		    &(struct watch_parts){
+			db->writer, db->readers, db->keeper },
+		    &db->watch);
 	if (rc < 0) {
 		close_parts(db);
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");

@@ -340,6 +340,8 @@ rest_idle(struct writer *w)
 	failure_fini(&f);
 	if (rc < 0 || log.gave_up)
 		atomic_store(&w->committed_us, clock_now_us());
+	else
+		atomic_store(&w->longest_bytes, 0);
 }
 
 void

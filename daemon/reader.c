@@ -676,7 +676,8 @@ look_after_tx(struct reader *rd)
 	bool over;
 
 	pthread_mutex_lock(&rd->pool->lock);
-	over = !rd->inbox.head && is_over(rd);
+	/* what has come for one that is too old is sent back */
+	over = (!rd->inbox.head || atomic_load(&rd->too_old)) && is_over(rd);
 	pthread_mutex_unlock(&rd->pool->lock);
 	if (!over)
 		return;

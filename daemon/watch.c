@@ -38,9 +38,9 @@ enum { FIRST_READ_LOCK = 123, LAST_READ_LOCK = 127 };
 /* What changes from look to look. */
 struct seen {
 	uint32_t generation, frames, copied, change_count;
-	int64_t look_us;
 	int64_t file_bytes;
-	int64_t file_before; /* file_bytes when somebody committed last */
+	int64_t file_before; /* file_bytes when no transaction was open */
+	bool tx_open;        /* one that had made the file longer */
 	pid_t outside_pid;
 	int64_t written, copied_sum; /* bytes, over all generations */
 	int64_t rate_us, rate_written, rate_copied; /* at the last sample */
@@ -72,26 +72,35 @@ struct watch {
 
 static void watch_run(struct squeue *q);
 
+static int64_t
+measure_file(const struct watch *w)
+{
+	struct stat st;
+
+	return stat(w->wal_path, &st) == 0 ? (int64_t)st.st_size : 0;
+}
+
 int
-watch_new(const struct conf_db *db, struct crew *crew, struct writer *writer,
-    struct readers *readers, struct keeper *keeper, struct watch **ret_watch)
+watch_new(const struct conf_db *db, struct crew *crew,
+    const struct watch_parts *parts, struct watch **ret_watch)
 {
 	struct watch *w = calloc(1, sizeof(*w));
 
-	if (!w || !writer_get_view(writer, &w->view)) {
+	if (!w || !writer_get_view(parts->writer, &w->view)) {
 		free(w);
 		return -ERR_NO_MEMORY;
 	}
 	squeue_init(&w->q, crew, watch_run);
 	w->db_conf = db;
-	w->writer = writer;
-	w->readers = readers;
-	w->log = keeper_get_log(keeper);
+	w->writer = parts->writer;
+	w->readers = parts->readers;
+	w->log = keeper_get_log(parts->keeper);
 	snprintf(w->wal_path, sizeof(w->wal_path), "%s-wal", db->path);
 	snprintf(w->shm_path, sizeof(w->shm_path), "%s-shm", db->path);
 	if (db->access == CONF_ACCESS_SHARED)
 		dbfile_identify(w->shm_path, &w->shm);
 	pthread_mutex_init(&w->lock, NULL);
+	w->seen.file_before = measure_file(w);
 	*ret_watch = w;
 	return 0;
 }
@@ -136,19 +145,12 @@ sample(struct seen *s, const struct wal_now *now, int64_t now_us)
 	s->rate_copied = s->copied_sum;
 }
 
-static int64_t
-measure_file(const struct watch *w)
-{
-	struct stat st;
-
-	return stat(w->wal_path, &st) == 0 ? (int64_t)st.st_size : 0;
-}
-
 /* What a look finds out and a mere question does not. */
 static void
 look_outside(struct watch *w)
 {
 	bool shared = w->db_conf->access == CONF_ACCESS_SHARED;
+	bool busy = writer_is_busy(w->writer); /* before it is measured */
 	int64_t file_bytes = measure_file(w);
 	pid_t pid = shared && atomic_load(&w->over_us)
 	    ? locks_find(w->shm_path, FIRST_READ_LOCK, LAST_READ_LOCK)
@@ -159,8 +161,8 @@ look_outside(struct watch *w)
 	pthread_mutex_lock(&w->lock);
 	w->seen.outside_pid = pid;
 	w->seen.file_bytes = file_bytes;
-	if (now.change_count != w->seen.change_count ||
-	    w->seen.file_before == 0)
+	if (!busy || file_bytes < w->seen.file_before ||
+	    (w->seen.tx_open && now.change_count != w->seen.change_count))
 		w->seen.file_before = file_bytes;
 	w->seen.change_count = now.change_count;
 	pthread_mutex_unlock(&w->lock);
@@ -171,8 +173,8 @@ look_outside(struct watch *w)
 static void
 find_largest(struct watch *w, struct health_facts *f, int64_t file_before)
 {
-	int64_t before = file_before > f->wal_bytes ? file_before
-						    : f->wal_bytes;
+	int64_t longest = writer_get_longest(w->writer);
+	int64_t before = file_before > longest ? file_before : longest;
 	int64_t open_bytes = f->file_bytes - before;
 
 	if (open_bytes <= f->tx.bytes || open_bytes <= 0)
@@ -335,6 +337,9 @@ watch_run(struct squeue *q)
 	watch_get_health(w, &h);
 	atomic_store(&w->look_us, h.facts.now_us);
 	atomic_store(&w->troubled, h.diagnosis.cause != HEALTH_NONE);
+	pthread_mutex_lock(&w->lock);
+	w->seen.tx_open = h.facts.tx.open;
+	pthread_mutex_unlock(&w->lock);
 	log_news(w, &h);
 	end_old(w, &h);
 }

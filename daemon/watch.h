@@ -23,10 +23,16 @@ struct health {
 	struct diagnosis diagnosis;
 };
 
+/* Who works on a database; all open for as long as it is watched. */
+struct watch_parts {
+	struct writer *writer;
+	struct readers *readers;
+	struct keeper *keeper;
+};
+
 /* Watch a database.  Errors: -ERR_NO_MEMORY. */
 int watch_new(const struct conf_db *db, struct crew *crew,
-    struct writer *writer, struct readers *readers, struct keeper *keeper,
-    struct watch **ret_watch);
+    const struct watch_parts *parts, struct watch **ret_watch);
 
 /* Nothing else looks at it any more; the writer is still open.  NULL is fine. */
 void watch_free(struct watch *w);

@@ -281,6 +281,12 @@ writer_get_view(struct writer *w, struct wal_view *ret)
 	return wal_get_view(w->conn, ret);
 }
 
+int64_t
+writer_get_longest(const struct writer *w)
+{
+	return atomic_load(&w->longest_bytes);
+}
+
 void
 writer_note_shm_gone(struct writer *w)
 {
@@ -355,6 +361,9 @@ note_size(struct writer *w, const struct request *r)
 	int64_t bytes = wal_count_bytes(w->conn, added);
 
 	gate_look_for_restart(w); /* it begins anew by a commit */
+	if (wal_count_bytes(w->conn, frames) > atomic_load(&w->longest_bytes))
+		atomic_store(
+		    &w->longest_bytes, wal_count_bytes(w->conn, frames));
 	w->frames = frames;
 	if (bytes >= w->db_conf->wal_limit_bytes / 4)
 		health_note_commit(keeper_get_log(w->keeper), bytes, r);

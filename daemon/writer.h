@@ -83,6 +83,9 @@ bool writer_is_busy(const struct writer *w);
 void writer_get_holder(
     struct writer *w, struct owner *ret, char ret_sql[TX_SQL_BYTES]);
 
+/* Give how long the log has been, committed, since its file was made or cut. */
+int64_t writer_get_longest(const struct writer *w);
+
 /* Stop writing: the -shm file was removed, so that others may not see its locks. */
 void writer_note_shm_gone(struct writer *w);
 

@@ -53,8 +53,9 @@ struct writer {
 	_Atomic bool has_lease;   /* for the tick and the reaper */
 	_Atomic int64_t chore_us; /* when chores are due; 0: never */
 	_Atomic int chore_stop;   /* not 0: somebody waits */
-	_Atomic bool shm_gone;    /* its -shm file was removed */
-	_Atomic bool in_turn;     /* it runs members of the line */
+	_Atomic int64_t longest_bytes; /* that the log has had */
+	_Atomic bool shm_gone;         /* its -shm file was removed */
+	_Atomic bool in_turn;          /* it runs members of the line */
 	_Atomic bool held_back; /* the WAL is too large: a turn for each tick */
 	_Atomic bool ticked;
 	_Atomic size_t running_at;  /* which of the members runs */

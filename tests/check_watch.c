@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/answer.h"
+#include "daemon/clock.h"
 #include "daemon/log.h"
 #include "daemon/stats.h"
 #include "proto/error.h"
@@ -500,7 +501,7 @@ START_TEST(watch_leaves_checkpoints_to_their_owner)
 	ck_assert_int_eq(after.st_size, before.st_size);
 	wal = fixture_format(&fx, "%s-wal", fx.path);
 	ck_assert_int_eq(stat(wal, &after), 0);
-	ck_assert_int_gt(after.st_size, 40 * 40000);
+	ck_assert_int_gt(after.st_size, INT64_C(40) * 40000);
 	fixture_close(&fx);
 }
 END_TEST
@@ -573,6 +574,30 @@ START_TEST(watch_ends_a_transaction_in_the_middle_of_a_statement)
 }
 END_TEST
 
+/* One that has come before a thread had time to end it does not run in it. */
+START_TEST(watch_ends_a_transaction_before_its_next_statement)
+{
+	struct request *r;
+	struct tx *tx;
+
+	fixture_open(&fx, AGED, schema);
+	tx = begin_reading();
+	write_much(20);
+	fixture_hold_readers(&fx);
+	ck_assert_uint_eq(readers_end_old(fx.db->readers, clock_now_us()), 1);
+	r = fixture_read(
+	    &fx, fixture_in(tx, fixture_exec(&fx, "SELECT 1", NULL)));
+	fixture_release_readers(&fx);
+	fixture_wait(&fx, r);
+	ck_assert_int_eq(r->reroute, REROUTE_AGAIN);
+	ck_assert_int_eq(r->tx_state, TX_STATE_EXPIRED);
+	ck_assert_int_eq(atomic_load(&tx->expired), ERR_TX_EXPIRED);
+	request_free(r);
+	tx_unref(tx);
+	fixture_close(&fx);
+}
+END_TEST
+
 START_TEST(watch_lets_old_snapshots_live_while_the_wal_is_small)
 {
 	struct timespec pause = { .tv_nsec = 300000000 };
@@ -616,6 +641,7 @@ main(void)
 	tcase_add_test(tc, watch_ends_old_snapshots_and_tells_their_owners);
 	tcase_add_test(
 	    tc, watch_ends_a_transaction_in_the_middle_of_a_statement);
+	tcase_add_test(tc, watch_ends_a_transaction_before_its_next_statement);
 	tcase_add_test(
 	    tc, watch_lets_old_snapshots_live_while_the_wal_is_small);
 	suite_add_tcase(s, tc);

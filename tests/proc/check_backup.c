@@ -3,12 +3,14 @@
 #include <check.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -73,6 +75,16 @@ connect_admin(void)
 	return conn;
 }
 
+static void
+assert_row(struct sqlpool_result *result, const char *to, bool verified)
+{
+	ck_assert_int_eq(sqlpool_next(result), SQLPOOL_ROW);
+	ck_assert_str_eq(sqlpool_column_text(result, 0, NULL), "app");
+	ck_assert_str_eq(sqlpool_column_text(result, 1, NULL), to);
+	ck_assert_int_gt(sqlpool_column_int64(result, 2), 0);
+	ck_assert_int_eq(sqlpool_column_int64(result, 5), verified);
+}
+
 /* What BACKUP says: "" or the error's message. */
 static const char *
 back_up(const char *to, const char *options)
@@ -87,12 +99,7 @@ back_up(const char *to, const char *options)
 		snprintf(message, sizeof(message), "%s",
 		    sqlpool_get_error(conn)->message);
 	} else {
-		ck_assert_int_eq(sqlpool_next(result), SQLPOOL_ROW);
-		ck_assert_str_eq(sqlpool_column_text(result, 0, NULL), "app");
-		ck_assert_str_eq(sqlpool_column_text(result, 1, NULL), to);
-		ck_assert_int_gt(sqlpool_column_int64(result, 2), 0);
-		ck_assert_int_eq(sqlpool_column_int64(result, 5),
-		    strstr(options, "VERIFY") != NULL);
+		assert_row(result, to, strstr(options, "VERIFY") != NULL);
 	}
 	sqlpool_result_free(result);
 	sqlpool_close(conn);
@@ -151,7 +158,7 @@ START_TEST(backup_under_writes_is_a_prefix_of_the_commits)
 
 	ck_assert_int_eq(pthread_create(&w.thread, NULL, write_on, &w), 0);
 	for (int i = 0; i < 5; i++) {
-		write_until(&w, 300 * (i + 1));
+		write_until(&w, INT64_C(300) * (i + 1));
 		before = atomic_load(&w.acknowledged);
 		ck_assert_str_eq(
 		    back_up(to.text, i ? "VERIFY REPLACE" : "VERIFY"), "");
@@ -404,6 +411,20 @@ START_TEST(backup_of_a_name_with_signs_is_a_database)
 }
 END_TEST
 
+static int
+run_shell(char *command)
+{
+	char sh[] = "sh", c[] = "-c";
+	char *argv[] = { sh, c, command, NULL };
+	int status = -1;
+	pid_t pid;
+
+	ck_assert_int_eq(
+	    posix_spawnp(&pid, "sh", NULL, NULL, argv, environ), 0);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
 /* The shell's .backup knows its own directory. */
 START_TEST(backup_by_the_shell_is_of_its_database)
 {
@@ -413,14 +434,14 @@ START_TEST(backup_by_the_shell_is_of_its_database)
 	    "cd %s && \"$SQLPOOL_CLI\" -s %s app \"INSERT INTO b VALUES(7)\" "
 	    "\".backup copy.db\"",
 	    live.dir, live.socket_path);
-	ck_assert_int_eq(system(command), 0);
+	ck_assert_int_eq(run_shell(command), 0);
 	live_check_file(in_dir("copy.db").text);
 	ck_assert_int_eq(
 	    live_read_file_int(in_dir("copy.db").text, "SELECT n FROM b"), 7);
 	snprintf(command, sizeof(command),
 	    "\"$SQLPOOL_CLI\" -s %s app \".backup %s\" 2>%s", live.socket_path,
 	    in_dir("copy.db").text, in_dir("error").text);
-	ck_assert_int_ne(system(command), 0); /* it is there already */
+	ck_assert_int_ne(run_shell(command), 0); /* it is there already */
 }
 END_TEST
 

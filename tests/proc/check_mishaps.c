@@ -84,7 +84,7 @@ START_TEST(a_daemon_killed_in_a_checkpoint_loses_nothing)
 	int status;
 
 	/* somewhere in a page, in another checkpoint each time */
-	file_limit = (rlim_t)(1500000 + _i * 111111);
+	file_limit = 1500000 + (rlim_t)_i * 111111;
 	conn = begin(
 	    LIVE_OPTIONS("wal_limit=1MB", "wal_gate_time=50ms"), kill_at_limit);
 	ck_assert_int_ne(write_on(conn, 100000), 0);

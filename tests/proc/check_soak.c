@@ -40,8 +40,8 @@ static struct live live;
 
 static const char *const exclusive[] = { "wal_limit=4MB", "wal_hard_limit=32MB",
 	"group_bytes=1MB", "max_snapshot_age=3s", "result_memory=4KB",
-	"synchronous=normal", "tx_max_age=10min", "request_timeout=10min",
-	"stall_timeout=10min", NULL };
+	"synchronous=normal", "tx_max_age=10min", "tx_idle_timeout=10min",
+	"request_timeout=10min", "stall_timeout=10min", NULL };
 static const char *const shared[] = { "wal_limit=4MB", "wal_hard_limit=32MB",
 	"group_bytes=1MB", "synchronous=normal", "access=shared",
 	"request_timeout=10min", NULL };
@@ -75,8 +75,7 @@ struct load {
 	pthread_t threads[WRITERS + READERS];
 	_Atomic int64_t acknowledged; /* rows, since the file was made */
 	_Atomic bool stop;
-	_Atomic bool overlap;     /* the readers read */
-	_Atomic unsigned ended_n; /* reads and transactions that were ended */
+	_Atomic bool overlap; /* the readers read */
 };
 
 static struct load load;
@@ -116,7 +115,9 @@ read_on(void *arg)
 			pause_ms(5);
 			continue;
 		}
-		if (sqlpool_query(conn, read_sql, NULL, 0, &result) < 0)
+		/* on a slow machine it may take 0.3 s */
+		if (sqlpool_query(conn, read_sql, NULL, 0, &result) < 0 &&
+		    sqlpool_get_error(conn)->code != SQLPOOL_ERR_SNAPSHOT_ENDED)
 			proc_fail("%s", sqlpool_get_error(conn)->message);
 		sqlpool_result_free(result);
 	}
@@ -210,8 +211,8 @@ struct trouble {
 	void (*begin)(void);
 	void (*end)(void);
 	const char *words;
-	bool controlled;
-	int ends_with; /* the error that its owner gets; 0: none */
+	bool controlled; /* the WAL stays bounded */
+	bool ended;      /* by the daemon */
 };
 
 static struct rawconn holder;
@@ -265,6 +266,7 @@ write_huge(void)
 	    "SELECT zeroblob(1000000) FROM c",
 	    huge_bytes / 1000000);
 	raw_open(&holder, live.socket_path);
+	raw_begin(&holder, TX_MODE_IMMEDIATE);
 	holder_id = raw_put_exec(&holder, 0, sql);
 	raw_flush(&holder);
 }
@@ -273,6 +275,7 @@ static void
 end_huge(void)
 {
 	raw_expect(&holder, holder_id, 0);
+	raw_end(&holder, true);
 	raw_run(&holder, 0, "DELETE FROM huge", 0);
 	raw_close(&holder);
 	huge_bytes = 0;
@@ -321,13 +324,13 @@ end_shell(void)
 
 static const struct trouble troubles[] = {
 	{ "a transaction left open", exclusive, open_transaction,
-	    end_transaction, "a read transaction of pid ", true, 0 },
+	    end_transaction, "a read transaction of pid ", true, true },
 	{ "a consumer that stops reading", exclusive, stop_reading,
-	    end_consumer, "has not fetched all of a result", true, 0 },
+	    end_consumer, "has not fetched all of a result", true, true },
 	{ "one huge transaction", exclusive, write_huge, end_huge,
-	    "one transaction of ", true, 0 },
+	    "one transaction of ", true, false },
 	{ "a shell outside", shared, start_shell, end_shell,
-	    ", outside the daemon, is in a read transaction", false, 0 },
+	    ", outside the daemon, is in a read transaction", false, false },
 };
 
 #define TROUBLES_N (sizeof(troubles) / sizeof(troubles[0]))
@@ -336,7 +339,7 @@ static void
 assert_bounded(const char *what, int64_t huge)
 {
 	/* a frame is a page and 24 bytes; a group ends when it has GROUP */
-	int64_t most = HARD + GROUP + 2 * ROW_BYTES * WRITERS + huge +
+	int64_t most = HARD + GROUP + INT64_C(2) * ROW_BYTES * WRITERS + huge +
 	    huge / 50;
 
 	if (huge)
@@ -363,8 +366,9 @@ run_trouble(const struct trouble *t)
 	ck_assert_msg(look_for(t->words, proc_get_deadline_us(PROC_WAIT_MS)),
 	    "%s was not said", t->name);
 	began_us = clock_now_us() - began_us;
-	if (t->controlled)
-		look_for("are ended", clock_now_us() + 2000000);
+	ck_assert_msg(!t->ended ||
+		look_for("are ended", proc_get_deadline_us(PROC_WAIT_MS)),
+	    "%s was not ended", t->name);
 	t->end();
 	stop_load();
 	if (t->controlled)
@@ -412,16 +416,15 @@ START_TEST(soak_stays_bounded_under_everything_at_once)
 		look_for(NULL, clock_now_us() + 1000000);
 		raw_close(&holder);
 		assert_bounded("everything", 0);
-	} while (clock_now_us() < end_us);
-	gates = live_get_stat(&live, "gates");
+		gates = live_get_stat(&live, "gates");
+	} while (clock_now_us() < end_us || gates == 0 ||
+	    live_get_stat(&live, "wal_restarts") == 0);
 	stop_load();
 	printf("everything: the WAL had %.1f MB; %" PRId64 " rows, %" PRId64
 	       " gates, %" PRId64 " of them in vain, %" PRId64 " restarts\n",
 	    (double)largest / (double)MB, atomic_load(&load.acknowledged),
 	    gates, live_get_stat(&live, "gates_given_up"),
 	    live_get_stat(&live, "wal_restarts"));
-	ck_assert_int_gt(gates, 0);
-	ck_assert_int_gt(live_get_stat(&live, "wal_restarts"), 0);
 	stop_daemon();
 }
 END_TEST
