@@ -263,16 +263,25 @@ obey(struct loop *loop, struct hot *h)
 	}
 }
 
-/* A transaction that was ended holds nothing, though its client has not asked. */
+/* A transaction that was ended holds nothing, though its client has not asked; nor
+ * does one whose first statement was cancelled before it ran: no limit ends it, and
+ * its next statement binds it again. */
+static bool
+holds_nothing(const struct session *s)
+{
+	return s->state == TX_STATE_EXPIRED ||
+	    (s->state == TX_STATE_OPEN && s->tx->held_us == 0);
+}
+
 static void
-let_expired_go(struct loop *loop, const struct hot *h)
+let_idle_go(struct loop *loop, const struct hot *h)
 {
 	for (struct client *cl = loop->clients; cl; cl = cl->next) {
 		for (struct session *s = cl->sessions; s; s = s->next) {
 			if (s->hot != h || s->running || s->line.head)
 				continue;
 			session_refresh(s);
-			if (s->state == TX_STATE_EXPIRED)
+			if (holds_nothing(s))
 				session_unbind(s);
 		}
 	}
@@ -284,7 +293,7 @@ look_at_leavers(struct loop *loop)
 	struct hot **at = &loop->leavers, *h;
 
 	while ((h = *at)) {
-		let_expired_go(loop, h);
+		let_idle_go(loop, h);
 		if (!is_free(h)) {
 			at = &h->next_leaver;
 			continue;

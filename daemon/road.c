@@ -555,7 +555,7 @@ find_hot(struct client *cl, struct request *r, const struct session *s)
 	}
 	atomic_store_explicit(
 	    &r->hot->used_us, r->arrived_us, memory_order_relaxed);
-	if (r->hot->conn && (s || !r->hot->leaving))
+	if (r->hot->conn && ((s && s->db) || !r->hot->leaving))
 		return true;
 	wait_for_hot(cl, r);
 	return false;

@@ -510,6 +510,27 @@ START_TEST(admin_pause_waits_for_what_is_under_way)
 }
 END_TEST
 
+/* Its first statement has failed before it ran: no limit ends such a transaction,
+ * so that a PAUSE must not wait for it. */
+START_TEST(admin_pause_does_not_wait_for_who_holds_nothing)
+{
+	uint64_t write;
+
+	start(LIVE_OPTIONS("workers=1"));
+	raw_begin(&b, TX_MODE_DEFERRED);
+	raw_run(&b, 0, "INSERT INTO nothing VALUES(1)", 1);
+	expect_done("PAUSE app");
+	write = raw_put_exec(&b, 0, INSERT);
+	raw_flush(&b);
+	wait_for_waiting(1);
+	expect_done("RESUME app");
+	raw_expect(&b, write, 0);
+	raw_end(&b, false);
+	ck_assert_int_eq(raw_run_int(&a, 0, "SELECT count(*) FROM t"), 0);
+	stop();
+}
+END_TEST
+
 START_TEST(admin_pause_that_takes_too_long_is_undone)
 {
 	struct rawconn c;
@@ -711,6 +732,7 @@ main(void)
 	tcase_add_test(
 	    tc, admin_pause_leaves_the_file_alone_and_requests_waiting);
 	tcase_add_test(tc, admin_pause_waits_for_what_is_under_way);
+	tcase_add_test(tc, admin_pause_does_not_wait_for_who_holds_nothing);
 	tcase_add_test(tc, admin_pause_that_takes_too_long_is_undone);
 	tcase_add_test(
 	    tc, admin_pause_keeps_no_request_for_longer_than_it_may_wait);
