@@ -33,9 +33,10 @@ class Top(unittest.TestCase):
         self.assertIn("ready", self.daemon.stdout.readline())
         self.cli("CREATE TABLE t(v)")
         self.others: list[subprocess.Popen] = []
+        self.terminals = 0
 
     def tearDown(self) -> None:
-        self.tmux("kill-server", check=False)
+        self.close_terminal()
         for other in self.others:
             other.kill()
             other.communicate()
@@ -62,18 +63,26 @@ class Top(unittest.TestCase):
         return one
 
     def tmux(self, *args: str, check: bool = True) -> str:
+        """To the server of the terminal that was opened last."""
         return subprocess.run(
-            ["tmux", "-S", self.dir + "/tmux", "-f", "/dev/null", *args],
-            check=check, capture_output=True, text=True,
+            ["tmux", "-S", f"{self.dir}/tmux{self.terminals}", "-f",
+             "/dev/null", *args], check=check, capture_output=True, text=True,
             env={**os.environ, "TERM": "screen", "LC_ALL": "C.UTF-8"}).stdout
 
     def start(self, columns: int = 80) -> None:
-        """-top in a shell, which says so when it has ended."""
+        """-top in a shell, which says so when it has ended.  A server of its own
+        each time: one that was told to end may still listen."""
+        self.close_terminal()
+        self.terminals += 1
         self.tmux("new-session", "-d", "-x", str(columns), "-y", "24", "sh")
         self.tmux("send-keys", "stty -a >%s/before; %s -s %s -top; "
                   "echo ended=$?; stty -a >%s/after; echo restored" % (
                       self.dir, CLI, self.socket, self.dir), "Enter")
         self.see("DATABASE +WRITER")
+
+    def close_terminal(self) -> None:
+        if self.terminals:
+            self.tmux("kill-server", check=False)
 
     def see(self, pattern: str, gone: bool = False) -> str:
         """Until the screen shows this."""
@@ -158,7 +167,6 @@ class Top(unittest.TestCase):
                 self.start()
                 os.kill(self.pid(), signo)
                 self.expect_restored()
-                self.tmux("kill-server")
 
     def test_stops_and_goes_on(self) -> None:
         self.start()
