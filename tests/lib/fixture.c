@@ -185,8 +185,10 @@ fixture_init(struct fixture *fx, const char *options, const char *schema)
 	make_dir(fx);
 	fx->conf = conf_new();
 	REQUIRE(fx->conf != NULL);
+	/* however slow the machine is, a group ends for want of members */
 	set_options(fx->conf,
-	    "writer_threads=1 reader_threads=1 keeper_threads=1 synchronous=normal");
+	    "writer_threads=1 reader_threads=1 keeper_threads=1 synchronous=normal"
+	    " group_time=10s");
 	set_options(fx->conf, options);
 	snprintf(spec, sizeof(spec), "app=%s", fx->path);
 	REQUIRE_MSG(conf_add_db(fx->conf, spec, err) == 0, "%s", err);
