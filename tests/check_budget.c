@@ -16,7 +16,7 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Small enough that a test is quick. */
-#define OPTIONS "request_memory=16MB cache_bytes=64KB"
+#define OPTIONS "request_memory=4MB cache_bytes=64KB"
 #define MB      (1 << 20)
 
 static const char schema[] =
@@ -25,7 +25,7 @@ static const char schema[] =
     "CREATE TABLE big(id INTEGER PRIMARY KEY, text);"
     "INSERT INTO big(text) SELECT hex(randomblob(50)) FROM"
     "  (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c"
-    "     LIMIT 200000) SELECT x FROM c);";
+    "     LIMIT 50000) SELECT x FROM c);";
 
 /* Rows without a table: the recursion keeps none of them. */
 #define ROWS(n)                                                           \
@@ -81,23 +81,23 @@ static const char *const hungry[] = {
 	"SELECT text FROM big ORDER BY text",
 	"SELECT DISTINCT text FROM big ORDER BY text DESC",
 	"SELECT text, count(*) FROM big GROUP BY text",
-	"SELECT x FROM " ROWS("3000000") " ORDER BY -x",
+	"SELECT x FROM " ROWS("600000") " ORDER BY -x",
 	"WITH c AS MATERIALIZED (SELECT text || id AS k FROM big) SELECT count(*) FROM c a JOIN c b ON a.k = b.k",
 	"SELECT text, row_number() OVER (ORDER BY text) FROM big",
 	"SELECT sum(id) OVER (PARTITION BY text ORDER BY id) FROM big",
 	"SELECT text FROM big EXCEPT SELECT id FROM big",
 	"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c ORDER BY 1 DESC) SELECT count(*) FROM (SELECT DISTINCT x FROM c)",
-	"SELECT count(*) FROM big WHERE id IN (SELECT x FROM " ROWS("3000000") ")",
+	"SELECT count(*) FROM big WHERE id IN (SELECT x FROM " ROWS("600000") ")",
 	/* values */
 	"SELECT length(group_concat(text)) + length(group_concat(text || id)) FROM big",
 	"SELECT length(json_group_array(text)) FROM big",
-	"SELECT length(hex(zeroblob(20000000)))",
-	"SELECT length(hex(randomblob(20000000)))",
+	"SELECT length(hex(zeroblob(5000000)))",
+	"SELECT length(hex(randomblob(5000000)))",
 	"SELECT length(replace(hex(zeroblob(1000000)), '0', 'abcdefghijklmnopqrstuvwxyz'))",
-	"SELECT length(printf('%*s', 30000000, 'x'))",
+	"SELECT length(printf('%*s', 8000000, 'x'))",
 	"SELECT count(*) FROM json_each('[' || replace(hex(zeroblob(3000000)), '0', '0,') || '0]')",
 	/* a row that is made only when it is fetched */
-	"SELECT zeroblob(15000000), zeroblob(15000000)",
+	"SELECT zeroblob(4000000), zeroblob(4000000)",
 };
 /* clang-format on */
 
@@ -114,15 +114,15 @@ START_TEST(budget_stops_a_hungry_read)
 	ck_assert_msg(strncmp(text, "ERROR name=MEMORY_LIMIT", 23) == 0 ||
 		strncmp(text, "ERROR name=ROW_TOO_LARGE", 24) == 0,
 	    "%s: %s", sql, text);
-	ck_assert_msg(get_rss() - before < 40L * MB, "%s: %ld MB more", sql,
+	ck_assert_msg(get_rss() - before < 20L * MB, "%s: %ld MB more", sql,
 	    (get_rss() - before) / MB);
 	/* the same connection, afterwards */
 	ck_assert_str_eq(
 	    read_text("SELECT id FROM t WHERE v = 'two' ORDER BY v"),
 	    "DONE columns=['id'] rows=[[2]]");
 	ck_assert_str_eq(read_text("SELECT count(DISTINCT text) FROM"
-				   "  (SELECT text FROM big LIMIT 20000)"),
-	    "DONE columns=['count(DISTINCT text)'] rows=[[20000]]");
+				   "  (SELECT text FROM big LIMIT 5000)"),
+	    "DONE columns=['count(DISTINCT text)'] rows=[[5000]]");
 	fixture_close(&fx);
 }
 END_TEST
@@ -132,7 +132,7 @@ START_TEST(budget_says_what_to_do)
 	fixture_open(&fx, OPTIONS, schema);
 	ck_assert_str_eq(read_text("SELECT text FROM big ORDER BY text"),
 	    "ERROR name=MEMORY_LIMIT message='the statement needed more than "
-	    "16384 KB of memory, the limit of request_memory; have it sort, "
+	    "4096 KB of memory, the limit of request_memory; have it sort, "
 	    "group or collect less at a time, or raise request_memory; a large "
 	    "sort fits with temp_store = file'");
 	fixture_close(&fx);
@@ -145,7 +145,7 @@ START_TEST(budget_lets_a_sort_on_disk_be_large)
 	ck_assert_str_eq(
 	    read_text("SELECT count(*) FROM (SELECT DISTINCT text FROM big"
 		      "  ORDER BY text LIMIT -1 OFFSET 1)"),
-	    "DONE columns=['count(*)'] rows=[[199999]]");
+	    "DONE columns=['count(*)'] rows=[[49999]]");
 	fixture_close(&fx);
 }
 END_TEST
@@ -154,7 +154,7 @@ END_TEST
 START_TEST(budget_is_of_a_statement_not_of_a_thread)
 {
 	static const char sql[] =
-	    "SELECT text FROM (SELECT text FROM big LIMIT 50000) ORDER BY text";
+	    "SELECT text FROM (SELECT text FROM big LIMIT 12000) ORDER BY text";
 	struct request *r;
 
 	fixture_open(&fx, OPTIONS " result_memory=4KB", schema);
@@ -165,8 +165,8 @@ START_TEST(budget_is_of_a_statement_not_of_a_thread)
 	for (int i = 0; i < 3; i++)
 		ck_assert_str_eq(
 		    read_text("SELECT count(*) FROM (SELECT DISTINCT text FROM"
-			      "  (SELECT text FROM big LIMIT 40000))"),
-		    "DONE columns=['count(*)'] rows=[[40000]]");
+			      "  (SELECT text FROM big LIMIT 10000))"),
+		    "DONE columns=['count(*)'] rows=[[10000]]");
 	fixture_fetch(r, UINT64_C(1) << 40);
 	fixture_wait(&fx, r);
 	ck_assert_int_eq(r->failure.code, 0);
@@ -180,9 +180,9 @@ START_TEST(budget_does_not_count_the_page_cache)
 {
 	fixture_open(&fx, "request_memory=1MB cache_bytes=64MB", schema);
 	ck_assert_str_eq(read_text("SELECT sum(length(text)) FROM big"),
-	    "DONE columns=['sum(length(text))'] rows=[[20000000]]");
+	    "DONE columns=['sum(length(text))'] rows=[[5000000]]");
 	ck_assert_str_eq(write_text("UPDATE big SET text = text || 'x'"),
-	    "DONE changes=200000");
+	    "DONE changes=50000");
 	fixture_close(&fx);
 }
 END_TEST
@@ -275,7 +275,7 @@ START_TEST(budget_fails_one_member_of_a_group)
 		"INSERT INTO t VALUES(11, 'a')",
 		"INSERT INTO t SELECT 100, group_concat(text) || 'x' FROM big",
 		"INSERT INTO t VALUES(12, 'b')",
-		"UPDATE t SET v = hex(zeroblob(20000000)) WHERE id = 1",
+		"UPDATE t SET v = hex(zeroblob(5000000)) WHERE id = 1",
 		"INSERT INTO t VALUES(13, 'c')",
 	};
 	struct request *rs[COUNT(sqls)];
@@ -307,7 +307,7 @@ START_TEST(budget_fails_one_batch_or_script)
 {
 	static const struct fixture_step steps[] = {
 		{ "INSERT INTO t VALUES(11, 'a')", NULL, NULL },
-		{ "UPDATE t SET v = hex(zeroblob(20000000))", NULL, NULL },
+		{ "UPDATE t SET v = hex(zeroblob(5000000))", NULL, NULL },
 		{ NULL, NULL, NULL },
 	};
 	const char *text;
@@ -320,7 +320,7 @@ START_TEST(budget_fails_one_batch_or_script)
 	    fixture_write(&fx,
 		fixture_script(&fx,
 		    "INSERT INTO t VALUES(12, 'b');"
-		    "UPDATE t SET v = hex(zeroblob(20000000))",
+		    "UPDATE t SET v = hex(zeroblob(5000000))",
 		    true)));
 	ck_assert_msg(
 	    strncmp(text, "ERROR name=MEMORY_LIMIT", 23) == 0, "%s", text);
@@ -368,7 +368,7 @@ END_TEST
 /* What reads the whole file sorts on disk. */
 START_TEST(budget_lets_indexes_and_vacuum_be_large)
 {
-	fixture_open(&fx, "request_memory=8MB cache_bytes=64KB", schema);
+	fixture_open(&fx, "request_memory=2MB cache_bytes=64KB", schema);
 	ck_assert_str_eq(
 	    write_text("CREATE INDEX big_text ON big(text)"), "DONE");
 	ck_assert_str_eq(write_text("REINDEX"), "DONE");

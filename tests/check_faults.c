@@ -19,6 +19,7 @@
 #include "daemon/writer_impl.h"
 #include "proto/error.h"
 #include "tests/lib/faults.h"
+#include "tests/lib/proc.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -124,6 +125,7 @@ static const char *const groups[] = {
 /* clang-format on */
 
 #define STRIDE_LARGE 37 /* with many members not each call fails */
+#define STRIDE_SLOW  7  /* nor under a sanitizer */
 
 static const struct kind *
 find_kind(char letter)
@@ -404,10 +406,13 @@ START_TEST(faults_at_each_step_of_a_group_lose_and_invent_nothing)
 {
 	const char *group = groups[(size_t)_i / COUNT(faults)];
 	const struct fault *f = &faults[(size_t)_i % COUNT(faults)];
-	int stride = strlen(group) > 10 && !fails_io(f) ? STRIDE_LARGE : 1;
 	bool hit = true;
-	int id = 1000;
+	int stride = 1, id = 1000;
 
+	if (!fails_io(f) && strlen(group) > 10)
+		stride = STRIDE_LARGE;
+	else if (!fails_io(f) && proc_get_slowness() > 1)
+		stride = STRIDE_SLOW;
 	start(f);
 	for (int n = 0; hit; n += stride) {
 		size_t from = entries_n;
