@@ -162,7 +162,9 @@ gate_look_for_restart(struct writer *w)
 
 	if (generation == w->generation)
 		return;
-	stats_add(STAT_wal_restarts, w->copied_bytes > 0);
+	/* the first one is no restart.  (Whether all was copied is SQLite's to
+	 * see, and may have been done since the last turn.) */
+	stats_add(STAT_wal_restarts, w->generation != 0);
 	health_note_reset(keeper_get_log(w->keeper));
 	w->copied_bytes = 0;
 	w->generation = generation;
