@@ -89,6 +89,47 @@ end_reconnect(struct admin *ad)
 		db_set_will(ad->db, DB_SERVES);
 }
 
+/* The main thread does it, as for SIGHUP. */
+static void
+run_reload(struct admin *ad)
+{
+	note(ad);
+	ad->again.errand = &ad->errand;
+	ad->again.home = &ad->home->mailbox;
+	admin_wait(ad);
+	again_ask(&ad->again);
+}
+
+/* A row for each line that was said, or the first line as the failure. */
+static void
+end_reload(struct admin *ad)
+{
+	struct buf *said = &ad->again.said;
+	char *line, *save = NULL;
+
+	buf_put(said, "", 1);
+	if (buf_failed(said)) {
+		failure_set(&ad->r->failure, ERR_NO_MEMORY,
+		    "out of memory for what was said; the log has it");
+		return;
+	}
+	line = strtok_r((char *)said->p, "\n", &save);
+	if (ad->again.code == ERR_SHUTTING_DOWN) {
+		failure_set(&ad->r->failure, ERR_SHUTTING_DOWN,
+		    "the daemon is shutting down; nothing was read");
+		return;
+	}
+	if (ad->again.code) {
+		failure_set(&ad->r->failure, ad->again.code,
+		    "not reloaded, nothing has changed: %s", line ? line : "");
+		return;
+	}
+	for (; line; line = strtok_r(NULL, "\n", &save)) {
+		admin_put_row(ad);
+		admin_put_str(ad, line);
+	}
+}
+
 /* As if by hand: the main thread knows what to do. */
 static void
 run_shutdown(struct admin *ad)
@@ -114,6 +155,9 @@ const struct admin_command admin_acts_commands[] = {
 	{ .words = "RECONNECT", .args = "DATABASE", .right = ADMIN_ACTS,
 	  .run = run_pause, .end = end_reconnect,
 	  .text = "close all connections to the file and open them anew; requests wait meanwhile" },
+	{ .words = "RELOAD", .right = ADMIN_ACTS, .columns = { "needs_restart" },
+	  .run = run_reload, .end = end_reload,
+	  .text = "read the configuration again, as SIGHUP does; lists what needs a restart to take effect" },
 	{ .words = "SHUTDOWN", .right = ADMIN_ACTS,
 	  .run = run_shutdown, .text = "stop the daemon, as SIGTERM does" },
 	{ .words = NULL },

@@ -4,6 +4,7 @@
 #define DAEMON_ADMIN_IMPL_H
 
 #include "daemon/admin.h"
+#include "daemon/again.h"
 
 #define ADMIN_COLUMNS_MAX 16
 #define ADMIN_WORDS_BYTES 256
@@ -27,6 +28,7 @@ struct admin {
 	bool waits;    /* it comes home by itself */
 	struct db *db; /* referenced; or NULL */
 	struct db_watch watch;
+	struct again again;
 	struct buf rows; /* encoded, one after the other */
 };
 

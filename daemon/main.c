@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "conf/conf.h"
+#include "daemon/again.h"
 #include "daemon/db.h"
 #include "daemon/log.h"
 #include "daemon/runas.h"
@@ -234,6 +235,7 @@ static void
 log_refusal(const char *line)
 {
 	log_error("not reloaded, nothing has changed: %s", line);
+	again_say(line);
 }
 
 static void
@@ -241,6 +243,7 @@ log_restart(void *arg, const char *line)
 {
 	(void)arg;
 	log_warn("reload: %s", line);
+	again_say(line);
 }
 
 /* All of it, or nothing. */
@@ -268,12 +271,16 @@ reload(void *arg)
 {
 	const struct reloading *r = arg;
 	struct conf *fresh = conf_new();
+	int rc;
 
-	if (read_again(r, fresh) == 0) {
+	again_begin();
+	rc = read_again(r, fresh);
+	if (rc == 0) {
 		log_set_level(r->conf->log_level);
 		stats_add(STAT_reloads, 1);
 		log_info("the configuration is reloaded");
 	}
+	again_end(rc == 0 ? 0 : ERR_NOT_ALLOWED);
 	conf_free(fresh);
 }
 

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "daemon/again.h"
 #include "daemon/answer.h"
 #include "daemon/clock.h"
 #include "daemon/db.h"
@@ -332,8 +333,12 @@ on_hangup(int signo, short what, void *arg)
 
 	(void)signo;
 	(void)what;
-	if (s->reload && !s->stopping_us)
+	if (s->stopping_us) {
+		again_begin();
+		again_end(ERR_SHUTTING_DOWN);
+	} else if (s->reload) {
 		s->reload(s->reload_arg);
+	}
 }
 
 /* Those at @admin see the others off. */

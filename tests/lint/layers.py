@@ -17,7 +17,7 @@ DAEMON = """
     hot reader health keeper writer gate chores group script lease
     dbfile watch backup db dbrest dbs room session
     steps router
-    out client
+    again out client
     hots collect local road ends
     metrics
     admin admin_about admin_dbs admin_clients admin_stats admin_acts

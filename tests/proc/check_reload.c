@@ -247,6 +247,65 @@ START_TEST(a_broken_file_changes_nothing)
 }
 END_TEST
 
+/* Two at once, so that one reading may be for both. */
+START_TEST(reload_is_a_command_too_and_says_what_came_of_it)
+{
+	uint64_t ids[2];
+	struct sqlpool_conn *admin;
+	char *text;
+
+	start();
+	admin = live_connect_admin(&live);
+	write_conf("workers = 7\nmax_clients = 9\nreader_nice = 3\n");
+	text = live_ask(admin, "RELOAD", "needs_restart");
+	ck_assert_str_eq(text,
+	    "workers = 7 needs a restart; until then it is 0\n"
+	    "reader_nice = 3 needs a restart; until then it is 10\n");
+	free(text);
+	text = live_ask(admin, "SHOW CONFIG", "name value");
+	ck_assert_ptr_nonnull(strstr(text, "max_clients|9\n"));
+	free(text);
+	write_conf("%s", broken[0].text);
+	for (int i = 0; i < 2; i++)
+		ids[i] = raw_put_admin(&c, "RELOAD");
+	raw_flush(&c);
+	for (int i = 0; i < 2; i++)
+		expect_text(ids[i], ERR_NOT_ALLOWED, broken[0].says);
+	ck_assert_int_eq(live_get_stat(&live, "reloads"), 1);
+	sqlpool_close(admin);
+	stop();
+}
+END_TEST
+
+/* No file is read any more, but who asks is answered, or the stop would wait. */
+START_TEST(reload_is_refused_while_the_daemon_stops)
+{
+	struct rawconn tx, ad;
+	struct rawreply r;
+	uint64_t id;
+
+	start();
+	raw_connect(&ad, live.socket_path);
+	ad.database = "@admin"; /* such stay until the last */
+	raw_expect(&ad, raw_put_hello(&ad), 0);
+	raw_open(&tx, live.socket_path);
+	raw_begin(&tx, TX_MODE_IMMEDIATE);
+	raw_run(&tx, 0, "INSERT INTO t VALUES(1)", 0);
+	ck_assert_int_eq(kill(live.pid, SIGTERM), 0);
+	proc_wait_until(
+	    is_logged, &(struct text_wait){ "stopping", 1 }, "it stops");
+	id = raw_put_admin(&ad, "RELOAD");
+	raw_wait(&ad, id, &r);
+	ck_assert_uint_eq(r.tell.code, ERR_SHUTTING_DOWN);
+	raw_end(&tx, true);
+	raw_close(&tx);
+	raw_close(&ad);
+	raw_close(&c);
+	ck_assert_int_eq(live_wait_exit(&live, PROC_WAIT_MS), 0);
+	live_fini(&live);
+}
+END_TEST
+
 /* --- A thousand times ----------------------------------------------------------- */
 
 enum { TIMES = 1000, CLIENTS_N = 4 };
@@ -377,6 +436,8 @@ main(void)
 	tcase_add_test(
 	    tc, a_transaction_ends_in_peace_in_a_database_that_is_taken_out);
 	tcase_add_test(tc, options_change_live_or_are_named);
+	tcase_add_test(tc, reload_is_a_command_too_and_says_what_came_of_it);
+	tcase_add_test(tc, reload_is_refused_while_the_daemon_stops);
 	tcase_add_loop_test(tc, a_broken_file_changes_nothing, 0,
 	    sizeof(broken) / sizeof(broken[0]));
 	tcase_add_test(
