@@ -6,7 +6,11 @@ import json
 import math
 import os
 import re
+import shutil
+import socket
 import sys
+import tempfile
+import threading
 import unittest
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -19,6 +23,7 @@ import machine  # noqa: E402
 import place  # noqa: E402
 import run  # noqa: E402
 import scaling  # noqa: E402
+import scrape  # noqa: E402
 import side  # noqa: E402
 import special  # noqa: E402
 import table  # noqa: E402
@@ -94,11 +99,8 @@ class Formulas(unittest.TestCase):
             busiest_to_least=1, growth_bytes=1, client_bytes=1, cpu_percent=1,
             to_limit=1, to_msgpack=1, cpu_us=1, idle_bytes=1)
         for f in figures.FIGURES:
-            if f.why:
-                self.assertEqual((f.cells, f.formula), ((), None), f.id)
-            else:
-                value = f.formula({c: everything for c in f.cells})
-                self.assertTrue(math.isfinite(value), f.id)
+            value = f.formula({c: everything for c in f.cells})
+            self.assertTrue(math.isfinite(value), f.id)
 
     def test_ids_are_those_of_the_issue(self):
         self.assertEqual(
@@ -149,10 +151,6 @@ class Judging(unittest.TestCase):
     def test_no_figure_over_nothing(self):
         self.check_none(self.judge([(10, 0), (10, 1)]), "not a number")
 
-    def test_what_cannot_be_measured_says_why(self):
-        line = figures.judge(find("A1"), [{}], {})
-        self.check_none(line, "metrics")
-
     def test_lines_are_json(self):
         lines = [figures.judge(f, [], {}) for f in figures.FIGURES]
         self.assertEqual(json.loads(json.dumps(lines, allow_nan=False)), lines)
@@ -191,7 +189,7 @@ class Printing(unittest.TestCase):
         text = table.figures([figures.judge(f, [], {})
                               for f in figures.FIGURES])
         self.assertEqual(len(re.findall(r"^\w+ +.* NO$", text, re.M)), 27)
-        self.assertIn("A1 has no figure: there are no metrics yet", text)
+        self.assertIn("A1 has no figure: not measured", text)
 
 
 class Cells(unittest.TestCase):
@@ -202,7 +200,7 @@ class Cells(unittest.TestCase):
     def test_figures_are_formed_from_cells_of_one_group(self):
         for f in figures.FIGURES:
             groups = cells.choose(f.cells)
-            self.assertEqual(len(groups), 0 if f.why else 1, f.id)
+            self.assertEqual(len(groups), 1, f.id)
             found = [c for g in groups for c in g.cells]
             self.assertEqual(sorted(found), sorted(set(f.cells)), f.id)
 
@@ -370,6 +368,58 @@ class Runs(unittest.TestCase):
         self.assertEqual(len(run.find_children()), 2)
         run.end_all()
         self.assertEqual(run.find_children(), [])
+
+
+class Scraping(unittest.TestCase):
+    """Against a server whose answers are given, one for each connection."""
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="sqlpool-scrape.")
+        self.addCleanup(shutil.rmtree, self.dir)
+        self.path = self.dir + "/s.metrics"
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(self.listener.close)
+        self.listener.bind(self.path)
+        self.listener.listen()
+        self.answered = threading.Semaphore(0)
+
+    def answer(self, *replies):
+        def serve():
+            for reply in replies:
+                with self.listener.accept()[0] as one:
+                    one.recv(4096)
+                    one.sendall(reply)
+                self.answered.release()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        self.addCleanup(thread.join)
+
+    def scrape(self, pages):
+        with scrape.each_second(self.path):
+            for _ in range(pages):
+                self.assertTrue(self.answered.acquire(timeout=20))
+
+    def test_page_after_page(self):
+        page = b"HTTP/1.1 200 OK\r\n\r\nsqlpool_up 1\n"
+        self.answer(page, page)
+        self.scrape(2)
+
+    def test_what_is_no_page_is_an_error(self):
+        replies = (b"HTTP/1.1 503 No\r\n\r\nsqlpool_up 1\n",
+                   b"HTTP/1.1 200 OK\r\n\r\n", b"")
+        self.answer(*replies)
+        for _ in replies:
+            with self.assertRaisesRegex(run.RunError, "the scraper: "):
+                self.scrape(1)
+
+    def test_no_answer_in_time_is_an_error(self):
+        self.addCleanup(setattr, scrape, "TIMEOUT_S", scrape.TIMEOUT_S)
+        scrape.TIMEOUT_S = 0.2  # the kernel accepts, nobody reads
+        with self.assertRaisesRegex(run.RunError, "the scraper: timed out"):
+            with scrape.each_second(self.path):
+                with self.listener.accept()[0] as one:
+                    while one.recv(4096):
+                        pass
 
 
 class Machine(unittest.TestCase):

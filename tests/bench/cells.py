@@ -47,6 +47,9 @@ GROUPS = (
     Group("reads beside", 3, Span(1.5, 0.2), (
         "read/alone/32x1", "read/beside-writers/32x1",
         "read/beside-scans/32x1")),
+    # a hundredth is asked for, and it is scraped once a second
+    Group("metrics", 5, Span(3.0, 0.2), (
+        "read/scraped/32x1", "read/unscraped/32x1")),
     Group("large results", 4, Span(1.0, 0.0), (
         "large/sqlpoold/1x1", "large/inproc/1x1")),
     Group("decoding", 2, Span(1.0, 0.0), ("decode/library",)),

@@ -12,6 +12,7 @@ from typing import Any
 
 import place as places
 import run
+import scrape
 import servers
 from daemon import Daemon
 from place import GENERATOR, PEERS, Place, Span
@@ -51,9 +52,10 @@ def beside(daemon: Daemon, clients: int, argv: list[str]) -> Iterator[None]:
 Beside = Callable[[Daemon, float], contextlib.AbstractContextManager]
 
 
-def read_beside(other: Beside) -> Callable[[Place, Span], dict]:
+def read_beside(other: Beside, server: str = "sqlpoold-scan"
+                ) -> Callable[[Place, Span], dict]:
     def measure(place: Place, span: Span) -> dict:
-        daemon = place.server("sqlpoold-scan")
+        daemon = place.server(server)
         argv = generator(daemon, "read", "-c", "32", "-j",
                          str(places.PROCESSES["read"]), *span.args())
         with other(daemon, span.seconds + span.warmup):
@@ -69,6 +71,10 @@ def writers(daemon: Daemon, seconds: float) -> Any:
     return beside(daemon, 32, generator(
         daemon, "write", "-c", "32", "-j", "32", "--warmup", "0",
         "-T", "%g" % (seconds + LEAD_S)))
+
+
+def scrapes(daemon: Daemon, _seconds: float) -> Any:
+    return scrape.each_second(daemon.socket + ".metrics")
 
 
 def scans(daemon: Daemon, seconds: float) -> Any:
@@ -221,6 +227,8 @@ CELLS = {
     "read/alone/32x1": read_beside(nothing),
     "read/beside-writers/32x1": read_beside(writers),
     "read/beside-scans/32x1": read_beside(scans),
+    "read/unscraped/32x1": read_beside(nothing, "sqlpoold"),
+    "read/scraped/32x1": read_beside(scrapes, "sqlpoold"),
     "idle/sqlpoold/10000": idle_memory,
     "idle/sqlpoold/1000": idle_cpu,
     "wal/sqlpoold/8": wal,
