@@ -375,7 +375,11 @@ set_up(struct dbconn *c, struct failure *f)
 		rc = add_functions(c);
 	if (rc == SQLITE_OK)
 		rc = functions_add(&c->functions, c->db);
-	if (rc == SQLITE_OK && c->conf->checkpoint == CONF_CHECKPOINT_EXTERNAL)
+	/* The others never are the last that closes, unless the file was replaced
+	 * just now: then they have the new one, and the WAL is the old one's. */
+	if (rc == SQLITE_OK &&
+	    (c->role != DBCONN_WRITER ||
+		c->conf->checkpoint == CONF_CHECKPOINT_EXTERNAL))
 		dbconn_keep_wal(c);
 	if (rc != SQLITE_OK)
 		return dbconn_fail(c, rc, f);

@@ -575,9 +575,12 @@ START_TEST(a_directory_of_ten_thousand_databases_is_served)
 	/* the writer's and one worker's connection for each, and maybe a
 	 * keeper's */
 	ck_assert_int_le(most, 3 * OPEN_N);
-	/* (a sanitizer keeps what is freed) */
+	/* less than 4 KB for each, of which most is what the allocator has not
+	 * given back: it is level after some more rounds (a sanitizer keeps
+	 * what is freed) */
 	if (proc_get_slowness() == 1)
-		ck_assert_int_lt(live_get_rss_kb(&live) - before_kb, 12288);
+		ck_assert_int_lt(live_get_rss_kb(&live) - before_kb,
+		    4 * (DBS_N - DBS_N / 5));
 	ck_assert_int_ge(live_get_stat(&live, "databases_opened"), DBS_N);
 	ck_assert_int_ge(
 	    live_get_stat(&live, "databases_closed"), DBS_N - OPEN_N);
@@ -846,6 +849,33 @@ START_TEST(a_file_that_was_replaced_is_served_instead)
 }
 END_TEST
 
+/* The old one's WAL stands beside the new file: who opens that meanwhile must not
+ * copy the one into the other when it closes again. */
+START_TEST(a_file_is_opened_in_the_moment_it_is_replaced)
+{
+	struct rawconn other;
+	struct rawreply r;
+	uint64_t id;
+
+	live_init(&live);
+	live_start(&live, LIVE_OPTIONS("workers=2", "preload=off"));
+	raw_open(&c, live.socket_path);
+	raw_open(&other, live.socket_path); /* of the other worker */
+	raw_run(&c, 0, "CREATE TABLE t(v)", 0);
+	raw_run(&c, 0, "CREATE TABLE u AS SELECT zeroblob(20000)", 0);
+	replace_file("CREATE TABLE t(v); INSERT INTO t VALUES(42);"
+		     "CREATE TABLE w AS SELECT zeroblob(40000)");
+	id = raw_put_exec(&other, 0, "SELECT v FROM t");
+	raw_wait(&other, id, &r);
+	proc_wait_until(has_noticed, NULL, "the daemon notices");
+	ck_assert_int_eq(raw_run_int(&c, 0, "SELECT v FROM t"), 42);
+	ck_assert_int_eq(raw_run_int(&other, 0, "SELECT v FROM t"), 42);
+	raw_close(&other);
+	raw_close(&c);
+	stop();
+}
+END_TEST
+
 START_TEST(a_file_that_was_deleted_is_created_when_somebody_asks)
 {
 	start_with_table();
@@ -934,6 +964,7 @@ main(void)
 	tc = tcase_create("files");
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, a_file_that_was_replaced_is_served_instead);
+	tcase_add_test(tc, a_file_is_opened_in_the_moment_it_is_replaced);
 	tcase_add_test(
 	    tc, a_file_that_was_deleted_is_created_when_somebody_asks);
 	tcase_add_test(tc, a_transaction_does_not_survive_its_file);
