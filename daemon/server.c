@@ -208,13 +208,13 @@ refuse_client(int fd, int code, const char *text)
 {
 	struct buf b;
 
+	stats_add(STAT_clients_refused, 1); /* before it can know */
 	buf_init(&b);
 	answer_fault(&b, code, text);
 	if (send(fd, b.p, b.n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		log_debug("a refused client did not wait for the reason");
 	close(fd);
 	buf_fini(&b);
-	stats_add(STAT_clients_refused, 1);
 }
 
 static void

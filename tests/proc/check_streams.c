@@ -290,7 +290,7 @@ START_TEST(a_stalled_result_is_lost_with_a_reason)
 	struct rawreply r;
 	uint64_t id;
 
-	start(LIVE_OPTIONS("stall_timeout=200ms"));
+	start(LIVE_OPTIONS("stall_timeout=1s"));
 	if (stream)
 		raw_expect(&a, raw_put_begin(&a, stream, TX_MODE_READ), 0);
 	id = raw_put_exec(&a, stream, ROWS_OF_1000(20000));
