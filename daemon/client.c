@@ -144,6 +144,7 @@ client_new(struct loop *loop, int fd, pid_t pid, uid_t uid)
 	cl->owner.uid = uid;
 	cl->connected_us = cl->since_us = clock_now_us();
 	cl->number = 1 + loop->number + loop->clients_made++ * loop->peers_n;
+	cl->loop->may_stall = true;
 	cl->max_frame_bytes = FRAME_DEFAULT_MAX_BYTES;
 	cl->window_bytes = (size_t)loop->conf->window_bytes;
 	out_init(&cl->out, &loop->pool);
@@ -193,6 +194,7 @@ client_hang_up(struct client *cl, enum close_reason why)
 	cl->loop->hung_up = true;
 	cl->why = why;
 	cl->since_us = clock_now_us();
+	cl->loop->may_stall = true;
 	event_del(cl->readable);
 	mark_dirty(cl); /* closed when it is flushed */
 }
@@ -466,7 +468,7 @@ count_unsent(struct client *cl, struct request *r)
 
 /* Note whether the result moves, and let its maker go on when it does. */
 static void
-note_progress(struct request *r, bool moved)
+note_progress(struct client *cl, struct request *r, bool moved)
 {
 	struct squeue *runner = atomic_load(&r->runner);
 
@@ -474,6 +476,8 @@ note_progress(struct request *r, bool moved)
 		r->stalled_us = 0;
 	else if (moved || r->stalled_us == 0)
 		r->stalled_us = clock_now_us();
+	if (r->unsent)
+		cl->loop->may_stall = true;
 	if (moved && runner && !r->home_again)
 		squeue_kick(runner);
 }
@@ -497,7 +501,7 @@ move_pieces(struct client *cl, struct request *r)
 		request_free_piece(r, p);
 	}
 	count_unsent(cl, r);
-	note_progress(r, atomic_load(&r->sent) != before);
+	note_progress(cl, r, atomic_load(&r->sent) != before);
 	if (r->home_again && !r->unsent)
 		client_free_request(cl, r);
 }

@@ -65,7 +65,8 @@ struct loop {
 	struct client *zombies; /* closed, to be freed */
 	unsigned waiting_n;     /* requests in any client's reads */
 	bool hung_up;           /* some client was, in this turn */
-	unsigned held_n;        /* clients that hold requests back */
+	bool may_stall;  /* something is to be ended in a while: ends_stalled */
+	unsigned held_n; /* clients that hold requests back */
 	bool draining;
 };
 

@@ -209,9 +209,9 @@ open_parts(struct db *db, struct failure *f)
 		return rc;
 	}
 	writer_set_seq(db->writer, atomic_load(&db->seq));
-	rc = readers_new(dbs->conf, db->conf, dbs->readers, &db->readers);
+	rc = readers_new(db->conf, &db->file, dbs->readers, &db->readers);
 	if (rc == 0)
-		rc = keeper_new(db->conf, dbs->keepers,
+		rc = keeper_new(db->conf, &db->file, dbs->keepers,
 		    writer_get_queue(db->writer), &db->keeper);
 	if (rc == 0)
 		rc = watch_new(db->conf, dbs->watchers,
@@ -268,16 +268,13 @@ int
 db_fill(struct hot *h, struct failure *f)
 {
 	struct db *db = h->db;
-	int rc = dbconn_open(db->conf, DBCONN_HOT, &h->fresh, f);
+	int rc = dbfile_connect(&db->file, db->conf, DBCONN_HOT, &h->fresh, f);
 
-	if (rc < 0)
-		return dbfile_explain(db->conf, f);
-	if (!dbs_check_file(db->dbs, db)) {
-		dbconn_close(h->fresh);
-		h->fresh = NULL;
-		return failure_set(f, ERR_DATABASE_DOWN,
-		    "%s was replaced or deleted just now; try again",
-		    db->conf->path);
+	if (rc < 0) {
+		dbs_check_file(db->dbs, db);
+		return f->code == ERR_DATABASE_DOWN
+		    ? rc
+		    : dbfile_explain(db->conf, f);
 	}
 	atomic_store(&h->order, HOT_STAY);
 	atomic_store(&h->used_us, clock_now_us());

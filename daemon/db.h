@@ -147,9 +147,10 @@ struct db *dbs_next(struct dbs *dbs, struct db *prev);
 /* Write "app, logs" for error messages, cut to n.  Any thread. */
 void dbs_put_names(struct dbs *dbs, char *out, size_t n);
 
-/* Let holders of transactions look at their limits; ten times a second.  Main
+/* Let holders of transactions look at their limits.  True: there is something that
+ * has any, so it is to be called ten times a second; else once (tick.h).  Main
  * thread. */
-void dbs_tick(struct dbs *dbs);
+bool dbs_tick(struct dbs *dbs);
 
 /* See whether a database's file is still the one that is open; if not, end it, so
  * that the next request for its name opens what is there now.  False: it is not.

@@ -454,6 +454,8 @@ dbconn_open(const struct conf_db *conf, enum dbconn_role role,
 	else
 		rc = rc == SQLITE_OK ? set_up(c, f) : dbconn_fail(c, rc, f);
 	if (rc < 0) {
+		if (role != DBCONN_WRITER && c->db)
+			dbconn_keep_wal(c); /* the file may be another one */
 		dbconn_close(c);
 		return rc;
 	}

@@ -136,6 +136,44 @@ dbfile_identify(const char *path, struct dbfile *ret_file)
 	return true;
 }
 
+static bool
+stands(const struct dbfile *file, const char *path)
+{
+	struct dbfile now = { 0 };
+
+	return file->ino == 0 ||
+	    (dbfile_identify(path, &now) && dbfile_is(file, &now));
+}
+
+static int
+fail_replaced(const struct conf_db *db, struct failure *f)
+{
+	failure_set(f, ERR_DATABASE_DOWN,
+	    "%s was replaced or deleted just now; try again in a second",
+	    db->path);
+	f->retry_ms = 1000;
+	return -ERR_DATABASE_DOWN;
+}
+
+int
+dbfile_connect(const struct dbfile *file, const struct conf_db *db,
+    enum dbconn_role role, struct dbconn **ret_conn, struct failure *f)
+{
+	int rc;
+
+	if (!stands(file, db->path))
+		return fail_replaced(db, f);
+	rc = dbconn_open(db, role, ret_conn, f);
+	if (rc < 0)
+		return rc;
+	if (stands(file, db->path))
+		return 0;
+	dbconn_keep_wal(*ret_conn);
+	dbconn_close(*ret_conn);
+	*ret_conn = NULL;
+	return fail_replaced(db, f);
+}
+
 bool
 dbfile_is(const struct dbfile *a, const struct dbfile *b)
 {

@@ -1,7 +1,7 @@
 /* dbfile.h - the file of a database, as the file system knows it.
  *
- * Nothing here opens it: only SQLite may (POSIX drops a process's locks on a file
- * when it closes any descriptor of it).  Any thread.
+ * Only SQLite opens it: POSIX drops a process's locks on a file when it closes any
+ * descriptor of it.  Any thread.
  */
 #ifndef DAEMON_DBFILE_H
 #define DAEMON_DBFILE_H
@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 #include "conf/conf.h"
-#include "daemon/request.h"
+#include "daemon/dbconn.h"
 
 /* Which file it is.  All zero: none. */
 struct dbfile {
@@ -29,6 +29,14 @@ int dbfile_look_up(
 
 /* Find out which file stands at a path.  False: none that can be seen. */
 bool dbfile_identify(const char *path, struct dbfile *ret_file);
+
+/* Open one more connection to a file that is open, if it still stands at its path:
+ * another one would be read with this one's WAL beside it, and it would be copied
+ * into that when the connection is closed.  A file that is none is not compared.
+ * Errors: those of dbconn_open; -ERR_DATABASE_DOWN: another one stands there, or
+ * none. */
+int dbfile_connect(const struct dbfile *file, const struct conf_db *db,
+    enum dbconn_role role, struct dbconn **ret_conn, struct failure *f);
 
 /* Say whether both are the same file; a first one that is none is not. */
 bool dbfile_is(const struct dbfile *a, const struct dbfile *b);

@@ -502,18 +502,21 @@ dbs_reload(struct dbs *dbs, struct conf *fresh,
 
 /* --- Now and then ---------------------------------------------------------------- */
 
-void
+bool
 dbs_tick(struct dbs *dbs)
 {
+	bool needed = false;
+
 	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
 		db_look_at_watches(db);
 		if (!db_hold(db))
 			continue;
-		readers_tick(db->readers);
-		writer_tick(db->writer);
-		watch_tick(db->watch);
+		needed |= readers_tick(db->readers);
+		needed |= writer_tick(db->writer);
+		needed |= watch_tick(db->watch);
 		db_release(db);
 	}
+	return needed;
 }
 
 /* --- Files ------------------------------------------------------------------------ */

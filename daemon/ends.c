@@ -113,24 +113,39 @@ stop_stalled(struct client *cl, struct request *r)
 	local_fail(cl, r);
 }
 
-void
+/* True: some may stall yet. */
+static bool
+stop_all_stalled(struct client *cl, int64_t before)
+{
+	struct request *r = cl->away_n ? cl->requests : NULL;
+	bool some = false;
+
+	while (r && !cl->closed) {
+		struct request *next = r->all_next;
+
+		some |= r->stalled_us != 0;
+		if (r->stalled_us && r->stalled_us < before)
+			stop_stalled(cl, r);
+		r = next;
+	}
+	return some;
+}
+
+bool
 ends_stalled(struct loop *loop)
 {
 	int64_t before = clock_now_us() - loop->conf->stall_timeout_us;
+	bool some = false;
+
 	for (struct client *cl = loop->clients, *after; cl; cl = after) {
-		struct request *r = cl->away_n ? cl->requests : NULL;
 		after = cl->next; /* cl may be closed here */
+		some |= cl->hangs_up || !cl->said_hello;
 		if ((cl->hangs_up || !cl->said_hello) && cl->since_us < before)
 			client_close(
 			    cl, cl->hangs_up ? cl->why : CLOSE_NO_HELLO);
-		while (r && !cl->closed) {
-			struct request *next = r->all_next;
-
-			if (r->stalled_us && r->stalled_us < before)
-				stop_stalled(cl, r);
-			r = next;
-		}
+		some |= stop_all_stalled(cl, before);
 	}
+	return some;
 }
 
 void

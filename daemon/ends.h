@@ -17,8 +17,9 @@ void ends_zombies(struct loop *loop);
 void ends_hung_up(struct loop *loop);
 
 /* Stop results that their clients have left unread for too long, and close
- * connections that say no HELLO, or do not read their last reply. */
-void ends_stalled(struct loop *loop);
+ * connections that say no HELLO, or do not read their last reply.  True: there is
+ * something that may stall yet, so it is to be called again. */
+bool ends_stalled(struct loop *loop);
 
 /* Tell clients that the daemon stops: no new requests are taken.  Those at @admin
  * are told by themselves, as they see the others off. */

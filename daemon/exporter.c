@@ -20,6 +20,7 @@
 #include "daemon/clock.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
+#include "daemon/tick.h"
 
 #define TIMEOUT_S        5
 #define HEAD_BYTES_MAX   8192
@@ -163,6 +164,7 @@ on_connection(struct event_base *base, void *arg)
 	if (++e->accepts_n < ACCEPTS_PER_TICK)
 		return NULL; /* libevent makes its own */
 	e->resting = true;
+	tick_want();
 	for (unsigned i = 0; i < e->listeners_n; i++)
 		evconnlistener_disable(e->listeners[i]);
 	return NULL;

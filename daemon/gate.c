@@ -15,6 +15,7 @@
 #include "daemon/clock.h"
 #include "daemon/log.h"
 #include "daemon/stats.h"
+#include "daemon/tick.h"
 #include "daemon/writer_impl.h"
 
 /* A checkpoint is due when the WAL has grown by this part of its limit: 4 MB by
@@ -404,6 +405,7 @@ holds_over(struct writer *w)
 	}
 	if (!atomic_exchange(&w->held_back, true))
 		stats_add(STAT_turns_held_back, 1);
+	tick_want();
 	return true;
 }
 

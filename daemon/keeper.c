@@ -31,7 +31,8 @@ copy(struct keeper *k, struct failure *f)
 	int rc = 0;
 
 	if (!k->conn)
-		rc = dbconn_open(k->db_conf, DBCONN_KEEPER, &k->conn, f);
+		rc = dbfile_connect(
+		    k->file, k->db_conf, DBCONN_KEEPER, &k->conn, f);
 	for (int i = 0; i < PASSES_N && rc == 0 && has_backlog(k); i++) {
 		rc = wal_checkpoint(k->conn, WAL_COPY, 0, &log, f);
 		stats_add(STAT_checkpoints, 1);
@@ -64,8 +65,8 @@ keeper_run(struct squeue *q)
 }
 
 int
-keeper_new(const struct conf_db *db, struct crew *crew, struct squeue *writer,
-    struct keeper **ret_keeper)
+keeper_new(const struct conf_db *db, const struct dbfile *file,
+    struct crew *crew, struct squeue *writer, struct keeper **ret_keeper)
 {
 	struct keeper *k = calloc(1, sizeof(*k));
 
@@ -74,6 +75,7 @@ keeper_new(const struct conf_db *db, struct crew *crew, struct squeue *writer,
 	squeue_init(&k->q, crew, keeper_run);
 	health_log_init(&k->log);
 	k->db_conf = db;
+	k->file = file;
 	k->writer = writer;
 	*ret_keeper = k;
 	return 0;

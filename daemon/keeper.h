@@ -26,6 +26,7 @@
 #define DAEMON_KEEPER_H
 
 #include "daemon/crew.h"
+#include "daemon/dbfile.h"
 #include "daemon/health.h"
 
 struct keeper;
@@ -33,9 +34,10 @@ struct keeper;
 enum keeper_state { KEEPER_IDLE, KEEPER_COPYING, KEEPER_COPIED };
 
 /* Make the keeper of a database: a queue of crew, which kicks the writer's queue
- * when it has copied.  Errors: -ERR_NO_MEMORY. */
-int keeper_new(const struct conf_db *db, struct crew *crew,
-    struct squeue *writer, struct keeper **ret_keeper);
+ * when it has copied.  The file is the caller's, and stays the same.  Errors:
+ * -ERR_NO_MEMORY. */
+int keeper_new(const struct conf_db *db, const struct dbfile *file,
+    struct crew *crew, struct squeue *writer, struct keeper **ret_keeper);
 
 /* Let it not run any more. */
 void keeper_stop(struct keeper *k);

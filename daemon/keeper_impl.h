@@ -7,8 +7,9 @@
 struct keeper {
 	struct squeue q; /* first: the queue is the keeper */
 	const struct conf_db *db_conf;
-	struct squeue *writer; /* borrowed; kicked */
-	_Atomic int state;     /* enum keeper_state */
+	const struct dbfile *file; /* borrowed */
+	struct squeue *writer;     /* borrowed; kicked */
+	_Atomic int state;         /* enum keeper_state */
 	struct health_log log;
 
 	/* whoever runs it, in COPYING; the writer in COPIED */

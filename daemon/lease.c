@@ -11,6 +11,7 @@
 #include "daemon/clock.h"
 #include "daemon/mailbox.h"
 #include "daemon/stats.h"
+#include "daemon/tick.h"
 #include "daemon/writer_impl.h"
 #include "proto/error.h"
 
@@ -270,6 +271,7 @@ lease_start(struct writer *w, struct request *r)
 	atomic_store(&tx->leased, true);
 	tx->held_us = clock_now_us();
 	atomic_store(&w->has_lease, true);
+	tick_want();
 	writer_note_holder(w);
 	run_request(w, r);
 }

@@ -8,6 +8,7 @@
 #include "daemon/clock.h"
 #include "daemon/mailbox.h"
 #include "daemon/stats.h"
+#include "daemon/tick.h"
 #include "daemon/wal.h"
 #include "proto/error.h"
 
@@ -37,8 +38,8 @@ struct reader {
 };
 
 struct readers {
-	const struct conf *conf;
 	const struct conf_db *db_conf;
+	const struct dbfile *file; /* borrowed */
 	struct crew *crew;
 	_Atomic bool gone; /* the file */
 
@@ -54,7 +55,7 @@ struct readers {
 static void reader_run(struct squeue *q);
 
 int
-readers_new(const struct conf *conf, const struct conf_db *db,
+readers_new(const struct conf_db *db, const struct dbfile *file,
     struct crew *crew, struct readers **ret_readers)
 {
 	struct readers *rs = calloc(
@@ -62,7 +63,7 @@ readers_new(const struct conf *conf, const struct conf_db *db,
 
 	if (!rs)
 		return -ERR_NO_MEMORY;
-	rs->conf = conf;
+	rs->file = file;
 	rs->db_conf = db;
 	rs->crew = crew;
 	pthread_mutex_init(&rs->lock, NULL);
@@ -248,14 +249,21 @@ readers_look(struct readers *rs, struct readers_look *ret)
 	pthread_mutex_unlock(&rs->lock);
 }
 
-void
+bool
 readers_tick(struct readers *rs)
 {
+	bool in_use = false;
+
 	pthread_mutex_lock(&rs->lock);
-	for (unsigned i = 0; i < rs->readers_n; i++)
-		if (rs->all[i]->tx)
-			squeue_kick(&rs->all[i]->q);
+	for (unsigned i = 0; i < rs->readers_n; i++) {
+		struct reader *rd = rs->all[i];
+
+		in_use |= rd->tx || rd->running;
+		if (rd->tx)
+			squeue_kick(&rd->q);
+	}
 	pthread_mutex_unlock(&rs->lock);
+	return in_use;
 }
 
 static void
@@ -413,8 +421,8 @@ open_conn(struct reader *rd, struct request *r)
 {
 	if (rd->conn)
 		return 0;
-	return dbconn_open(
-	    rd->pool->db_conf, DBCONN_READER, &rd->conn, &r->failure);
+	return dbfile_connect(rd->pool->file, rd->pool->db_conf, DBCONN_READER,
+	    &rd->conn, &r->failure);
 }
 
 /* Begin the transaction on this connection, at its first request.  The change
@@ -710,6 +718,8 @@ next_request(struct reader *rd)
 	if (r)
 		note_running(rd, r);
 	pthread_mutex_unlock(&rs->lock);
+	if (r)
+		tick_want();
 	return r;
 }
 

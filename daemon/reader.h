@@ -18,6 +18,7 @@
 
 #include "daemon/control.h"
 #include "daemon/crew.h"
+#include "daemon/dbfile.h"
 
 struct readers;
 
@@ -35,8 +36,9 @@ struct snapshot {
 	char sql[TX_SQL_BYTES]; /* the last statement, cut; NUL-terminated */
 };
 
-/* Make a pool; no connection is opened yet.  Errors: -ERR_NO_MEMORY. */
-int readers_new(const struct conf *conf, const struct conf_db *db,
+/* Make a pool; no connection is opened yet.  The file is the caller's, and stays
+ * the same.  Errors: -ERR_NO_MEMORY. */
+int readers_new(const struct conf_db *db, const struct dbfile *file,
     struct crew *crew, struct readers **ret_readers);
 
 /* Close its connections and free it.  Nobody uses it any more.  NULL is fine. */
@@ -98,7 +100,7 @@ struct readers_look {
 
 void readers_look(struct readers *rs, struct readers_look *ret);
 
-/* Let readers that hold a transaction look at its limits; ten times a second. */
-void readers_tick(struct readers *rs);
+/* Let readers that hold a transaction look at its limits.  True: some are in use. */
+bool readers_tick(struct readers *rs);
 
 #endif

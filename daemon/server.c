@@ -21,6 +21,7 @@
 #include "daemon/rates.h"
 #include "daemon/runas.h"
 #include "daemon/stats.h"
+#include "daemon/tick.h"
 #include "daemon/worker.h"
 #include "proto/error.h"
 #include "proto/sockpath.h"
@@ -28,8 +29,8 @@
 #define BACKLOG      1024
 #define TICK_US      100000
 #define STOP_TICK_US 5000
-/* The databases are looked after with every so many ticks. */
-#define LOOK_TICKS 10
+/* While nothing has a limit; and how often the databases are looked after. */
+#define SLOW_TICK_US 1000000
 /* How long clients have to read that they are refused. */
 #define REFUSE_US 1000000
 /* How many connections one readiness of the listening socket accepts. */
@@ -39,7 +40,8 @@ struct server {
 	const struct conf *conf;
 	struct dbs *dbs;
 	struct event_base *base;
-	struct event *acceptor, *resume, *tick, *on_term, *on_int, *on_hup;
+	struct event *acceptor, *resume, *tick, *wanted, *on_term, *on_int,
+	    *on_hup;
 	void (*reload)(void *arg); /* NULL: there is nothing to be read */
 	void *reload_arg;
 	int fd;
@@ -48,8 +50,8 @@ struct server {
 	struct mailbox **mailboxes; /* theirs */
 	struct exporter *exporter;
 	unsigned workers_n;
-	unsigned next; /* whose turn it is to get a client */
-	unsigned ticks_n;
+	unsigned next;       /* whose turn it is to get a client */
+	int64_t looked_us;   /* when the databases were looked after */
 	int64_t stopping_us; /* when the first signal came; 0: it did not */
 	int64_t refusing_us; /* when the grace time was over; 0: not yet */
 };
@@ -306,9 +308,16 @@ end_grace(struct server *s)
 }
 
 static void
+set_tick(struct server *s, long us)
+{
+	struct timeval tv = { us / 1000000, us % 1000000 };
+
+	event_add(s->tick, &tv);
+}
+
+static void
 on_signal(int signo, short what, void *arg)
 {
-	static const struct timeval fast = { 0, STOP_TICK_US };
 	struct server *s = arg;
 
 	(void)what;
@@ -321,7 +330,7 @@ on_signal(int signo, short what, void *arg)
 	    (double)s->conf->shutdown_grace_us / 1e6);
 	s->stopping_us = clock_now_us();
 	exporter_drain(s->exporter);
-	event_add(s->tick, &fast); /* look at the workers more often */
+	set_tick(s, STOP_TICK_US); /* look at the workers more often */
 	for (unsigned i = 0; i < s->workers_n; i++)
 		worker_drain(s->workers[i]);
 }
@@ -380,16 +389,52 @@ look_at_stop(struct server *s)
 }
 
 static void
+on_wanted(int fd, short what, void *arg)
+{
+	struct server *s = arg;
+
+	(void)fd;
+	(void)what;
+	tick_hear();
+	if (!s->stopping_us)
+		set_tick(s, TICK_US);
+}
+
+/* Nothing has a limit; maybe something has one by now. */
+static void
+slow_down(struct server *s)
+{
+	tick_rest();
+	set_tick(s, SLOW_TICK_US);
+	if (dbs_tick(s->dbs))
+		tick_want();
+}
+
+/* A tick that comes a little early counts. */
+static void
+look_after(struct server *s)
+{
+	int64_t now = clock_now_us();
+
+	if (now - s->looked_us < SLOW_TICK_US - TICK_US / 2)
+		return;
+	s->looked_us = now;
+	dbs_look_after(s->dbs);
+}
+
+static void
 on_tick(int fd, short what, void *arg)
 {
 	struct server *s = arg;
 
 	(void)fd;
 	(void)what;
-	dbs_tick(s->dbs);
+	if (dbs_tick(s->dbs))
+		tick_want();
+	else if (atomic_load(&tick_is_fast) && !s->stopping_us)
+		slow_down(s);
 	exporter_tick(s->exporter);
-	if (++s->ticks_n % LOOK_TICKS == 0)
-		dbs_look_after(s->dbs);
+	look_after(s);
 	rates_tick(clock_now_us());
 	if (s->stopping_us)
 		look_at_stop(s);
@@ -419,22 +464,26 @@ add_events(struct server *s)
 {
 	static const struct timeval tick = { 0, TICK_US };
 
-	s->base = open_base();
+	int bell = tick_open();
+
+	s->base = bell < 0 ? NULL : open_base();
 	if (!s->base)
 		return -1;
 	s->acceptor = event_new(
 	    s->base, s->fd, EV_READ | EV_PERSIST, on_accept, s);
 	s->resume = evtimer_new(s->base, on_resume, s);
 	s->tick = event_new(s->base, -1, EV_PERSIST, on_tick, s);
+	s->wanted = event_new(
+	    s->base, bell, EV_READ | EV_PERSIST, on_wanted, s);
 	s->on_term = evsignal_new(s->base, SIGTERM, on_signal, s);
 	s->on_int = evsignal_new(s->base, SIGINT, on_signal, s);
 	s->on_hup = evsignal_new(s->base, SIGHUP, on_hangup, s);
-	if (!s->acceptor || !s->resume || !s->tick || !s->on_term ||
-	    !s->on_int || !s->on_hup)
+	if (!s->acceptor || !s->resume || !s->tick || !s->wanted ||
+	    !s->on_term || !s->on_int || !s->on_hup)
 		return -1;
 	return event_add(s->acceptor, NULL) || event_add(s->tick, &tick) ||
-		event_add(s->on_term, NULL) || event_add(s->on_int, NULL) ||
-		event_add(s->on_hup, NULL)
+		event_add(s->wanted, NULL) || event_add(s->on_term, NULL) ||
+		event_add(s->on_int, NULL) || event_add(s->on_hup, NULL)
 	    ? -1
 	    : 0;
 }
@@ -544,12 +593,14 @@ server_close(struct server *s)
 	free_event(s->acceptor);
 	free_event(s->resume);
 	free_event(s->tick);
+	free_event(s->wanted);
 	free_event(s->on_term);
 	free_event(s->on_int);
 	free_event(s->on_hup);
 	exporter_close(s->exporter);
 	if (s->base)
 		event_base_free(s->base);
+	tick_close();
 	if (s->fd >= 0)
 		close(s->fd);
 	if (s->path[0] && s->fd >= 0)

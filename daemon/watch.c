@@ -227,10 +227,11 @@ watch_get_health(struct watch *w, struct health *ret)
 
 /* --- The tick, main thread --------------------------------------------------- */
 
-void
+bool
 watch_tick(struct watch *w)
 {
 	int64_t now_us, age_us;
+	bool troubled, busy = writer_is_busy(w->writer);
 	struct wal_now now;
 
 	wal_look(&w->view, &now);
@@ -240,12 +241,14 @@ watch_tick(struct watch *w)
 		atomic_store(&w->over_us, 0);
 	else if (atomic_load(&w->over_us) == 0)
 		atomic_store(&w->over_us, now_us);
-	if ((age_us >= LOOK_US &&
-		(atomic_load(&w->over_us) || atomic_load(&w->troubled) ||
-		    health_is_failing(w->log))) ||
-	    (age_us >= BUSY_LOOK_US && writer_is_busy(w->writer)) ||
+	troubled = atomic_load(&w->troubled) || health_is_failing(w->log);
+	if ((age_us >= LOOK_US && (atomic_load(&w->over_us) || troubled)) ||
+	    (age_us >= BUSY_LOOK_US && busy) ||
 	    (age_us >= SHARED_LOOK_US && w->shm.ino))
 		squeue_kick(&w->q);
+	/* a log that is copied may stay large until somebody commits */
+	return troubled || busy ||
+	    (atomic_load(&w->over_us) && now.copied < now.frames);
 }
 
 /* --- The look ---------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* watch.h - looks after the WAL of one database: what keeps it large, whom that
  * is to be told, and which snapshots have to end.
  *
- * Ten times a second the main thread sees whether there is anything to look at;
+ * With each tick the main thread sees whether there is anything to look at;
  * the looking is done by the crew "watch", of one thread for all databases, which
  * nothing else can delay: neither a checkpoint on a slow disk nor a long read.
  *
@@ -37,8 +37,8 @@ int watch_new(const struct conf_db *db, struct crew *crew,
 /* Nothing else looks at it any more; the writer is still open.  NULL is fine. */
 void watch_free(struct watch *w);
 
-/* See whether there is anything to look at; ten times a second. */
-void watch_tick(struct watch *w);
+/* See whether there is anything to look at.  True: there is, or will be soon. */
+bool watch_tick(struct watch *w);
 
 /* Give the state of this moment.  It costs a few microseconds; who reads outside
  * the daemon and the size of the file are from the last look.  Any thread, while

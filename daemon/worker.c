@@ -37,9 +37,10 @@ struct worker {
 	struct loop loop;
 	pthread_t thread;
 	struct event *bell;  /* the mailbox's descriptor */
-	struct event *timer; /* for stalled results */
-	struct event *due;   /* for the earliest deadline */
-	int64_t due_us;      /* when that goes off; INT64_MAX: it does not */
+	struct event *timer; /* for stalled results, while there may be some */
+	bool timer_is_set;
+	struct event *due; /* for the earliest deadline */
+	int64_t due_us;    /* when that goes off; INT64_MAX: it does not */
 
 	/* while there is nothing to do */
 	struct patience patience;
@@ -78,7 +79,8 @@ on_timer(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	ends_stalled(&w->loop);
+	w->timer_is_set = false;
+	w->loop.may_stall = ends_stalled(&w->loop);
 }
 
 static void
@@ -114,15 +116,17 @@ set_due(struct worker *w)
 		w->due_us = first; /* else in the next turn */
 }
 
-/* A tenth of a second at most: results stall for seconds. */
-static struct timeval
-get_timer_period(const struct conf *conf)
+/* A second at most: results stall for seconds. */
+static void
+set_timer(struct worker *w)
 {
-	int64_t us = conf->stall_timeout_us / 4;
+	int64_t us = w->loop.conf->stall_timeout_us / 4;
+	struct timeval tv;
 
 	if (us > 1000000)
 		us = 1000000;
-	return (struct timeval){ us / 1000000, us % 1000000 };
+	tv = (struct timeval){ us / 1000000, us % 1000000 };
+	w->timer_is_set = event_add(w->timer, &tv) == 0;
 }
 
 static int
@@ -130,7 +134,6 @@ open_base(struct worker *w)
 {
 	struct loop *loop = &w->loop;
 	struct event_config *cfg = event_config_new();
-	struct timeval period = get_timer_period(loop->conf);
 
 	if (!cfg)
 		return -ERR_NO_MEMORY;
@@ -142,10 +145,9 @@ open_base(struct worker *w)
 		return -ERR_NO_MEMORY;
 	w->bell = event_new(
 	    loop->base, loop->mailbox.fd, EV_READ | EV_PERSIST, on_bell, w);
-	w->timer = event_new(loop->base, -1, EV_PERSIST, on_timer, w);
+	w->timer = evtimer_new(loop->base, on_timer, w);
 	w->due = evtimer_new(loop->base, on_due, w);
-	if (!w->bell || !w->timer || !w->due || event_add(w->bell, NULL) < 0 ||
-	    event_add(w->timer, &period) < 0)
+	if (!w->bell || !w->timer || !w->due || event_add(w->bell, NULL) < 0)
 		return -ERR_NO_MEMORY;
 	return 0;
 }
@@ -286,6 +288,8 @@ turn(struct worker *w)
 	int flags = EVLOOP_ONCE;
 
 	set_due(w);
+	if (loop->may_stall && !w->timer_is_set)
+		set_timer(w);
 	if (!may_sleep(w))
 		flags |= EVLOOP_NONBLOCK;
 	event_base_loop(loop->base, flags);

@@ -9,6 +9,7 @@
 #include "daemon/log.h"
 #include "daemon/mailbox.h"
 #include "daemon/stats.h"
+#include "daemon/tick.h"
 #include "daemon/writer_impl.h"
 #include "proto/error.h"
 
@@ -262,17 +263,19 @@ writer_reap(struct writer *w)
 	}
 }
 
-void
+bool
 writer_tick(struct writer *w)
 {
 	int64_t committed_us = atomic_load(&w->committed_us);
+	bool has_limits = atomic_load(&w->has_lease) ||
+	    atomic_load(&w->held_back) || chores_are_due(w);
 
 	atomic_store(&w->ticked, true);
 	/* a log that nobody writes to is copied: once, about a second later */
-	if (atomic_load(&w->has_lease) || atomic_load(&w->held_back) ||
-	    (committed_us && clock_now_us() - committed_us > GATE_IDLE_US) ||
-	    chores_are_due(w))
+	if (has_limits ||
+	    (committed_us && clock_now_us() - committed_us > GATE_IDLE_US))
 		squeue_kick(&w->q);
+	return has_limits || committed_us;
 }
 
 bool
@@ -386,6 +389,7 @@ writer_count_commit(struct writer *w, const struct request *r)
 		stats_observe(
 		    dbconn_get_stats(w->conn), HIST_commit, now - began);
 	atomic_store(&w->committed_us, now);
+	tick_want();
 	stats_max(STAT_wal_frames_max, wal_get_frames(w->conn));
 	if (r)
 		note_size(w, r);

@@ -69,8 +69,9 @@ int writer_submit(struct writer *w, struct request *r);
 /* Have the requests that were asked to stop answered soon. */
 void writer_reap(struct writer *w);
 
-/* Let it look at the limits of a lease; ten times a second. */
-void writer_tick(struct writer *w);
+/* Let it look at the limits of a lease, or at a log that is not copied.  True: it
+ * has one. */
+bool writer_tick(struct writer *w);
 
 /* What the writer's connection sees of the WAL, for other threads.  False: it
  * cannot be read. */

@@ -1,13 +1,17 @@
 /* check_reader.c - long reads, large results, read transactions. */
 #include <check.h>
+#include <sched.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "daemon/answer.h"
 #include "daemon/clock.h"
+#include "daemon/keeper_impl.h"
 #include "proto/error.h"
 #include "tests/lib/faults.h"
+#include "tests/lib/live.h"
 
 static const char schema[] = "CREATE TABLE t(id INTEGER PRIMARY KEY, v);"
 			     "INSERT INTO t VALUES(1, 'one'), (2, 'two');";
@@ -614,6 +618,63 @@ START_TEST(reader_ends_a_transaction_that_grows_old_in_a_result)
 }
 END_TEST
 
+/* Move a database with another t over the one that is open.  It has a second name,
+ * beside which there is no WAL. */
+static void
+replace_file(void)
+{
+	const char *path = fixture_format(&fx, "%s/new", fx.dir);
+	sqlite3 *db;
+
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(
+	    sqlite3_exec(
+		db, "CREATE TABLE t(v); INSERT INTO t VALUES(42)", 0, 0, 0),
+	    SQLITE_OK);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	ck_assert_int_eq(link(path, fixture_format(&fx, "%s/twin", fx.dir)), 0);
+	ck_assert_int_eq(rename(path, fx.path), 0);
+}
+
+/* Before anybody has noticed: the new file must not be opened beside the WAL of the
+ * old one.  A reader that is open goes on with that. */
+START_TEST(reader_does_not_open_another_file_than_the_writer_has)
+{
+	struct keeper *k;
+	struct tx *tx;
+	const char *text;
+
+	fixture_open(&fx, "read_connections=2", schema);
+	k = fx.db->keeper;
+	tx = fixture_begin(&fx, TX_MODE_READ);
+	run_in(tx, "SELECT count(*) FROM t");
+	run_write("INSERT INTO t(v) VALUES('three')");
+	if (_i == 0)
+		replace_file();
+	else
+		ck_assert_int_eq(unlink(fx.path), 0);
+	text = run_read("SELECT * FROM t");
+	ck_assert_msg(
+	    strstr(text, "was replaced or deleted just now; try"), "%s", text);
+	keeper_start(k);
+	while (keeper_get_state(k) == KEEPER_COPYING)
+		sched_yield();
+	ck_assert_int_eq(k->rc, -ERR_DATABASE_DOWN);
+	ck_assert_ptr_null(k->conn);
+	ck_assert_str_eq(run_in(tx, "SELECT count(*) AS n FROM t"),
+	    "DONE columns=['n'] rows=[[2]] tx_state=2");
+	run_end(tx, false);
+	tx_unref(tx);
+	fixture_stop(&fx);
+	if (_i == 0)
+		ck_assert_int_eq(
+		    live_read_file_int(fixture_format(&fx, "%s/twin", fx.dir),
+			"SELECT sum(v) FROM t"),
+		    42);
+	fixture_close(&fx);
+}
+END_TEST
+
 START_TEST(reader_in_a_read_only_transaction_refuses_to_write)
 {
 	struct tx *tx;
@@ -899,6 +960,8 @@ add_transactions(Suite *s)
 	    tc, reader_ends_a_transaction_that_grows_old_in_a_statement);
 	tcase_add_test(
 	    tc, reader_ends_a_transaction_that_grows_old_in_a_result);
+	tcase_add_loop_test(
+	    tc, reader_does_not_open_another_file_than_the_writer_has, 0, 2);
 	tcase_add_test(tc, reader_in_a_read_only_transaction_refuses_to_write);
 	tcase_add_test(tc, reader_runs_a_batch_that_only_reads);
 	tcase_add_test(tc, reader_sends_a_write_home_for_another_road);

@@ -11,11 +11,11 @@ import sys
 
 # The daemon's modules from left to right; proto and conf stand before them.
 DAEMON = """
-    clock log stats rates runas locks
+    clock log tick stats rates runas locks
     tx request turns deadlines mailbox crew answer
     budget pragma guard functions dbconn dbcopy upkeep bind setting stmt wal exec control
-    hot reader health keeper writer gate chores group script lease
-    dbfile watch backup db dbrest dbs room session
+    dbfile hot reader health keeper writer gate chores group script lease
+    watch backup db dbrest dbs room session
     steps router
     again out client
     hots collect local road ends
