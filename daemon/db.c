@@ -218,9 +218,13 @@ open_parts(struct db *db, struct failure *f)
 		    &(struct watch_parts){
 			db->writer, db->readers, db->keeper },
 		    &db->watch);
+	if (rc < 0)
+		failure_set(f, ERR_NO_MEMORY, "out of memory");
+	else if (db->conf->preload && !db->conf->family)
+		rc = readers_preload(db->readers, f);
 	if (rc < 0) {
 		close_parts(db);
-		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+		return rc;
 	}
 	writer_set_others(db->writer, db->readers, db->keeper);
 	stats_add(STAT_databases_opened, 1);

@@ -637,6 +637,18 @@ forget_unknown(struct dbs *dbs)
 	}
 }
 
+/* The database stays open. */
+static void
+close_idle_readers(struct db *db, int64_t now)
+{
+	int64_t idle_us = db->conf->read_idle_close_us;
+
+	if (!idle_us || !db_hold(db))
+		return;
+	readers_close_idle(db->readers, now - idle_us);
+	db_release(db);
+}
+
 void
 dbs_look_after(struct dbs *dbs)
 {
@@ -644,6 +656,8 @@ dbs_look_after(struct dbs *dbs)
 
 	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
 		int64_t idle_us = db->conf->idle_close_us;
+
+		close_idle_readers(db, now);
 
 		pthread_mutex_lock(&dbs->lock);
 		if (idle_us && db->state == DB_OPEN)

@@ -18,7 +18,9 @@ struct reader {
 
 	/* under the pool's lock */
 	struct reader *next_free;
-	bool idle; /* it is in the list of free ones */
+	bool idle;       /* it is in the list of free ones, */
+	int64_t idle_us; /* since then; */
+	bool leaves;     /* and is to close its connection */
 	struct line inbox;
 	struct tx *tx;           /* referenced; whose snapshot it holds */
 	bool drop;               /* the writer has taken tx over */
@@ -30,9 +32,10 @@ struct reader {
 	_Atomic int64_t since_us; /* of its snapshot; 0: it holds none */
 	_Atomic bool blocked;     /* current is set */
 	_Atomic bool too_old;     /* it is to be ended: readers_end_old */
+	_Atomic bool is_open;     /* conn is there */
 
 	/* whoever runs it */
-	struct dbconn *conn;     /* opened at the first request */
+	struct dbconn *conn;     /* opened at a request */
 	struct request *current; /* blocked: the client's window is full */
 	struct exec exec;        /* its state */
 };
@@ -86,17 +89,12 @@ readers_free(struct readers *rs)
 	free(rs);
 }
 
-/* Under the lock: a reader that has nothing to do, or a new one. */
+/* Under the lock. */
 static struct reader *
-find_idle(struct readers *rs)
+add_reader(struct readers *rs)
 {
-	struct reader *rd = rs->free;
+	struct reader *rd;
 
-	if (rd) {
-		rs->free = rd->next_free;
-		rd->idle = false;
-		return rd;
-	}
 	if (rs->readers_n == rs->db_conf->read_connections)
 		return NULL;
 	rd = calloc(1, sizeof(*rd));
@@ -106,6 +104,94 @@ find_idle(struct readers *rs)
 	rd->pool = rs;
 	rs->all[rs->readers_n++] = rd;
 	return rd;
+}
+
+/* Under the lock: a reader that has nothing to do, the one that had something last;
+ * or a new one. */
+static struct reader *
+find_idle(struct readers *rs)
+{
+	struct reader *rd = rs->free;
+
+	if (!rd)
+		return add_reader(rs);
+	rs->free = rd->next_free;
+	rd->idle = rd->leaves = false;
+	return rd;
+}
+
+/* Under the lock. */
+static void
+put_idle(struct reader *rd)
+{
+	rd->next_free = rd->pool->free;
+	rd->pool->free = rd;
+	rd->idle = true;
+	rd->idle_us = clock_now_us();
+}
+
+static int
+open_conn(struct reader *rd, struct failure *f)
+{
+	int rc;
+
+	if (rd->conn)
+		return 0;
+	rc = dbfile_connect(
+	    rd->pool->file, rd->pool->db_conf, DBCONN_READER, &rd->conn, f);
+	if (rc < 0)
+		return rc;
+	atomic_store(&rd->is_open, true);
+	stats_add(STAT_readers_opened, 1);
+	return 0;
+}
+
+int
+readers_preload(struct readers *rs, struct failure *f)
+{
+	unsigned most = rs->db_conf->min_read_connections;
+	int rc = 0;
+
+	while (rc == 0 && rs->readers_n < most &&
+	    rs->readers_n < rs->db_conf->read_connections) {
+		struct reader *rd = add_reader(rs);
+
+		if (!rd)
+			return failure_set(f, ERR_NO_MEMORY, "out of memory");
+		rc = open_conn(rd, f);
+		put_idle(rd);
+	}
+	return rc;
+}
+
+/* Under the lock. */
+static unsigned
+count_open_in_use(const struct readers *rs)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < rs->readers_n; i++)
+		n += !rs->all[i]->idle && atomic_load(&rs->all[i]->is_open);
+	return n;
+}
+
+/* Those that were used last stay: they are in front, and are the next ones. */
+void
+readers_close_idle(struct readers *rs, int64_t before_us)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&rs->lock);
+	n = count_open_in_use(rs);
+	for (struct reader *rd = rs->free; rd; rd = rd->next_free) {
+		if (!atomic_load(&rd->is_open) ||
+		    n++ < rs->db_conf->min_read_connections ||
+		    rd->idle_us >= before_us)
+			continue;
+		rd->leaves = true;
+		squeue_kick(&rd->q);
+	}
+	pthread_mutex_unlock(&rs->lock);
 }
 
 /* Under the lock: hand it over. */
@@ -416,15 +502,6 @@ roll_back(struct reader *rd)
 	failure_fini(&f);
 }
 
-static int
-open_conn(struct reader *rd, struct request *r)
-{
-	if (rd->conn)
-		return 0;
-	return dbfile_connect(rd->pool->file, rd->pool->db_conf, DBCONN_READER,
-	    &rd->conn, &r->failure);
-}
-
 /* Begin the transaction on this connection, at its first request.  The change
  * count is read before the snapshot is taken, so that the snapshot is never
  * older than the count says. */
@@ -601,7 +678,7 @@ start(struct reader *rd, struct request *r)
 		request_fail_stopped(r, "before it began");
 		return -r->failure.code;
 	}
-	rc = open_conn(rd, r);
+	rc = open_conn(rd, &r->failure);
 	if (rc == 0)
 		rc = begin(rd, r);
 	if (rc < 0)
@@ -710,9 +787,7 @@ next_request(struct reader *rd)
 			assign(rd, r);
 			r = line_pop(&rd->inbox);
 		} else if (!rd->idle) {
-			rd->next_free = rs->free;
-			rs->free = rd;
-			rd->idle = true;
+			put_idle(rd);
 		}
 	}
 	if (r)
@@ -760,6 +835,25 @@ expire_blocked(struct reader *rd, struct request *r)
 	return true;
 }
 
+/* Close the connection of one that was idle for long, and still is.  What it is
+ * given meanwhile waits for that. */
+static void
+close_idle(struct reader *rd)
+{
+	bool leaves;
+
+	pthread_mutex_lock(&rd->pool->lock);
+	leaves = rd->leaves;
+	rd->leaves = false;
+	pthread_mutex_unlock(&rd->pool->lock);
+	if (!leaves)
+		return;
+	atomic_store(&rd->is_open, false);
+	dbconn_close(rd->conn);
+	rd->conn = NULL;
+	stats_add(STAT_readers_closed, 1);
+}
+
 static void
 reader_run(struct squeue *q)
 {
@@ -775,6 +869,7 @@ reader_run(struct squeue *q)
 			return;
 		finish(rd, r);
 	} else {
+		close_idle(rd);
 		look_after_tx(rd);
 	}
 	while ((r = next_request(rd))) {

@@ -41,6 +41,14 @@ struct snapshot {
 int readers_new(const struct conf_db *db, const struct dbfile *file,
     struct crew *crew, struct readers **ret_readers);
 
+/* Open min_read_connections of them, each of which reads the schema: nobody uses
+ * the pool yet.  Errors: those of dbfile_connect. */
+int readers_preload(struct readers *rs, struct failure *f);
+
+/* Have idle ones closed that were not used since a moment, beyond
+ * min_read_connections. */
+void readers_close_idle(struct readers *rs, int64_t before_us);
+
 /* Close its connections and free it.  Nobody uses it any more.  NULL is fine. */
 void readers_free(struct readers *rs);
 
