@@ -110,10 +110,12 @@ WERROR =
 WARN += -Wno-null-dereference -Wno-maybe-uninitialized
 endif
 
+# The hash of uthash falls through on purpose and says so as gcc knows it; ours
+# is what gcc looks at.
 ifeq ($(VARIANT),fuzz)
 CC = $(CLANG)
 WARN_GCC =
-WARN += -Wno-unknown-warning-option
+WARN += -Wno-unknown-warning-option -Wno-implicit-fallthrough
 endif
 
 cflags = -std=gnu11 $(WARN) $(WARN_GCC) $(WERROR) $(opt_$(VARIANT)) \

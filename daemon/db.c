@@ -589,6 +589,9 @@ run_step(struct db *db)
 void
 db_run(struct squeue *q)
 {
-	while (run_step((struct db *)q) != STEP_NONE)
-		continue;
+	enum db_step step;
+
+	do {
+		step = run_step((struct db *)q);
+	} while (step != STEP_NONE);
 }

@@ -80,9 +80,12 @@ static struct db *
 add(struct dbs *dbs, struct conf_db *conf)
 {
 	struct db_named *named = calloc(1, sizeof(*named));
-	struct db *db = &named->db;
+	struct db *db;
 
-	if (!named || !find_place(dbs, &db->index))
+	if (!named)
+		return NULL;
+	db = &named->db;
+	if (!find_place(dbs, &db->index))
 		goto out;
 	db->conf = conf;
 	HASH_ADD_KEYPTR(

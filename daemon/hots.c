@@ -41,9 +41,12 @@ static struct hot *
 add(struct loop *loop, struct db *db)
 {
 	struct hot_named *named = calloc(1, sizeof(*named));
-	struct hot *h = &named->hot;
+	struct hot *h;
 
-	if (!named || !grow(loop, db->index))
+	if (!named)
+		return NULL;
+	h = &named->hot;
+	if (!grow(loop, db->index))
 		goto out;
 	HASH_ADD_KEYPTR(hh, loop->hots_by_name, db->conf->name,
 	    strlen(db->conf->name), named);
@@ -117,6 +120,20 @@ hots_find_db(
 	return 0;
 }
 
+static int
+open_now(struct loop *loop, struct db *db, struct failure *f)
+{
+	struct hot *h = add(loop, db);
+	int rc;
+
+	if (!h)
+		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	rc = db_fill(h, f);
+	if (rc == 0)
+		h->conn = h->fresh;
+	return rc;
+}
+
 int
 hots_open_all(struct loop *loop, struct failure *f)
 {
@@ -124,15 +141,9 @@ hots_open_all(struct loop *loop, struct failure *f)
 	int rc = 0;
 
 	while (rc == 0 && (db = dbs_next(loop->dbs, db))) {
-		struct hot *h;
-
 		if (!db_hold(db))
 			continue;
-		h = add(loop, db);
-		rc = h ? db_fill(h, f)
-		       : failure_set(f, ERR_NO_MEMORY, "out of memory");
-		if (rc == 0)
-			h->conn = h->fresh;
+		rc = open_now(loop, db, f);
 		db_release(db);
 	}
 	db_unref(db);

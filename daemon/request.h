@@ -89,8 +89,7 @@ struct request {
 	/* the worker alone */
 	struct client *client;
 	struct session *session;
-	struct hot
-	    *hot; /* its worker's, of its database; NULL: not chosen yet */
+	struct hot *hot; /* its worker's, of its database; NULL: none yet */
 	struct request *all_next, *all_prev; /* its client's requests */
 	struct request *mail_next;           /* in what mailbox_take gave */
 	struct piece *unsent, *unsent_tail;  /* waits for credit */
@@ -109,7 +108,7 @@ struct request {
 	struct line *waits;     /* where it waits on its own worker, or NULL */
 	bool home_again;        /* its last piece has arrived */
 	bool rerouted;          /* it came home without an answer once */
-	bool waited;  /* for its client's writes before it; not for later ones */
+	bool waited; /* for its client's writes before it; not for later ones */
 
 	/* set by the worker, constant after the hand-over */
 	struct mailbox *home;

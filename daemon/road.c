@@ -705,6 +705,19 @@ follow(struct request *r)
 	return true;
 }
 
+/* It waited for the connection, which is open or could not be opened. */
+static void
+go_on(const struct hot *h, struct request *r)
+{
+	if (h->conn || follow(r)) {
+		road_take(r->client, r);
+		return;
+	}
+	failure_set(&r->failure, h->failure.code, "%s",
+	    h->failure.text ? h->failure.text : "");
+	local_fail(r->client, r);
+}
+
 void
 road_arrivals(struct loop *loop)
 {
@@ -713,15 +726,8 @@ road_arrivals(struct loop *loop)
 	while ((h = hots_take_arrival(loop))) {
 		struct request *r;
 
-		while ((r = hots_pop_waiting(h))) {
-			if (h->conn || follow(r)) {
-				road_take(r->client, r);
-				continue;
-			}
-			failure_set(&r->failure, h->failure.code, "%s",
-			    h->failure.text ? h->failure.text : "");
-			local_fail(r->client, r);
-		}
+		while ((r = hots_pop_waiting(h)))
+			go_on(h, r);
 		if (!h->conn)
 			hots_forget(loop, h);
 	}

@@ -832,6 +832,16 @@ add_results(Suite *s)
 
 /* --- Who holds a snapshot ---------------------------------------------------- */
 
+static void
+assert_owned(const struct snapshot *s, int64_t after_us)
+{
+	ck_assert_int_eq(s->owner.pid, 4711);
+	ck_assert_uint_eq(s->owner.uid, 1234);
+	ck_assert_str_eq(s->owner.app, "the test");
+	ck_assert_int_ge(s->since_us, after_us);
+	ck_assert_int_le(s->since_us, clock_now_us());
+}
+
 /* Say who is in the list, oldest first, and check what else it says. */
 static const char *
 list_snapshots(size_t most)
@@ -849,11 +859,7 @@ list_snapshots(size_t most)
 	for (size_t i = 0; i < n && i < most; i++) {
 		text = fixture_format(
 		    &fx, "%s %s %s;", text, kinds[list[i].kind], list[i].sql);
-		ck_assert_int_eq(list[i].owner.pid, 4711);
-		ck_assert_uint_eq(list[i].owner.uid, 1234);
-		ck_assert_str_eq(list[i].owner.app, "the test");
-		ck_assert_int_ge(list[i].since_us, before_us);
-		ck_assert_int_le(list[i].since_us, clock_now_us());
+		assert_owned(&list[i], before_us);
 		before_us = list[i].since_us;
 	}
 	return text;

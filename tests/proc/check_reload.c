@@ -14,7 +14,7 @@
 #include "tests/lib/live.h"
 #include "tests/lib/rawconn.h"
 
-#define PATH_N (2 * LIVE_PATH_MAX)
+enum { PATH_N = 2 * LIVE_PATH_MAX };
 
 static struct live live;
 static struct rawconn c;

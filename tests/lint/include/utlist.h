@@ -14,8 +14,21 @@ void *lint_list_delete(void *head, void *el);
 #define DL_FOREACH_SAFE(head, el, tmp)                              \
 	for ((el) = (head); (el) && ((tmp) = lint_list_next(el), 1); \
 	     (el) = (tmp))
-#define LL_FOREACH_SAFE2(head, el, tmp, next)                       \
-	for ((el) = (head); (el) && ((tmp) = lint_list_next(el), 1); \
-	     (el) = (tmp))
+
+/* With links of other names. */
+#define DL_APPEND2(head, el, prev, next) DL_APPEND(head, el)
+#define DL_DELETE2(head, el, prev, next) DL_DELETE(head, el)
+#define DL_FOREACH2(head, el, next)      DL_FOREACH(head, el)
+
+#define LL_APPEND(head, el)                   DL_APPEND(head, el)
+#define LL_PREPEND(head, el)                  DL_PREPEND(head, el)
+#define LL_DELETE(head, el)                   DL_DELETE(head, el)
+#define LL_DELETE2(head, el, next)            DL_DELETE(head, el)
+#define LL_FOREACH_SAFE2(head, el, tmp, next) DL_FOREACH_SAFE(head, el, tmp)
+#define LL_COUNT2(head, el, n, next)            \
+	do {                                    \
+		(n) = 0;                        \
+		DL_FOREACH(head, el) { (n)++; } \
+	} while (0)
 
 #endif
