@@ -1,9 +1,10 @@
 /* admin_clients.c - commands about clients and workers: they travel. */
 #include "daemon/admin_impl.h"
 
+#include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "daemon/clock.h"
@@ -98,14 +99,28 @@ visit_workers(struct admin *ad, struct loop *loop)
 
 /* --- KILL, CANCEL ------------------------------------------------------------- */
 
+/* What follows the number, and blanks around it; NULL: there is none. */
+static const char *
+parse_number(const char *text, uint64_t *ret_number)
+{
+	char *end;
+
+	text += strspn(text, " \t\n");
+	if (*text < '0' || *text > '9')
+		return NULL;
+	errno = 0;
+	*ret_number = strtoull(text, &end, 10);
+	return errno ? NULL : end + strspn(end, " \t\n");
+}
+
 static int
 parse_numbers(struct admin *ad, int n)
 {
-	char rest;
-	int got = sscanf(ad->args, "%20" SCNu64 " %20" SCNu64 "%c", &ad->target,
-	    &ad->target_request, &rest);
+	const char *rest = parse_number(ad->args, &ad->target);
 
-	if (got == n)
+	if (rest && n > 1)
+		rest = parse_number(rest, &ad->target_request);
+	if (rest && *rest == '\0')
 		return 0;
 	return failure_set(&ad->r->failure, ERR_FIELD_RANGE,
 	    "write it as: %s %s; SHOW CLIENTS has the numbers",

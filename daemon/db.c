@@ -350,8 +350,7 @@ db_drain(struct db *db)
 	struct hot *h;
 
 	db->state = DB_DRAINING;
-	DL_FOREACH2(db->hots, h, peer)
-	{
+	DL_FOREACH2(db->hots, h, peer) {
 		hot_order(h, HOT_LEAVE_IDLE);
 	}
 	if (db->holds == 0)
@@ -368,8 +367,7 @@ db_end(struct db *db)
 	atomic_store(&db->removed, true);
 	if (db->state == DB_OPEN)
 		db->state = DB_DRAINING;
-	DL_FOREACH2(db->hots, h, peer)
-	{
+	DL_FOREACH2(db->hots, h, peer) {
 		hot_order(h, HOT_LEAVE);
 	}
 	squeue_kick(&db->q);

@@ -56,8 +56,7 @@ begin_rest(struct db *db)
 
 	if (db->state == DB_OPEN)
 		db->state = DB_DRAINING;
-	DL_FOREACH2(db->hots, h, peer)
-	{
+	DL_FOREACH2(db->hots, h, peer) {
 		hot_order(h, HOT_LEAVE);
 	}
 }
@@ -72,8 +71,7 @@ end_rest(struct db *db)
 		return;
 	if (db->state == DB_DRAINING)
 		db->state = DB_OPEN;
-	DL_FOREACH2(db->hots, h, peer)
-	{
+	DL_FOREACH2(db->hots, h, peer) {
 		hot_order(h, HOT_STAY);
 	}
 }

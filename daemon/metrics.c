@@ -48,13 +48,15 @@ static double
 get_memory_bytes(struct dbs *dbs)
 {
 	FILE *f = fopen("/proc/self/statm", "re");
-	unsigned long pages = 0;
+	char line[128] = "";
+	const char *second;
+	unsigned long pages;
 
 	(void)dbs;
 	if (!f)
 		return 0;
-	if (fscanf(f, "%*u %lu", &pages) != 1)
-		pages = 0;
+	second = fgets(line, sizeof(line), f) ? strchr(line, ' ') : NULL;
+	pages = second ? strtoul(second, NULL, 10) : 0;
 	fclose(f);
 	return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
@@ -255,9 +257,13 @@ escape(const char *text, char out[LABEL_BYTES])
 	size_t n = 0;
 
 	for (; *text && n + 2 < LABEL_BYTES; text++) {
-		if (*text == '\\' || *text == '"' || *text == '\n')
+		char c = *text;
+
+		if (c == '\\' || c == '"' || c == '\n')
 			out[n++] = '\\';
-		out[n++] = *text == '\n' ? 'n' : *text;
+		if (c == '\n')
+			c = 'n';
+		out[n++] = c;
 	}
 	out[n] = '\0';
 }

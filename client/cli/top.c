@@ -100,7 +100,7 @@ suspend(struct top *t)
 {
 	got_stop = 0;
 	leave(t);
-	raise(SIGSTOP);
+	kill(getpid(), SIGSTOP);
 	enter(t);
 	measure(t);
 }
@@ -218,13 +218,13 @@ static size_t
 put_dbs(const struct top *t)
 {
 	const struct view *v = &t->view;
-	size_t n = v->dbs_n < DBS_SHOWN ? v->dbs_n : DBS_SHOWN;
+	size_t i;
 	char a[24], b[24], c[24], d[24], e[24];
 
 	put_line(t, true, "%-12s %-11s %7s %5s %7s %7s %8s %6s %6s", "DATABASE",
 	    "WRITER", "HELD", "LINE", "OLDEST", "READERS", "SNAPSHOT", "WAL",
 	    "BEHIND");
-	for (size_t i = 0; i < n; i++) {
+	for (i = 0; i < v->dbs_n && i < DBS_SHOWN; i++) {
 		const struct view_db *db = &v->dbs[i];
 
 		put_line(t, false,
@@ -237,7 +237,7 @@ put_dbs(const struct top *t)
 		    strcmp(db->wal, "none") == 0 ? "" : " ",
 		    strcmp(db->wal, "none") == 0 ? "" : db->wal);
 	}
-	return n;
+	return i;
 }
 
 static void

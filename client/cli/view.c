@@ -40,10 +40,11 @@ copy_text(char *to, size_t n, const char *from)
 {
 	size_t i = 0;
 
-	for (; from[i] && i + 1 < n; i++)
-		to[i] = (unsigned char)from[i] < ' ' || from[i] == 127
-		    ? '?'
-		    : from[i];
+	for (; from[i] && i + 1 < n; i++) {
+		to[i] = from[i];
+		if ((unsigned char)to[i] < ' ' || to[i] == 127)
+			to[i] = '?';
+	}
 	to[i] = '\0';
 }
 

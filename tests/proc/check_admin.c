@@ -117,6 +117,8 @@ static const char *const wrong[][2] = {
 	{ "SHOW STATS x", "@admin does not know \"SHOW STATS x\"" },
 	{ "KILL", "write it as: KILL CLIENT" },
 	{ "KILL x", "write it as: KILL CLIENT; SHOW CLIENTS" },
+	{ "KILL -1", "write it as: KILL CLIENT; SHOW CLIENTS" },
+	{ "KILL 18446744073709551616", "write it as: KILL CLIENT" },
 	{ "KILL 1 2", "write it as: KILL CLIENT; SHOW CLIENTS" },
 	{ "CANCEL 1", "write it as: CANCEL CLIENT REQUEST; SHOW CLIENTS" },
 	{ "KILL 4711", "no client has the number 4711" },

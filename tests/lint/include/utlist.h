@@ -11,7 +11,7 @@ void *lint_list_delete(void *head, void *el);
 #define DL_DELETE(head, el)  ((head) = lint_list_delete((head), (el)))
 #define DL_FOREACH(head, el) \
 	for ((el) = (head); (el); (el) = lint_list_next(el))
-#define DL_FOREACH_SAFE(head, el, tmp)                              \
+#define DL_FOREACH_SAFE(head, el, tmp)                               \
 	for ((el) = (head); (el) && ((tmp) = lint_list_next(el), 1); \
 	     (el) = (tmp))
 
@@ -24,11 +24,14 @@ void *lint_list_delete(void *head, void *el);
 #define LL_PREPEND(head, el)                  DL_PREPEND(head, el)
 #define LL_DELETE(head, el)                   DL_DELETE(head, el)
 #define LL_DELETE2(head, el, next)            DL_DELETE(head, el)
+#define LL_FOREACH_SAFE(head, el, tmp)        DL_FOREACH_SAFE(head, el, tmp)
 #define LL_FOREACH_SAFE2(head, el, tmp, next) DL_FOREACH_SAFE(head, el, tmp)
-#define LL_COUNT2(head, el, n, next)            \
-	do {                                    \
-		(n) = 0;                        \
-		DL_FOREACH(head, el) { (n)++; } \
+#define LL_COUNT2(head, el, n, next)   \
+	do {                           \
+		(n) = 0;               \
+		DL_FOREACH(head, el) { \
+			(n)++;         \
+		}                      \
 	} while (0)
 
 #endif
