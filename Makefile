@@ -379,6 +379,7 @@ lint-man:
 	$(call say,MANUAL,conf/sqlpoold.conf.5)tests/lint/manual.sh
 lint-layers:
 	$(call say,LAYERS,all)tests/lint/layers.py
+	$(call say,PAPER,ARCHITECTURE.md)tests/lint/architecture.py
 
 # The library's binary interface, as it was kept.
 abi = client/sqlpool.abi

@@ -13,8 +13,9 @@ import sys
 DAEMON = """
     clock log tick stats rates runas locks
     tx request turns deadlines mailbox crew answer
-    budget pragma guard functions dbconn dbcopy upkeep bind setting stmt wal exec control
-    dbfile hot reader health keeper writer gate chores group script lease
+    budget pragma guard functions dbconn dbcopy upkeep bind setting stmt wal
+    exec control
+    dbfile hot reader health keeper writer outside gate chores group script lease
     watch backup db dbrest dbs room session
     steps router
     again out client
@@ -25,7 +26,7 @@ DAEMON = """
     dispatch
     worker
     exporter server
-    outside main
+    main
 """.split()
 
 # What a directory may include besides itself, and, for client/cli, a program
