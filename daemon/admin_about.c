@@ -37,16 +37,6 @@ put_state(struct admin *ad, const char *name, uint64_t v, const char *text)
 	admin_put_str(ad, text);
 }
 
-static unsigned
-count_dbs(struct dbs *dbs)
-{
-	unsigned n = 0;
-
-	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db))
-		n++;
-	return n;
-}
-
 static void
 show_state(struct admin *ad)
 {
@@ -65,7 +55,7 @@ show_state(struct admin *ad)
 	    "connections");
 	put_state(ad, "workers", loop->peers_n, "event loop threads");
 	put_state(
-	    ad, "databases", count_dbs(loop->dbs), "databases that are known");
+	    ad, "databases", dbs_count(loop->dbs), "databases that are known");
 }
 
 static void

@@ -144,6 +144,9 @@ struct db *dbs_get_only(struct dbs *dbs);
  * early lets go of the last one (db_unref).  Any thread. */
 struct db *dbs_next(struct dbs *dbs, struct db *prev);
 
+/* Say how many are known.  Any thread. */
+unsigned dbs_count(struct dbs *dbs);
+
 /* Write "app, logs" for error messages, cut to n.  Any thread. */
 void dbs_put_names(struct dbs *dbs, char *out, size_t n);
 

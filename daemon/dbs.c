@@ -245,6 +245,18 @@ dbs_next(struct dbs *dbs, struct db *prev)
 	return db;
 }
 
+unsigned
+dbs_count(struct dbs *dbs)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&dbs->lock);
+	for (size_t i = 0; i < dbs->n; i++)
+		n += dbs->known[i] != NULL;
+	pthread_mutex_unlock(&dbs->lock);
+	return n;
+}
+
 void
 dbs_put_names(struct dbs *dbs, char *out, size_t n)
 {

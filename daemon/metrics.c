@@ -73,11 +73,7 @@ get_clients(struct dbs *dbs)
 static double
 get_databases(struct dbs *dbs)
 {
-	unsigned n = 0;
-
-	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db))
-		n++;
-	return n;
+	return dbs_count(dbs);
 }
 
 static double

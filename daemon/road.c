@@ -395,6 +395,22 @@ take_road(
 	}
 }
 
+/* End what is not to begin any more; says whether it did. */
+static bool
+end_if_over(struct client *cl, struct request *r)
+{
+	if (cl->closed) {
+		client_free_request(cl, r);
+		return true;
+	}
+	if (request_get_stop(r)) {
+		request_fail_stopped(r, "before it began");
+		local_fail(cl, r);
+		return true;
+	}
+	return false;
+}
+
 /* It was outside of its stream's transactions when it came: it stays so, whatever
  * has begun there since. */
 static void
@@ -403,15 +419,8 @@ take_outside(struct client *cl, struct request *r)
 	enum msg_tx_mode mode = TX_MODE_DEFERRED;
 	enum road road;
 
-	if (cl->closed) {
-		client_free_request(cl, r);
+	if (end_if_over(cl, r))
 		return;
-	}
-	if (request_get_stop(r)) {
-		request_fail_stopped(r, "before it began");
-		local_fail(cl, r);
-		return;
-	}
 	if (r->type == TYPE_DESCRIBE || r->type == TYPE_PREPARE) {
 		local_reply(cl, r, local_describe);
 		return;
@@ -571,15 +580,8 @@ road_take(struct client *cl, struct request *r)
 	enum msg_tx_mode mode = TX_MODE_DEFERRED;
 	enum road road;
 
-	if (cl->closed) {
-		client_free_request(cl, r);
+	if (end_if_over(cl, r))
 		return;
-	}
-	if (request_get_stop(r)) {
-		request_fail_stopped(r, "before it began");
-		local_fail(cl, r);
-		return;
-	}
 	if (!find_hot(cl, r, s))
 		return;
 	if (r->type == TYPE_DESCRIBE || r->type == TYPE_PREPARE) {

@@ -20,6 +20,7 @@
 #include "daemon/clock.h"
 #include "proto/error.h"
 #include "proto/frame.h"
+#include "tests/lib/dice.h"
 #include "tests/lib/hex.h"
 #include "tests/lib/live.h"
 #include "tests/lib/rawconn.h"
@@ -136,10 +137,7 @@ static uint32_t dice = 1;
 static uint32_t
 roll(uint32_t sides)
 {
-	dice ^= dice << 13;
-	dice ^= dice >> 17;
-	dice ^= dice << 5;
-	return dice % sides;
+	return dice_roll(&dice, sides);
 }
 
 /* A connection's first frames, all of them good. */

@@ -15,6 +15,7 @@
 
 #include "proto/error.h"
 #include "proto/value.h"
+#include "tests/lib/dice.h"
 #include "tests/lib/live.h"
 #include "tests/lib/rawconn.h"
 
@@ -85,10 +86,7 @@ static struct shared *shared;
 static uint32_t
 roll(struct client *cl, uint32_t sides)
 {
-	cl->dice ^= cl->dice << 13;
-	cl->dice ^= cl->dice >> 17;
-	cl->dice ^= cl->dice << 5;
-	return cl->dice % sides;
+	return dice_roll(&cl->dice, sides);
 }
 
 /* --- Putting -------------------------------------------------------------- */
