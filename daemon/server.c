@@ -533,8 +533,10 @@ server_start(struct server *s, struct dbs *dbs, char err[SERVER_ERR_MAX])
 	failure_init(&f);
 	s->workers = calloc(n, sizeof(struct worker *));
 	s->mailboxes = calloc(n, sizeof(struct mailbox *));
-	if (!s->workers || !s->mailboxes)
+	if (!s->workers || !s->mailboxes) {
 		rc = failure_set(&f, ERR_NO_MEMORY, "out of memory");
+		goto out;
+	}
 	while (rc == 0 && s->workers_n < n) {
 		rc = worker_start(s->conf, dbs, &s->workers[s->workers_n], &f);
 		if (rc == 0)
@@ -544,6 +546,7 @@ server_start(struct server *s, struct dbs *dbs, char err[SERVER_ERR_MAX])
 		s->mailboxes[i] = worker_get_mailbox(s->workers[i]);
 	for (unsigned i = 0; i < s->workers_n; i++)
 		worker_meet(s->workers[i], s->mailboxes, s->workers_n, i);
+out:
 	if (rc < 0)
 		snprintf(err, SERVER_ERR_MAX, "cannot start the workers: %s",
 		    f.text ? f.text : "out of memory");

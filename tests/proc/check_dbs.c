@@ -576,7 +576,8 @@ name_db(int i)
 	return name;
 }
 
-enum { DBS_N = 10000, OPEN_N = 100, FDS_N = 3 * OPEN_N, AT_ONCE = 50 };
+#define OPEN_N INT64_C(100)
+enum { DBS_N = 10000, AT_ONCE = 50 };
 
 /* Ask so many for their one row, all at once; of every tenth it is written. */
 static void
@@ -613,7 +614,7 @@ START_TEST(a_directory_of_ten_thousand_databases_is_served)
 	}
 	/* the writer's and one worker's connection for each, and maybe a
 	 * keeper's */
-	ck_assert_int_le(most, FDS_N);
+	ck_assert_int_le(most, 3 * OPEN_N);
 	/* less than 4 KB for each, of which most is what the allocator has not
 	 * given back: it is level after some more rounds (a sanitizer keeps
 	 * what is freed) */
