@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "conf/conf_impl.h"
+#include "conf/names.h"
 
 /* Begin err with the place of a value, if a file has it. */
 __attribute__((format(printf, 4, 5))) static int
@@ -165,6 +166,12 @@ check_db(const struct conf *conf, const struct conf_db *db, char *err)
 		    "database %s: checkpoint = external leaves checkpoints to "
 		    "another program, which cannot open the file unless access "
 		    "= shared: write that, or remove it",
+		    db->name);
+	if (!db->readers->all && db->writers->all)
+		return fail_at(conf, find_origin(conf, db, CONF_ID_readers),
+		    err,
+		    "database %s: readers are chosen, but everybody may write, "
+		    "and who may write may read: choose the writers, too",
 		    db->name);
 	if (db->tx_idle_timeout_us > db->tx_max_age_us &&
 	    is_given(conf, db, CONF_ID_tx_idle_timeout))

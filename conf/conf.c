@@ -29,9 +29,13 @@ conf_fail_memory(char *err)
 static void
 db_fini(struct conf_db *db)
 {
+	const struct option *o;
+
 	free(db->name);
-	free(db->path);
-	free(db->extensions);
+	for (o = option_next(NULL); o != NULL; o = option_next(o)) {
+		if (o->scope == DATABASE)
+			option_fini(o, db);
+	}
 }
 
 bool
@@ -113,25 +117,42 @@ db_check_new(
 	return 0;
 }
 
+/* Make one that has the defaults.  -1: out of memory; db_fini in any case. */
+static int
+db_init(struct conf_db *db, const struct conf *conf, const char *name,
+    const char *path)
+{
+	const struct option *o;
+	struct option_value v = { .text = path };
+
+	*db = (struct conf_db){ .name = strdup(name) };
+	if (db->name == NULL)
+		return -1;
+	for (o = option_next(NULL); o != NULL; o = option_next(o)) {
+		if (o->scope == DATABASE &&
+		    (option_is_path(o)
+			    ? option_store(o, db, &v)
+			    : option_copy(o, db, &conf->db_default)) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 int
 conf_append_db(struct conf *conf, const char *name, const char *path, char *err)
 {
-	struct conf_db db = conf->db_default;
+	struct conf_db db;
 	struct conf_db *dbs;
 
 	if (db_check_new(conf, name, path, err) < 0)
 		return -1;
-	memset(db.origins, 0, sizeof(db.origins));
-	db.name = strdup(name);
-	db.path = strdup(path);
-	db.extensions = strdup(conf->db_default.extensions);
-	if (db.name == NULL || db.path == NULL || db.extensions == NULL)
+	if (db_init(&db, conf, name, path) < 0)
 		goto out;
 	dbs = reallocarray(conf->dbs, conf->db_n + 1, sizeof(*dbs));
 	if (dbs == NULL)
 		goto out;
-	dbs[conf->db_n++] = db;
 	conf->dbs = dbs;
+	conf->dbs[conf->db_n++] = db;
 	return 0;
 out:
 	db_fini(&db);
@@ -194,24 +215,22 @@ conf_add_db(struct conf *conf, const char *spec, char err[CONF_ERR_MAX])
 struct conf_db *
 conf_db_find(const struct conf *conf, const char *directory, const char *name)
 {
-	struct conf_db *db = malloc(sizeof(*db));
+	struct conf_db *db = calloc(1, sizeof(*db));
+	char *path;
 
-	if (db == NULL)
+	if (asprintf(&path, "%s/%s.db", directory, name) < 0)
+		path = NULL;
+	if (db == NULL || path == NULL || db_init(db, conf, name, path) < 0) {
+		free(path);
+		conf_db_free(db);
 		return NULL;
-	*db = conf->db_default;
+	}
+	free(path);
 	db->family = directory;
-	db->name = strdup(name);
-	db->extensions = strdup(conf->db_default.extensions);
-	if (asprintf(&db->path, "%s/%s.db", directory, name) < 0)
-		db->path = NULL;
 	if (conf->origins[CONF_ID_create].from == CONF_FROM_DEFAULT)
 		db->create = false;
 	if (conf->origins[CONF_ID_idle_close].from == CONF_FROM_DEFAULT)
 		db->idle_close_us = 5 * CONF_MIN;
-	if (db->name == NULL || db->path == NULL || db->extensions == NULL) {
-		conf_db_free(db);
-		return NULL;
-	}
 	return db;
 }
 
@@ -279,6 +298,7 @@ conf_set_top(struct conf *conf, const struct setting *set, char *err)
 		return -1;
 	rc = o->scope == GLOBAL ? option_store(o, conf, &v)
 				: default_store(conf, o, &v);
+	option_value_fini(&v);
 	if (rc < 0)
 		return conf_fail_memory(err);
 	conf->origins[option_id(o)] = set->origin;
@@ -290,10 +310,13 @@ conf_set_db(struct conf_db *db, const struct setting *set, char *err)
 {
 	const struct option *o = set->option;
 	struct option_value v = { 0 };
+	int rc;
 
 	if (option_parse(o, set->text, &v, err) < 0)
 		return -1;
-	if (option_store(o, db, &v) < 0)
+	rc = option_store(o, db, &v);
+	option_value_fini(&v);
+	if (rc < 0)
 		return conf_fail_memory(err);
 	db->origins[option_id(o)] = set->origin;
 	return 0;
@@ -470,8 +493,8 @@ conf_free(struct conf *conf)
 	if (conf == NULL)
 		return;
 	for (o = option_next(NULL); o != NULL; o = option_next(o)) {
-		if (o->scope == GLOBAL && option_is_text(o))
-			free(*(char **)((char *)conf + o->offset));
+		if (o->scope == GLOBAL)
+			option_fini(o, conf);
 	}
 	for (size_t i = 0; i < conf->db_n; i++)
 		db_fini(&conf->dbs[i]);

@@ -100,6 +100,8 @@ enum conf_temp_store {
 #define CONF_C_LOG_LEVEL  enum conf_log_level
 #define CONF_C_ACCESS     enum conf_access
 #define CONF_C_SYNC       enum conf_sync
+#define CONF_C_GROUP      char *
+#define CONF_C_NAMES      struct conf_names *
 #define CONF_C_TEMP_STORE enum conf_temp_store
 #define CONF_C_CHECKPOINT enum conf_checkpoint
 
@@ -114,7 +116,9 @@ enum conf_temp_store {
 	CONF_STORED_##reload(type) field;
 #define CONF_FIELD_DATABASE_GLOBAL(type, field, reload)
 
-/* One database.  Strings are owned by the struct and never NULL, but the name
+struct conf_names; /* conf/names.h */
+
+/* One database.  Strings and names are owned by the struct and never NULL, but the name
  * and path of conf.db_default, which are "". */
 struct conf_db {
 	const char *family; /* borrowed: the directory it was found in; NULL: it

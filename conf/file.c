@@ -22,7 +22,7 @@
 
 /* A value of the section that is being read. */
 struct pending {
-	char *text; /* owned; NULL: it was not given */
+	char *text; /* NULL: it was not given */
 	int line;
 };
 
@@ -32,7 +32,7 @@ struct reading {
 	struct conf *conf;
 	const char *path;
 	char *err; /* CONF_ERR_MAX; the first error stays */
-	struct pending pending[CONF_OPTIONS_N];
+	struct pending pending[CONF_OPTIONS_N]; /* with texts of its own */
 };
 
 static struct reading *
@@ -65,15 +65,52 @@ on_file_error(cfg_t *cfg, const char *fmt, va_list ap)
 		    ": sqlpoold.conf(5) shows what a file looks like");
 }
 
-/* An option that is written twice is a mistake: which one was meant? */
+/* An option that is written twice is a mistake: which one was meant?  Of a list
+ * libconfuse says what it has so far after each name, and at its end. */
 static int
-check_once(const struct option *o, int line, char *err)
+check_once(const struct option *o, const struct pending *had, const char *text,
+    char *err)
 {
-	if (line == 0)
+	if (had->line == 0 ||
+	    (o->type == NAMES &&
+		strncmp(text, had->text, strlen(had->text)) == 0))
 		return 0;
 	snprintf(err, CONF_ERR_MAX,
-	    "%s is set already, in line %d: remove one of them", o->name, line);
+	    "%s is set already, in line %d: remove one of them", o->name,
+	    had->line);
 	return -1;
+}
+
+/* The same at the top level, where it is taken at once. */
+static int
+check_top(const struct conf *conf, const struct option *o, const char *text,
+    char *err)
+{
+	struct pending had = { NULL, conf->origins[option_id(o)].line };
+	const void *base = o->scope == GLOBAL ? (const void *)conf
+					      : (const void *)&conf->db_default;
+
+	if (o->type == NAMES)
+		had.text = option_get_names(o, base);
+	return check_once(o, &had, text, err);
+}
+
+/* Give the value, or the values of a list, as one text; the caller frees it. */
+static char *
+join_values(cfg_opt_t *opt)
+{
+	size_t size = 1;
+	char *text;
+
+	for (unsigned i = 0; i < cfg_opt_size(opt); i++)
+		size += strlen(cfg_opt_getnstr(opt, i)) + 2;
+	text = calloc(1, size);
+	for (unsigned i = 0; text != NULL && i < cfg_opt_size(opt); i++) {
+		if (i > 0)
+			strcat(text, ", ");
+		strcat(text, cfg_opt_getnstr(opt, i));
+	}
+	return text;
 }
 
 /* A value was read at the top level: take it. */
@@ -81,21 +118,25 @@ static int
 on_file_value(cfg_t *cfg, cfg_opt_t *opt)
 {
 	struct reading *r = reading_get(cfg);
+	char *text = join_values(opt);
 	struct setting set = { .option = option_find(cfg_opt_name(opt)),
-		.text = cfg_opt_getnstr(opt, 0),
+		.text = text,
 		.origin = { .from = CONF_FROM_FILE, .line = cfg->line } };
 	char err[CONF_ERR_MAX];
+	int rc = text != NULL ? 0 : conf_fail_memory(err);
 
-	if (check_once(set.option, r->conf->origins[option_id(set.option)].line,
-		err) < 0 ||
-	    conf_set_top(r->conf, &set, err) < 0) {
+	if (rc == 0)
+		rc = check_top(r->conf, set.option, text, err);
+	if (rc == 0)
+		rc = conf_set_top(r->conf, &set, err);
+	free(text);
+	if (rc < 0)
 		cfg_error(cfg, "%s", err);
-		return -1;
-	}
-	return 0;
+	return rc;
 }
 
-/* Keep a value of a section that fits until the section ends. */
+/* Keep a value of a section that fits until the section ends.  Takes its
+ * text. */
 static int
 pending_store(struct reading *r, const struct option *o,
     const struct pending *value, char *err)
@@ -103,18 +144,25 @@ pending_store(struct reading *r, const struct option *o,
 	struct pending *p = &r->pending[option_id(o)];
 	struct option_value v = { 0 };
 
-	if (conf_check_scope(o, err) < 0 || check_once(o, p->line, err) < 0 ||
-	    option_parse(o, value->text, &v, err) < 0)
+	if (value->text == NULL)
+		return conf_fail_memory(err);
+	if (conf_check_scope(o, err) < 0 ||
+	    check_once(o, p, value->text, err) < 0 ||
+	    option_parse(o, value->text, &v, err) < 0) {
+		free(value->text);
 		return -1;
-	*p = (struct pending){ strdup(value->text), value->line };
-	return p->text != NULL ? 0 : conf_fail_memory(err);
+	}
+	option_value_fini(&v);
+	free(p->text);
+	*p = *value;
+	return 0;
 }
 
 /* A value was read in a section. */
 static int
 on_file_section_value(cfg_t *cfg, cfg_opt_t *opt)
 {
-	struct pending value = { cfg_opt_getnstr(opt, 0), cfg->line };
+	struct pending value = { join_values(opt), cfg->line };
 	char err[CONF_ERR_MAX];
 
 	if (pending_store(reading_get(cfg), option_find(cfg_opt_name(opt)),
@@ -141,6 +189,29 @@ pending_clear(struct reading *r)
 		free(r->pending[i].text);
 		r->pending[i] = (struct pending){ 0 };
 	}
+}
+
+/* Whether an empty list was written, of which libconfuse says nothing. */
+static bool
+is_emptied(cfg_t *cfg, const struct option *o)
+{
+	cfg_opt_t *opt = cfg_getopt(cfg, o->name);
+
+	return o->type == NAMES && cfg_opt_size(opt) == 0 &&
+	    (opt->flags & CFGF_MODIFIED) != 0;
+}
+
+static int
+take_emptied(cfg_t *cfg, int (*take)(cfg_t *cfg, cfg_opt_t *opt))
+{
+	const struct option *o;
+
+	for (o = option_next(NULL); o != NULL; o = option_next(o)) {
+		if (is_emptied(cfg, o) &&
+		    take(cfg, cfg_getopt(cfg, o->name)) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 /* Add the database of a section. */
@@ -178,8 +249,11 @@ on_file_section(cfg_t *cfg, cfg_opt_t *opt)
 	cfg_t *sec = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
 	struct reading *r = reading_get(cfg);
 	char err[CONF_ERR_MAX];
-	int rc = section_store(r, cfg_title(sec), err);
+	int rc;
 
+	if (take_emptied(sec, on_file_section_value) < 0)
+		return -1;
+	rc = section_store(r, cfg_title(sec), err);
 	pending_clear(r);
 	if (rc < 0)
 		cfg_error(cfg, "%s", err);
@@ -200,7 +274,9 @@ file_opts(cfg_opt_t opts[FILE_OPTS_MAX], struct reading *r, cfg_opt_t *subopts)
 		.simple_value.ptr = (void *)r };
 	opts[n++] = (cfg_opt_t)CFG_STR(END_NAME, NULL, CFGF_NODEFAULT);
 	for (o = option_next(NULL); o != NULL; o = option_next(o))
-		opts[n++] = (cfg_opt_t)CFG_STR(o->name, NULL, CFGF_NODEFAULT);
+		opts[n++] = o->type == NAMES
+		    ? (cfg_opt_t)CFG_STR_LIST(o->name, NULL, CFGF_NODEFAULT)
+		    : (cfg_opt_t)CFG_STR(o->name, NULL, CFGF_NODEFAULT);
 	if (subopts != NULL)
 		opts[n++] = (cfg_opt_t)CFG_SEC("database", subopts,
 		    CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
@@ -294,6 +370,8 @@ conf_read_file(struct conf *conf, const char *path, char err[CONF_ERR_MAX])
 		goto out;
 	}
 	rc = cfg_parse_buf(cfg, text) == CFG_SUCCESS ? 0 : -1;
+	if (rc == 0)
+		rc = take_emptied(cfg, on_file_value);
 	if (rc < 0 && err[0] == '\0')
 		snprintf(err, CONF_ERR_MAX,
 		    "%.200s:%d: syntax error: sqlpoold.conf(5) shows what a "

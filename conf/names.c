@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,4 +81,117 @@ int
 names_find_group(const char *text, uint32_t *ret_gid)
 {
 	return find(text, find_group, ret_gid);
+}
+
+/* --- Lists ------------------------------------------------------------------ */
+
+static const char separators[] = ", \t";
+
+/* The block for a text: there are fewer names in it than bytes. */
+static size_t
+count_names(const char *text)
+{
+	size_t n = 0;
+
+	while (*(text += strspn(text, separators)) != '\0') {
+		text += strcspn(text, separators);
+		n++;
+	}
+	return n;
+}
+
+static size_t
+get_list_bytes(size_t n)
+{
+	struct conf_names *names = NULL;
+
+	return sizeof(*names) + n * sizeof(names->list[0]);
+}
+
+static struct conf_names *
+names_new(const char *text)
+{
+	size_t n = count_names(text);
+	size_t text_n = strlen(text) + 1;
+	struct conf_names *names = calloc(1, get_list_bytes(n) + text_n);
+
+	if (names != NULL)
+		names->text = memcpy(
+		    (char *)names + get_list_bytes(n), text, text_n);
+	return names;
+}
+
+static int
+add_name(struct conf_names *names, const char *name)
+{
+	uint32_t id = 0;
+	bool is_group = name[0] == '@';
+
+	if (strcmp(name, "*") == 0) {
+		names->all = true;
+		return 0;
+	}
+	if (is_group ? names_find_group(name + 1, &id) < 0
+		     : names_find_user(name, &id) < 0)
+		return -1;
+	names->list[names->n].is_group = is_group;
+	names->list[names->n++].id = id;
+	return 0;
+}
+
+int
+names_parse(
+    const char *text, struct conf_names **ret_names, char *bad, size_t bad_n)
+{
+	struct conf_names *names = names_new(text);
+	char *copy = strdup(text);
+	char *save = NULL;
+	char *name;
+	int rc = names != NULL && copy != NULL ? 0 : -1;
+
+	bad[0] = '\0';
+	name = rc == 0 ? strtok_r(copy, separators, &save) : NULL;
+	while (name != NULL && rc == 0) {
+		rc = add_name(names, name);
+		if (rc < 0)
+			snprintf(bad, bad_n, "%s", name);
+		name = strtok_r(NULL, separators, &save);
+	}
+	free(copy);
+	if (rc < 0)
+		free(names);
+	else
+		*ret_names = names;
+	return rc;
+}
+
+struct conf_names *
+names_copy(const struct conf_names *names)
+{
+	struct conf_names *copy = names_new(names->text);
+
+	if (copy == NULL)
+		return NULL;
+	copy->all = names->all;
+	copy->n = names->n;
+	memcpy(copy->list, names->list, names->n * sizeof(names->list[0]));
+	return copy;
+}
+
+bool
+names_have(const struct conf_names *names, uint32_t uid, const uint32_t *gids,
+    size_t gids_n)
+{
+	for (size_t i = 0; i < names->n; i++) {
+		if (!names->list[i].is_group) {
+			if (names->list[i].id == uid)
+				return true;
+			continue;
+		}
+		for (size_t j = 0; j < gids_n; j++) {
+			if (names->list[i].id == gids[j])
+				return true;
+		}
+	}
+	return names->all;
 }

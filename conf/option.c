@@ -69,6 +69,8 @@ type_words(enum option_type type)
 	case BYTES:
 	case STRING:
 	case USER:
+	case GROUP:
+	case NAMES:
 		break;
 	}
 	return NULL;
@@ -88,6 +90,8 @@ type_units(enum option_type type)
 	case BOOL:
 	case STRING:
 	case USER:
+	case GROUP:
+	case NAMES:
 	case LOG_LEVEL:
 	case ACCESS:
 	case SYNC:
@@ -110,8 +114,12 @@ option_print_range(const struct option *o, char *buf, size_t size)
 		snprintf(buf, size, "at most %" PRId64 " bytes", o->max);
 		return;
 	}
-	if (o->type == USER) {
-		snprintf(buf, size, "a user");
+	if (o->type == USER || o->type == GROUP) {
+		snprintf(buf, size, o->type == USER ? "a user" : "a group");
+		return;
+	}
+	if (o->type == NAMES) {
+		snprintf(buf, size, "users and @groups, or * for everybody");
 		return;
 	}
 	if (o->type == BOOL) {
@@ -169,20 +177,43 @@ string_parse(const struct option *o, const char *text, struct option_value *ret,
 }
 
 static int
-user_parse(const struct option *o, const char *text, struct option_value *ret,
+fail_name(const struct option *o, bool is_group, const char *name, char *err)
+{
+	snprintf(err, CONF_ERR_MAX,
+	    "%s: no %s is called \"%.80s\": create it, or write another name "
+	    "or a number",
+	    o->name, is_group ? "group" : "user", name);
+	return -1;
+}
+
+static int
+name_parse(const struct option *o, const char *text, struct option_value *ret,
     char *err)
 {
-	uint32_t uid;
+	uint32_t id;
 
-	if (text[0] != '\0' && names_find_user(text, &uid) < 0) {
-		snprintf(err, CONF_ERR_MAX,
-		    "%s: no user is called \"%.80s\": create it, or write "
-		    "another name or a number",
-		    o->name, text);
-		return -1;
-	}
+	if (text[0] != '\0' &&
+	    (o->type == USER ? names_find_user(text, &id) < 0
+			     : names_find_group(text, &id) < 0))
+		return fail_name(o, o->type == GROUP, text, err);
 	ret->text = text;
 	return 0;
+}
+
+static int
+list_parse(const struct option *o, const char *text, struct option_value *ret,
+    char *err)
+{
+	char bad[81];
+
+	if (names_parse(text, &ret->names, bad, sizeof(bad)) == 0)
+		return 0;
+	if (bad[0] == '@')
+		return fail_name(o, true, bad + 1, err);
+	if (bad[0] != '\0')
+		return fail_name(o, false, bad, err);
+	snprintf(err, CONF_ERR_MAX, "out of memory");
+	return -1;
 }
 
 int
@@ -194,8 +225,10 @@ option_parse(const struct option *o, const char *text, struct option_value *ret,
 
 	if (o->type == STRING)
 		return string_parse(o, text, ret, err);
-	if (o->type == USER)
-		return user_parse(o, text, ret, err);
+	if (o->type == USER || o->type == GROUP)
+		return name_parse(o, text, ret, err);
+	if (o->type == NAMES)
+		return list_parse(o, text, ret, err);
 	option_print_range(o, range, sizeof(range));
 	if (words != NULL) {
 		if (word_parse(words, text, &ret->n) == 0)
@@ -246,6 +279,30 @@ quote(const char *text)
 	return out;
 }
 
+/* Write "a, @b" as {"a", "@b"}. */
+static char *
+quote_names(const char *text)
+{
+	static const char separators[] = ", \t";
+	size_t size = strlen(text) * 4 + 3;
+	char *out = malloc(size);
+	size_t n = 0;
+
+	if (out == NULL)
+		return NULL;
+	out[n++] = '{';
+	while (*(text += strspn(text, separators)) != '\0') {
+		size_t name_n = strcspn(text, separators);
+
+		n += (size_t)snprintf(out + n, size - n, "%s\"%.*s\"",
+		    n > 1 ? ", " : "", (int)name_n, text);
+		text += name_n;
+	}
+	out[n++] = '}';
+	out[n] = '\0';
+	return out;
+}
+
 int64_t
 option_get(const struct option *o, const void *base)
 {
@@ -267,9 +324,18 @@ option_get(const struct option *o, const void *base)
 		return *(const int64_t *)field;
 	case STRING:
 	case USER:
+	case GROUP:
+	case NAMES:
 		break;
 	}
 	return 0;
+}
+
+char *
+option_get_names(const struct option *o, const void *base)
+{
+	return (*(struct conf_names *const *)((const char *)base + o->offset))
+	    ->text;
 }
 
 bool
@@ -281,6 +347,8 @@ option_has_default(const struct option *o, const void *base)
 
 	if (option_is_text(o))
 		return strcmp(*(char *const *)field, o->def) == 0;
+	if (o->type == NAMES)
+		return strcmp(option_get_names(o, base), o->def) == 0;
 	return option_parse(o, o->def, &v, err) == 0 &&
 	    v.n == option_get(o, base);
 }
@@ -303,6 +371,8 @@ option_print(const struct option *o, const void *base)
 
 	if (option_is_text(o))
 		return quote(*(char *const *)field);
+	if (o->type == NAMES)
+		return quote_names(option_get_names(o, base));
 	if (words != NULL)
 		return strdup(words[option_get(o, base)]);
 	return print_number(o, option_get(o, base));
@@ -311,6 +381,8 @@ option_print(const struct option *o, const void *base)
 char *
 option_print_default(const struct option *o)
 {
+	if (o->type == NAMES)
+		return quote_names(o->def);
 	return option_is_text(o) ? quote(o->def) : strdup(o->def);
 }
 
@@ -339,15 +411,27 @@ option_set_live(const struct option *o, void *base, int64_t n)
 		break;
 	case STRING:
 	case USER:
+	case GROUP:
+	case NAMES:
 		break;
 	}
+}
+
+/* Put a copy in the place of what a field owns. */
+static int
+replace(void *field, void *copy)
+{
+	if (copy == NULL)
+		return -1;
+	free(*(void **)field);
+	*(void **)field = copy;
+	return 0;
 }
 
 int
 option_store(const struct option *o, void *base, const struct option_value *v)
 {
 	void *field = (char *)base + o->offset;
-	char *copy;
 
 	switch (o->type) {
 	case BOOL:
@@ -368,12 +452,10 @@ option_store(const struct option *o, void *base, const struct option_value *v)
 		break;
 	case STRING:
 	case USER:
-		copy = strdup(v->text);
-		if (copy == NULL)
-			return -1;
-		free(*(char **)field);
-		*(char **)field = copy;
-		break;
+	case GROUP:
+		return replace(field, strdup(v->text));
+	case NAMES:
+		return replace(field, names_copy(v->names));
 	}
 	return 0;
 }
@@ -405,7 +487,36 @@ option_id(const struct option *o)
 bool
 option_is_text(const struct option *o)
 {
-	return o->type == STRING || o->type == USER;
+	return o->type == STRING || o->type == USER || o->type == GROUP;
+}
+
+void
+option_value_fini(struct option_value *v)
+{
+	free(v->names);
+	v->names = NULL;
+}
+
+int
+option_copy(const struct option *o, void *to, const void *from)
+{
+	const void *field = (const char *)from + o->offset;
+	struct option_value v = { 0 };
+
+	if (option_is_text(o))
+		v.text = *(char *const *)field;
+	else if (o->type == NAMES)
+		v.names = *(struct conf_names *const *)field;
+	else
+		v.n = option_get(o, from);
+	return option_store(o, to, &v);
+}
+
+void
+option_fini(const struct option *o, void *base)
+{
+	if (option_is_text(o) || o->type == NAMES)
+		free(*(void **)((char *)base + o->offset));
 }
 
 bool

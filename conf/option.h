@@ -18,7 +18,9 @@ enum option_type {
 	DURATION,
 	BYTES,
 	STRING,
-	USER, /* a name of passwd(5) or a number, which is there; or "" */
+	USER,  /* a name of passwd(5), which is there, or a number; or "" */
+	GROUP, /* likewise of group(5) */
+	NAMES, /* users and @groups between commas; "*": everybody */
 	LOG_LEVEL,
 	ACCESS,
 	SYNC,
@@ -43,8 +45,9 @@ struct option {
 
 /* A value on its way from text to a field. */
 struct option_value {
-	int64_t n;        /* the other types */
-	const char *text; /* STRING and USER, borrowed */
+	int64_t n;                /* the other types */
+	const char *text;         /* STRING, USER and GROUP, borrowed */
+	struct conf_names *names; /* NAMES, owned: option_value_fini */
 };
 
 /* The row after o, or the first for NULL; NULL after the last. */
@@ -71,6 +74,9 @@ int option_parse(const struct option *o, const char *text,
  * memory; the caller frees. */
 char *option_print(const struct option *o, const void *base);
 
+/* The text of a list, borrowed. */
+char *option_get_names(const struct option *o, const void *base);
+
 /* Write its default likewise, as options.def has it. */
 char *option_print_default(const struct option *o);
 
@@ -84,7 +90,17 @@ void option_print_range(const struct option *o, char *buf, size_t size);
 int64_t option_get(const struct option *o, const void *base);
 void option_set_live(const struct option *o, void *base, int64_t n);
 
-/* Store a value in o's field of base, a struct conf or conf_db; a string is
+/* Free what a value owns. */
+void option_value_fini(struct option_value *v);
+
+/* Copy o's field from one base to another, in which it is all zero.  -1: out of
+ * memory. */
+int option_copy(const struct option *o, void *to, const void *from);
+
+/* Free what o's field of base owns. */
+void option_fini(const struct option *o, void *base);
+
+/* Store a value in o's field of base, a struct conf or conf_db; what it owns is
  * copied and the old one freed.  -1: out of memory. */
 int
 option_store(const struct option *o, void *base, const struct option_value *v);

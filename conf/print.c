@@ -169,14 +169,15 @@ example_comment(FILE *out, const char *text)
 static void
 example_option(FILE *out, const struct option *o)
 {
-	const char *quote = option_is_text(o) ? "\"" : "";
+	char *def = option_print_default(o);
 	char range[128];
 	char text[512];
 
 	option_print_range(o, range, sizeof(range));
 	snprintf(text, sizeof(text), "%s (%s)", o->text, range);
 	example_comment(out, text);
-	fprintf(out, "#%s = %s%s%s\n\n", o->name, quote, o->def, quote);
+	fprintf(out, "#%s = %s\n\n", o->name, def != NULL ? def : o->def);
+	free(def);
 }
 
 void

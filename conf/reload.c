@@ -39,6 +39,16 @@ reload_option(
 {
 	struct option_value v = { 0 };
 
+	if (o->type == NAMES) {
+		if (strcmp(option_get_names(o, base),
+			option_get_names(o, fresh)) != 0) {
+			say_restart(r, o, base, fresh);
+			option_fini(o, fresh);
+			*(void **)((char *)fresh + o->offset) = NULL;
+			option_copy(o, fresh, base);
+		}
+		return;
+	}
 	if (option_is_text(o)) {
 		const char *now = *(char **)((char *)base + o->offset);
 

@@ -309,18 +309,14 @@ find_command(struct admin *ad)
 	return 0;
 }
 
-/* Root and who runs the daemon. */
+/* Who may look was checked before. */
 static int
 check_right(const struct admin *ad)
 {
-	uid_t uid = ad->client->owner.uid;
-
-	if (ad->command->right == ADMIN_SEES || uid == 0 || uid == geteuid())
+	if (ad->command->right == ADMIN_SEES)
 		return 0;
-	return failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
-	    "%s needs the right to act, which root and user %u have, who runs "
-	    "the daemon; you are user %u and may only look (SHOW)",
-	    ad->command->words, (unsigned)geteuid(), (unsigned)uid);
+	return access_check(&ad->client->peer, ad->home->conf, NULL,
+	    RIGHT_ADMIN, &ad->r->failure);
 }
 
 void

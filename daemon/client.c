@@ -88,6 +88,7 @@ free_client(struct client *cl)
 	db_unref(cl->db);
 	if (cl->fd >= 0)
 		close(cl->fd);
+	peer_fini(&cl->peer);
 	free(cl);
 }
 
@@ -130,18 +131,22 @@ client_get_place(struct client *cl, const struct db *db)
 }
 
 struct client *
-client_new(struct loop *loop, int fd, pid_t pid, uid_t uid)
+client_new(struct loop *loop, const struct peer *peer)
 {
 	struct client *cl = calloc(1, sizeof(*cl));
 
 	if (!cl) {
-		close(fd);
+		struct peer gone = *peer;
+
+		close(gone.fd);
+		peer_fini(&gone);
 		return NULL;
 	}
 	cl->loop = loop;
-	cl->fd = fd;
-	cl->owner.pid = pid;
-	cl->owner.uid = uid;
+	cl->fd = peer->fd;
+	cl->peer = *peer;
+	cl->owner.pid = peer->pid;
+	cl->owner.uid = peer->uid;
 	cl->connected_us = cl->since_us = clock_now_us();
 	cl->number = 1 + loop->number + loop->clients_made++ * loop->peers_n;
 	cl->loop->may_stall = true;
@@ -150,8 +155,8 @@ client_new(struct loop *loop, int fd, pid_t pid, uid_t uid)
 	out_init(&cl->out, &loop->pool);
 	cl->vars = vars_new();
 	cl->readable = event_new(
-	    loop->base, fd, EV_READ | EV_PERSIST, on_readable, cl);
-	cl->writable = event_new(loop->base, fd, EV_WRITE, on_writable, cl);
+	    loop->base, cl->fd, EV_READ | EV_PERSIST, on_readable, cl);
+	cl->writable = event_new(loop->base, cl->fd, EV_WRITE, on_writable, cl);
 	if (!cl->vars || !cl->readable || !cl->writable ||
 	    event_add(cl->readable, NULL) < 0) {
 		free_client(cl);
@@ -555,6 +560,8 @@ client_free_request(struct client *cl, struct request *r)
 		r->place->requests_n--;
 	cl->unsent_bytes -= r->unsent_bytes;
 	cl->reading_n -= r->reads;
+	if (r->charged)
+		user_give_request(cl->peer.user);
 	if (r->deadline_n)
 		deadlines_remove(&cl->loop->deadlines, r);
 	request_give(&cl->loop->requests, r);

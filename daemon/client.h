@@ -11,6 +11,7 @@
 #ifndef DAEMON_CLIENT_H
 #define DAEMON_CLIENT_H
 
+#include "daemon/access.h"
 #include "daemon/db.h"
 #include "daemon/deadlines.h"
 #include "daemon/hot.h"
@@ -78,6 +79,7 @@ struct client {
 	struct event *readable, *writable;
 	uint64_t number;    /* of all that the daemon had, its own */
 	struct owner owner; /* pid, user, application name */
+	struct peer peer;
 
 	/* bytes */
 	struct buf partial; /* a frame that has not arrived completely */
@@ -117,8 +119,9 @@ struct client {
 	enum close_reason why;
 };
 
-/* Take over a connected socket.  NULL: out of memory; the socket is closed. */
-struct client *client_new(struct loop *loop, int fd, pid_t pid, uid_t uid);
+/* Take over a connected socket and what is known of its peer.  NULL: out of
+ * memory; both are gone. */
+struct client *client_new(struct loop *loop, const struct peer *peer);
 
 /* End the connection: no more events, the socket is closed, what is under way
  * is told to stop.  The memory goes later: client_free_zombies. */

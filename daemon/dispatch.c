@@ -124,11 +124,28 @@ check_body(struct client *cl, struct request *r)
 	    "request type %d is not known to this daemon", (int)r->type);
 }
 
+/* A transaction may always be ended, also by one who may do nothing in it any
+ * more. */
+static int
+check_access(struct client *cl, struct request *r, bool admin)
+{
+	const struct conf *conf = cl->loop->conf;
+
+	if (admin)
+		return access_check(
+		    &cl->peer, conf, NULL, RIGHT_OBSERVE, &r->failure);
+	if (r->type == TYPE_TX_END)
+		return 0;
+	return access_check(
+	    &cl->peer, conf, r->db->conf, RIGHT_READ, &r->failure);
+}
+
 static void
 dispatch_sql(struct client *cl, struct request *r)
 {
 	bool admin = false;
 	if (check_body(cl, r) < 0 || local_find_db(cl, r, &admin) < 0 ||
+	    check_access(cl, r, admin) < 0 ||
 	    (r->type == TYPE_PREPARE && !admin && keep_prepared(cl, r) < 0)) {
 		struct session *s = session_find(cl->sessions, r->stream);
 

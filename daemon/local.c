@@ -150,6 +150,12 @@ choose_db(struct client *cl, struct request *r)
 		admin = is_admin(r->database);
 		if (!admin && dbs_find(dbs, r->database, &db, &r->failure) < 0)
 			return -r->failure.code;
+		if (access_check(&cl->peer, cl->loop->conf,
+			db ? db->conf : NULL, db ? RIGHT_READ : RIGHT_OBSERVE,
+			&r->failure) < 0) {
+			db_unref(db);
+			return -r->failure.code;
+		}
 	} else {
 		db = dbs_get_only(dbs);
 	}

@@ -9,6 +9,7 @@
 #include "conf/conf.h"
 #include "daemon/again.h"
 #include "daemon/db.h"
+#include "daemon/listen.h"
 #include "daemon/log.h"
 #include "daemon/runas.h"
 #include "daemon/server.h"
@@ -350,7 +351,7 @@ start(const struct args *args, struct conf *conf)
 	char path[CONF_SOCKET_MAX + 1], err[SERVER_ERR_MAX];
 
 	if (runas_check(conf, err) < 0 ||
-	    server_choose_path(conf, path, err) < 0)
+	    listen_choose_path(conf, path, err) < 0)
 		return fail(err);
 	log_set_level(conf->log_level);
 	stats_attach();

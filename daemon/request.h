@@ -104,6 +104,7 @@ struct request {
 	struct span content;    /* the frame it was read from */
 	bool is_write;          /* given to the writer outside a transaction */
 	bool away;              /* not answered in the turn it came in */
+	bool charged;           /* it counts among its user's requests */
 	bool reads;             /* it counts in its client's reading_n */
 	struct line *waits;     /* where it waits on its own worker, or NULL */
 	bool home_again;        /* its last piece has arrived */

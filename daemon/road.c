@@ -148,6 +148,15 @@ road_send_away(struct client *cl, struct request *r)
 		    "%zu bytes of results wait until this connection reads "
 		    "them; read them first, or raise max_client_bytes",
 		    cl->unsent_bytes);
+	if (conf->max_user_requests && cl->peer.user) {
+		r->charged = user_take_request(
+		    cl->peer.user, conf->max_user_requests);
+		if (!r->charged)
+			return failure_set(&r->failure, ERR_TOO_MANY_REQUESTS,
+			    "%u requests of uid %u are under way, the limit for "
+			    "one user (max_user_requests); wait for answers",
+			    conf->max_user_requests, (unsigned)cl->peer.uid);
+	}
 	r->owner = &cl->owner;
 	if (request_own(r) < 0 || set_deadline(cl, r) < 0)
 		return failure_set(
@@ -202,9 +211,14 @@ road_waiting(struct loop *loop)
 	}
 }
 
+/* The only way to a writer: a client that may not write has none. */
 static int
 submit_write(struct client *cl, struct request *r)
 {
+	if (r->type != TYPE_TX_END && /* which may always end */
+	    access_check(&cl->peer, cl->loop->conf, r->db->conf, RIGHT_WRITE,
+		&r->failure) < 0)
+		return -r->failure.code;
 	if (!r->place) {
 		r->place = client_get_place(cl, r->db);
 		if (!r->place)
@@ -328,6 +342,12 @@ begin(struct client *cl, struct request *r, enum msg_tx_mode mode)
 {
 	struct session *s;
 
+	if ((mode == TX_MODE_IMMEDIATE || mode == TX_MODE_EXCLUSIVE) &&
+	    access_check(&cl->peer, cl->loop->conf, r->db->conf, RIGHT_WRITE,
+		&r->failure) < 0) {
+		local_fail(cl, r);
+		return false;
+	}
 	if (session_count(cl->sessions) >= SESSIONS_MAX) {
 		failure_set(&r->failure, ERR_QUEUE_FULL,
 		    "%d transactions are open on this connection; end some",

@@ -41,15 +41,39 @@ runas_check(const struct conf *conf, char err[CONF_ERR_MAX])
 	return -1;
 }
 
+bool
+runas_is_self(const struct conf *conf)
+{
+	return get_wanted(conf) == geteuid();
+}
+
+/* One thread yet, or asked again by it alone. */
+static const struct passwd *
+find_entry(const struct conf *conf)
+{
+	return getpwuid(get_wanted(conf)); /* NOLINT(concurrency-mt-unsafe) */
+}
+
+int
+runas_get_ids(const struct conf *conf, uint32_t *ret_uid, uint32_t *ret_gid)
+{
+	const struct passwd *pw = find_entry(conf);
+
+	if (!pw)
+		return -1;
+	*ret_uid = pw->pw_uid;
+	*ret_gid = pw->pw_gid;
+	return 0;
+}
+
 int
 runas_become(const struct conf *conf, char err[CONF_ERR_MAX])
 {
-	uid_t uid = get_wanted(conf);
 	const struct passwd *pw;
 
-	if (uid == geteuid())
+	if (runas_is_self(conf))
 		return 0;
-	pw = getpwuid(uid); /* NOLINT(concurrency-mt-unsafe): one thread yet */
+	pw = find_entry(conf);
 	if (!pw) {
 		snprintf(err, CONF_ERR_MAX,
 		    "user %.80s is not in passwd(5), so that nobody knows its "
@@ -58,16 +82,10 @@ runas_become(const struct conf *conf, char err[CONF_ERR_MAX])
 		return -1;
 	}
 	if (initgroups(pw->pw_name, pw->pw_gid) < 0 || setgid(pw->pw_gid) < 0 ||
-	    setuid(uid) < 0) {
+	    setuid(pw->pw_uid) < 0) {
 		snprintf(err, CONF_ERR_MAX, "cannot become user %.80s: %s",
 		    conf->user, strerror(errno));
 		return -1;
 	}
 	return 0;
-}
-
-bool
-runas_is_root(const struct conf *conf)
-{
-	return get_wanted(conf) == 0;
 }

@@ -17,7 +17,11 @@ int runas_check(const struct conf *conf, char err[CONF_ERR_MAX]);
  * nothing when that is who the process is.  -1: err says why not. */
 int runas_become(const struct conf *conf, char err[CONF_ERR_MAX]);
 
-/* Say whether that user is root. */
-bool runas_is_root(const struct conf *conf);
+/* Say whether that user is who the process is already. */
+bool runas_is_self(const struct conf *conf);
+
+/* Give that user, and its group.  -1: there is none. */
+int
+runas_get_ids(const struct conf *conf, uint32_t *ret_uid, uint32_t *ret_gid);
 
 #endif

@@ -6,27 +6,23 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "daemon/access.h"
 #include "daemon/again.h"
 #include "daemon/answer.h"
 #include "daemon/clock.h"
 #include "daemon/db.h"
 #include "daemon/exporter.h"
+#include "daemon/listen.h"
 #include "daemon/log.h"
 #include "daemon/rates.h"
-#include "daemon/runas.h"
 #include "daemon/stats.h"
 #include "daemon/tick.h"
 #include "daemon/worker.h"
 #include "proto/error.h"
-#include "proto/sockpath.h"
 
-#define BACKLOG      1024
 #define TICK_US      100000
 #define STOP_TICK_US 5000
 /* While nothing has a limit; and how often the databases are looked after. */
@@ -44,6 +40,7 @@ struct server {
 	    *on_hup;
 	void (*reload)(void *arg); /* NULL: there is nothing to be read */
 	void *reload_arg;
+	struct users *users;
 	int fd;
 	char path[CONF_SOCKET_MAX + 1];
 	struct worker **workers;
@@ -55,142 +52,6 @@ struct server {
 	int64_t stopping_us; /* when the first signal came; 0: it did not */
 	int64_t refusing_us; /* when the grace time was over; 0: not yet */
 };
-
-/* --- The path ---------------------------------------------------------------- */
-
-/* A directory of the user's own under /tmp: nobody else may have made it. */
-static int
-make_tmp_dir(const char *path, char err[SERVER_ERR_MAX])
-{
-	char dir[CONF_SOCKET_MAX + 1];
-	struct stat st;
-	char *slash;
-
-	snprintf(dir, sizeof(dir), "%s", path);
-	slash = strrchr(dir, '/');
-	if (!slash || strncmp(dir, "/tmp/", 5) != 0)
-		return 0;
-	*slash = '\0';
-	if (mkdir(dir, 0700) == 0)
-		return 0;
-	if (errno != EEXIST || lstat(dir, &st) < 0) {
-		snprintf(err, SERVER_ERR_MAX,
-		    "cannot make %s: %s; choose "
-		    "another socket with -s PATH",
-		    dir, strerror(errno));
-		return -1;
-	}
-	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
-	    (st.st_mode & 077) != 0) {
-		snprintf(err, SERVER_ERR_MAX,
-		    "%s is not a directory of yours "
-		    "with mode 0700; remove it, or choose another socket "
-		    "with -s PATH",
-		    dir);
-		return -1;
-	}
-	return 0;
-}
-
-int
-server_choose_path(const struct conf *conf, char out[CONF_SOCKET_MAX + 1],
-    char err[SERVER_ERR_MAX])
-{
-	if (conf->socket[0]) {
-		snprintf(out, CONF_SOCKET_MAX + 1, "%s", conf->socket);
-		return 0;
-	}
-	if (geteuid() == 0 && !runas_is_root(conf)) {
-		snprintf(err, SERVER_ERR_MAX,
-		    "started as root to run as %.80s: say where to listen, in a "
-		    "directory of that user's, with -s PATH or \"socket\" in "
-		    "the configuration",
-		    conf->user);
-		return -1;
-	}
-	if (sockpath_make_default(getenv("XDG_RUNTIME_DIR"), geteuid(), out,
-		CONF_SOCKET_MAX + 1) < 0) {
-		snprintf(err, SERVER_ERR_MAX,
-		    "$XDG_RUNTIME_DIR is too long "
-		    "for a socket's path; choose one with -s PATH");
-		return -1;
-	}
-	return make_tmp_dir(out, err);
-}
-
-/* --- Listening ----------------------------------------------------------------- */
-
-static struct sockaddr_un
-make_address(const char *path)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
-	return sa;
-}
-
-/* Is somebody listening there?  Else a socket file that is left is removed. */
-static int
-clear_path(const char *path, char err[SERVER_ERR_MAX])
-{
-	struct sockaddr_un sa = make_address(path);
-	struct stat st;
-	int fd, rc;
-
-	if (lstat(path, &st) < 0)
-		return 0;
-	if (!S_ISSOCK(st.st_mode)) {
-		snprintf(err, SERVER_ERR_MAX,
-		    "%s exists and is not a socket; "
-		    "remove it, or choose another socket with -s PATH",
-		    path);
-		return -1;
-	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0) {
-		snprintf(err, SERVER_ERR_MAX, "socket: %s", strerror(errno));
-		return -1;
-	}
-	rc = connect(fd, (struct sockaddr *)&sa, sizeof(sa));
-	if (rc == 0 || errno != ECONNREFUSED) {
-		snprintf(err, SERVER_ERR_MAX,
-		    "a daemon listens on %s already%s"
-		    "; stop it, or choose another socket with -s PATH",
-		    path, rc == 0 ? "" : ", or it cannot be asked");
-		close(fd);
-		return -1;
-	}
-	close(fd);
-	log_info("removing the socket %s, which a daemon left behind", path);
-	unlink(path);
-	return 0;
-}
-
-static int
-listen_on(struct server *s, char err[SERVER_ERR_MAX])
-{
-	struct sockaddr_un sa = make_address(s->path);
-	mode_t old;
-	int rc;
-
-	if (clear_path(s->path, err) < 0)
-		return -1;
-	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	old = umask(0777 & ~s->conf->socket_mode);
-	rc = s->fd < 0 ? -1 : bind(s->fd, (struct sockaddr *)&sa, sizeof(sa));
-	umask(old);
-	if (rc < 0 || listen(s->fd, BACKLOG) < 0) {
-		snprintf(err, SERVER_ERR_MAX,
-		    "cannot listen on %s: %s; make sure that its directory exists "
-		    "and is yours to write, or choose another socket with -s PATH",
-		    s->path, strerror(errno));
-		if (rc == 0)
-			unlink(s->path);
-		s->path[0] = '\0';
-		return -1;
-	}
-	return 0;
-}
 
 /* --- Accepting ------------------------------------------------------------------- */
 
@@ -222,26 +83,34 @@ refuse_client(int fd, int code, const char *text)
 static void
 give_client(struct server *s, int fd)
 {
-	struct ucred cred = { 0 };
-	socklen_t n = sizeof(cred);
+	const struct conf *conf = s->conf;
+	struct peer peer;
 	char text[128];
 
-	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n);
 	if (s->stopping_us) {
 		refuse_client(fd, ERR_SHUTTING_DOWN,
 		    "the daemon is shutting down; connect again later");
 		return;
 	}
-	if (count_clients(s) >= s->conf->max_clients) {
+	if (count_clients(s) >= conf->max_clients) {
 		snprintf(text, sizeof(text),
 		    "%u clients are connected already, the limit "
 		    "(max_clients); try again later",
-		    s->conf->max_clients);
+		    conf->max_clients);
+		refuse_client(fd, ERR_TOO_MANY_CLIENTS, text);
+		return;
+	}
+	peer_init(&peer, fd);
+	if (users_enter(s->users, &peer, conf->max_user_clients) < 0) {
+		snprintf(text, sizeof(text),
+		    "uid %u has %u connections already, the limit for one "
+		    "user (max_user_clients); close some",
+		    (unsigned)peer.uid, conf->max_user_clients);
 		refuse_client(fd, ERR_TOO_MANY_CLIENTS, text);
 		return;
 	}
 	stats_add(STAT_clients_accepted, 1);
-	worker_give(s->workers[s->next], fd, cred.pid, cred.uid);
+	worker_give(s->workers[s->next], &peer);
 	s->next = (s->next + 1) % s->workers_n;
 }
 
@@ -500,13 +369,15 @@ server_open(const struct conf *conf, const char *path,
 	}
 	s->conf = conf;
 	s->fd = -1;
+	s->users = users_new();
 	snprintf(s->path, sizeof(s->path), "%s", path);
 	signal(SIGPIPE, SIG_IGN);
-	if (listen_on(s, err) < 0) {
+	if (listen_open(conf, path, &s->fd, err) < 0) {
+		s->path[0] = '\0';
 		server_close(s);
 		return -1;
 	}
-	if (add_events(s) < 0) {
+	if (!s->users || add_events(s) < 0) {
 		snprintf(err, SERVER_ERR_MAX, "cannot set up the event loop");
 		server_close(s);
 		return -1;
@@ -608,5 +479,6 @@ server_close(struct server *s)
 		close(s->fd);
 	if (s->path[0] && s->fd >= 0)
 		unlink(s->path);
+	users_free(s->users);
 	free(s);
 }

@@ -7,16 +7,10 @@
 
 #include "conf/conf.h"
 
-#define SERVER_ERR_MAX 512
+#define SERVER_ERR_MAX CONF_ERR_MAX
 
 struct dbs;
 struct server;
-
-/* Decide where to listen: the configuration's socket if it is not empty, else
- * the user's default place, whose directory under /tmp is made if it is needed.
- * -1: err says what is wrong and what to do. */
-int server_choose_path(const struct conf *conf, char out[CONF_SOCKET_MAX + 1],
-    char err[SERVER_ERR_MAX]);
 
 /* Listen on path.  A socket file that nobody listens on is replaced; one with a
  * daemon behind it is refused.  -1: err says why. */

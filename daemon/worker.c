@@ -28,9 +28,7 @@
 /* A socket on its way from the main thread. */
 struct newcomer {
 	struct newcomer *next;
-	int fd;
-	pid_t pid;
-	uid_t uid;
+	struct peer peer;
 };
 
 struct worker {
@@ -189,9 +187,9 @@ take_newcomers(struct worker *w)
 
 		if (!n)
 			return;
-		if (!client_new(&w->loop, n->fd, n->pid, n->uid))
-			log_warn(
-			    "no memory for the client of pid %d", (int)n->pid);
+		if (!client_new(&w->loop, &n->peer))
+			log_warn("no memory for the client of pid %d",
+			    (int)n->peer.pid);
 		free(n);
 	}
 }
@@ -375,17 +373,20 @@ worker_start(const struct conf *conf, struct dbs *dbs,
 }
 
 void
-worker_give(struct worker *w, int fd, pid_t pid, uid_t uid)
+worker_give(struct worker *w, const struct peer *peer)
 {
 	struct newcomer *n = malloc(sizeof(*n));
 
 	if (!n) {
-		close(fd);
+		struct peer gone = *peer;
+
+		close(gone.fd);
+		peer_fini(&gone);
 		return;
 	}
 	atomic_fetch_add(&w->clients_n, 1);
 	pthread_mutex_lock(&w->lock);
-	*n = (struct newcomer){ NULL, fd, pid, uid };
+	*n = (struct newcomer){ NULL, *peer };
 	*w->newcomers_end = n;
 	w->newcomers_end = &n->next;
 	w->newcomers_n++;

@@ -10,12 +10,12 @@
 #define DAEMON_WORKER_H
 
 #include <stdbool.h>
-#include <sys/types.h>
 
 struct conf;
 struct dbs;
 struct failure;
 struct mailbox;
+struct peer;
 struct worker;
 
 /* Start a worker: its thread runs and its connections are open when this
@@ -28,8 +28,8 @@ struct mailbox *worker_get_mailbox(struct worker *w);
 void worker_meet(struct worker *w, struct mailbox *const *peers, unsigned n,
     unsigned number);
 
-/* Hand a connected socket over. */
-void worker_give(struct worker *w, int fd, pid_t pid, uid_t uid);
+/* Hand a connected socket over, with what is known of its peer. */
+void worker_give(struct worker *w, const struct peer *peer);
 
 /* Say whether so many sockets wait for it that it should get no more now. */
 bool worker_is_crowded(struct worker *w);

@@ -43,7 +43,7 @@ open_client(const char *options)
 		AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
 	    0);
 	peer = fds[1];
-	cl = client_new(&loop, fds[0], 4711, 0);
+	cl = client_new(&loop, &(struct peer){ .fd = fds[0], .pid = 4711 });
 	ck_assert_ptr_nonnull(cl);
 }
 

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "conf/names.h"
+
 static struct conf *conf;
 static char err[CONF_ERR_MAX];
 static char file[256];
@@ -146,6 +148,16 @@ static const struct {
 	  "socket_mode = 1777 is out of range: write 0000 to 0777" },
 	{ "user = \"no such user\"\n", 1,
 	  "user: no user is called \"no such user\": create it" },
+	{ "socket_group = nosuchgroup\n", 1,
+	  "socket_group: no group is called \"nosuchgroup\": create it" },
+	{ "writers = {root}\nreaders = {root, \"@nosuchgroup\"}\n", 2,
+	  "readers: no group is called \"nosuchgroup\": create it" },
+	{ "admins = {\"root\",\n \"nosuchuser\"}\n", 2,
+	  "admins: no user is called \"nosuchuser\": create it" },
+	{ "writers = {root}\nwriters = {daemon}\n", 2,
+	  "writers is set already, in line 1: remove one of them" },
+	{ "database a {\n path = x.db\n readers = {root} }\n", 3,
+	  "database a: readers are chosen, but everybody may write" },
 	{ "request_timeout = 5\n", 1,
 	  "request_timeout = 5: write a whole number and us, ms, s, min or h" },
 	{ "request_timeout = 5 s\n", 1,
@@ -273,6 +285,39 @@ START_TEST(conf_refuses_a_socket_path_too_long_for_the_kernel)
 	path[CONF_SOCKET_MAX] = '\0';
 	ck_assert_int_eq(conf_set(conf, "socket", path, err), 0);
 	ck_assert_str_eq(conf->socket, path);
+}
+END_TEST
+
+START_TEST(conf_reads_lists_of_names)
+{
+	const uint32_t gids[] = { 7, 4321 };
+	const struct conf_db *db;
+	int rc = read_text("admins = {root,\n\"@4321\"\n}\n"
+			   "observers = daemon\n"
+			   "database a {\n"
+			   "\tpath = a.db\n"
+			   "\twriters = {\"1000\", \"@root\"}\n"
+			   "\tadmins = {}\n"
+			   "}\n"
+			   "database b { path = b.db }\n");
+
+	ck_assert_msg(rc == 0, "%s", err);
+	db = &conf->dbs[0];
+	ck_assert(db->readers->all && !db->writers->all);
+	ck_assert(names_have(db->readers, 5, NULL, 0));
+	ck_assert(names_have(db->writers, 1000, gids, 2));
+	ck_assert(!names_have(db->writers, 1001, gids, 2));
+	ck_assert(names_have(db->writers, 1001, &(uint32_t){ 0 }, 1));
+	ck_assert(!names_have(db->admins, 0, gids, 2));
+	db = &conf->dbs[1];
+	ck_assert(names_have(db->admins, 0, NULL, 0));
+	ck_assert(names_have(db->admins, 5, gids, 2));
+	ck_assert(!names_have(db->admins, 5, gids, 1));
+	ck_assert(db->writers->all);
+	ck_assert(names_have(conf->observers, 1, NULL, 0));
+	ck_assert(!names_have(conf->observers, 2, NULL, 0));
+	ck_assert_int_eq(conf_set(conf, "b.writers", "1000 @7,", err), 0);
+	ck_assert(names_have(conf->dbs[1].writers, 3, gids, 1));
 }
 END_TEST
 
@@ -416,9 +461,11 @@ START_TEST(conf_prints_a_file_that_reads_back_as_the_same)
 	    conf_set(conf, "socket", "/run/\t\x01\xc3\xa4$'{}\\", err), 0);
 	ck_assert_int_eq(conf_add_db(conf, "a.db", err), 0);
 	ck_assert_int_eq(conf_set(conf, "a.access", "shared", err), 0);
+	ck_assert_int_eq(conf_set(conf, "a.writers", "0,@0", err), 0);
+	ck_assert_int_eq(conf_set(conf, "a.readers", "", err), 0);
 	first = print(false);
 	/* every option but path, and the section */
-	ck_assert_uint_eq(count_lines(first), CONF_OPTIONS_N - 1 + 5);
+	ck_assert_uint_eq(count_lines(first), CONF_OPTIONS_N - 1 + 7);
 	conf_free(conf);
 	conf = conf_new();
 	ck_assert_msg(read_text(first) == 0, "%s", err);
@@ -666,6 +713,7 @@ conf_suite(void)
 	tcase_add_loop_test(
 	    tc, conf_refuses_with_file_line_and_remedy, 0, (int)BAD_N);
 	tcase_add_test(tc, conf_gives_each_mistake_a_message_of_its_own);
+	tcase_add_test(tc, conf_reads_lists_of_names);
 	tcase_add_test(tc, conf_lets_the_environment_go_before_the_file);
 	tcase_add_loop_test(tc, conf_refuses_a_variable_by_its_name, 0,
 	    (int)(sizeof(bad_variables) / sizeof(bad_variables[0])));

@@ -227,12 +227,14 @@ stage_connect(void)
 {
 	struct sqlpool_options options = SQLPOOL_OPTIONS;
 	struct sqlpool_conn *conn;
+	struct peer peer;
 	int fds[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
 		fds) < 0)
 		stage_fail("socketpair: %s", strerror(errno));
-	worker_give(worker, fds[0], getpid(), getuid());
+	peer_init(&peer, fds[0]);
+	worker_give(worker, &peer);
 	turn(worker); /* it is a client from the next one on */
 	options.use_fd = true;
 	options.fd = fds[1];

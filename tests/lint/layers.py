@@ -11,8 +11,8 @@ import sys
 
 # The daemon's modules from left to right; proto and conf stand before them.
 DAEMON = """
-    clock log tick stats rates runas locks
-    tx request turns deadlines mailbox crew answer
+    clock log tick stats rates runas locks listen
+    tx request turns deadlines mailbox crew answer access
     budget pragma guard functions dbconn dbcopy upkeep bind setting stmt wal
     exec control
     dbfile hot reader health keeper writer outside gate chores group script lease

@@ -1,0 +1,198 @@
+/* listen.c - where the socket is, and how it is made. */
+#include "daemon/listen.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "conf/names.h"
+#include "daemon/log.h"
+#include "daemon/runas.h"
+#include "proto/sockpath.h"
+
+#define BACKLOG 1024
+
+/* --- The path ---------------------------------------------------------------- */
+
+/* A directory of the user's own under /tmp: nobody else may have made it. */
+static int
+make_tmp_dir(const char *path, char err[CONF_ERR_MAX])
+{
+	char dir[CONF_SOCKET_MAX + 1];
+	struct stat st;
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (!slash || strncmp(dir, "/tmp/", 5) != 0)
+		return 0;
+	*slash = '\0';
+	if (mkdir(dir, 0700) == 0)
+		return 0;
+	if (errno != EEXIST || lstat(dir, &st) < 0) {
+		snprintf(err, CONF_ERR_MAX,
+		    "cannot make %s: %s; choose "
+		    "another socket with -s PATH",
+		    dir, strerror(errno));
+		return -1;
+	}
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
+	    (st.st_mode & 077) != 0) {
+		snprintf(err, CONF_ERR_MAX,
+		    "%s is not a directory of yours "
+		    "with mode 0700; remove it, or choose another socket "
+		    "with -s PATH",
+		    dir);
+		return -1;
+	}
+	return 0;
+}
+
+int
+listen_choose_path(const struct conf *conf, char out[CONF_SOCKET_MAX + 1],
+    char err[CONF_ERR_MAX])
+{
+	if (conf->socket[0]) {
+		snprintf(out, CONF_SOCKET_MAX + 1, "%s", conf->socket);
+		return 0;
+	}
+	if (!runas_is_self(conf)) {
+		snprintf(err, CONF_ERR_MAX,
+		    "started as root to run as %.80s: say where to listen, in a "
+		    "directory of that user's, with -s PATH or \"socket\" in "
+		    "the configuration",
+		    conf->user);
+		return -1;
+	}
+	if (sockpath_make_default(getenv("XDG_RUNTIME_DIR"), geteuid(), out,
+		CONF_SOCKET_MAX + 1) < 0) {
+		snprintf(err, CONF_ERR_MAX,
+		    "$XDG_RUNTIME_DIR is too long "
+		    "for a socket's path; choose one with -s PATH");
+		return -1;
+	}
+	return make_tmp_dir(out, err);
+}
+
+/* --- Listening ----------------------------------------------------------------- */
+
+static struct sockaddr_un
+make_address(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+	return sa;
+}
+
+/* Is somebody listening there?  Else a socket file that is left is removed. */
+static int
+clear_path(const char *path, char err[CONF_ERR_MAX])
+{
+	struct sockaddr_un sa = make_address(path);
+	struct stat st;
+	int fd, rc;
+
+	if (lstat(path, &st) < 0)
+		return 0;
+	if (!S_ISSOCK(st.st_mode)) {
+		snprintf(err, CONF_ERR_MAX,
+		    "%s exists and is not a socket; "
+		    "remove it, or choose another socket with -s PATH",
+		    path);
+		return -1;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0) {
+		snprintf(err, CONF_ERR_MAX, "socket: %s", strerror(errno));
+		return -1;
+	}
+	rc = connect(fd, (struct sockaddr *)&sa, sizeof(sa));
+	if (rc == 0 || errno != ECONNREFUSED) {
+		snprintf(err, CONF_ERR_MAX,
+		    "a daemon listens on %s already%s"
+		    "; stop it, or choose another socket with -s PATH",
+		    path, rc == 0 ? "" : ", or it cannot be asked");
+		close(fd);
+		return -1;
+	}
+	close(fd);
+	log_info("removing the socket %s, which a daemon left behind", path);
+	unlink(path);
+	return 0;
+}
+
+/* Give the socket file to whom the configuration says; as it comes, to who the
+ * daemon runs as. */
+static int
+give_path(const struct conf *conf, const char *path)
+{
+	uint32_t uid = (uint32_t)-1, gid = (uint32_t)-1;
+
+	if (!runas_is_self(conf) && runas_get_ids(conf, &uid, &gid) < 0)
+		return -1;
+	if (conf->socket_owner[0] &&
+	    names_find_user(conf->socket_owner, &uid) < 0)
+		return -1;
+	if (conf->socket_group[0] &&
+	    names_find_group(conf->socket_group, &gid) < 0)
+		return -1;
+	if (uid == (uint32_t)-1 && gid == (uint32_t)-1)
+		return 0;
+	return lchown(path, uid, gid);
+}
+
+static int
+bind_path(const struct conf *conf, const char *path, char err[CONF_ERR_MAX])
+{
+	struct sockaddr_un sa = make_address(path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	mode_t old = umask(0777 & ~conf->socket_mode);
+	int rc = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&sa, sizeof(sa));
+
+	umask(old);
+	if (rc == 0)
+		return fd;
+	snprintf(err, CONF_ERR_MAX,
+	    "cannot listen on %s: %s; make sure that its directory exists and is "
+	    "yours to write, or choose another socket with -s PATH",
+	    path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+int
+listen_open(const struct conf *conf, const char *path, int *ret_fd,
+    char err[CONF_ERR_MAX])
+{
+	int fd;
+
+	if (clear_path(path, err) < 0)
+		return -1;
+	fd = bind_path(conf, path, err);
+	if (fd < 0)
+		return -1;
+	if (give_path(conf, path) < 0) {
+		snprintf(err, CONF_ERR_MAX,
+		    "cannot give the socket %s to its owner and group: %s; "
+		    "choose a group of your own as socket_group, and no "
+		    "socket_owner, or start it as root",
+		    path, strerror(errno));
+		goto out;
+	}
+	if (listen(fd, BACKLOG) < 0) {
+		snprintf(err, CONF_ERR_MAX, "listen: %s", strerror(errno));
+		goto out;
+	}
+	*ret_fd = fd;
+	return 0;
+out:
+	close(fd);
+	unlink(path);
+	return -1;
+}
