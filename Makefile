@@ -42,7 +42,7 @@ DEPS = gcc make libc6-dev pkg-config libsqlite3-dev libevent-dev libmsgpack-dev 
 	procps python3 python3-msgpack python3-prometheus-client \
 	python3-yaml tmux libjansson-dev libuv1-dev g++
 DEPS_LINT = clang-format clang-tidy cppcheck mandoc shellcheck libhiredis-dev \
-	libpq-dev abigail-tools
+	libpq-dev abigail-tools systemd
 DEPS_FUZZ = clang libclang-rt-14-dev
 DEPS_BENCH = libhiredis-dev libpq-dev redis-server redis-tools postgresql-15 \
 	pgbouncer python3-aiosqlite gnuplot-nox
@@ -154,7 +154,7 @@ guard_src := $(wildcard tests/guard/*.c)
 all_src += $(guard_src)
 all_hdr += $(wildcard tests/guard/*.h)
 all_def := $(wildcard proto/*.def conf/*.def daemon/*.def)
-scripts := $(wildcard .ci/run tests/*.sh tests/*/*.sh)
+scripts := $(wildcard .ci/run tests/*.sh tests/*/*.sh conf/*.bash)
 man_src := $(wildcard daemon/*.8 daemon/*.7 conf/*.5 client/*.3 client/cli/*.1 client/bench/*.1)
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
@@ -354,7 +354,7 @@ $(L)/%.tidy: %.c $(all_hdr) $(all_def) $(wildcard tests/lint/include/*.h) \
 	$(Q)mv $@.err $@
 
 .PHONY: lint-format lint-tidy lint-cppcheck lint-analyzer lint-shell lint-man \
-	lint-layers lint-abi
+	lint-layers lint-abi lint-units
 lint-format:
 	$(call say,FORMAT,all)$(CLANG_FORMAT) --dry-run -Werror $(all_src) \
 		$(all_hdr)
@@ -377,6 +377,8 @@ lint-man:
 	$(if $(man_src),$(call say,MANDOC,$(man_src))mandoc -T lint -W warning \
 		$(man_src))
 	$(call say,MANUAL,conf/sqlpoold.conf.5)tests/lint/manual.sh
+lint-units:
+	$(call say,UNITS,conf)tests/lint/units.sh
 lint-layers:
 	$(call say,LAYERS,all)tests/lint/layers.py
 	$(call say,PAPER,ARCHITECTURE.md)tests/lint/architecture.py
@@ -436,7 +438,7 @@ format-check: deps-lint ## say which sources are not in it
 
 lint: deps deps-lint deps-guard ## every static check; a warning is an error
 	+$(Q)$(submake) -k -Otarget lint-format lint-shell lint-man \
-		lint-layers lint-abi lint-cppcheck lint-analyzer lint-tidy
+		lint-layers lint-abi lint-units lint-cppcheck lint-analyzer lint-tidy
 
 abi: deps deps-lint ## compare the library's binary interface with what was kept
 	+$(Q)$(submake) lint-abi
@@ -496,11 +498,17 @@ BINDIR     = $(PREFIX)/bin
 INCLUDEDIR = $(PREFIX)/include
 MANDIR     = $(PREFIX)/share/man
 DOCDIR     = $(PREFIX)/share/doc/sqlpoold
+COMPDIR    = $(PREFIX)/share/bash-completion/completions
+# systemd looks here for all three, also under /usr/local.
+UNITDIR    = $(PREFIX)/lib/systemd/system
+SYSUSERS   = $(PREFIX)/lib/sysusers.d/sqlpoold.conf
+TMPFILES   = $(PREFIX)/lib/tmpfiles.d/sqlpoold.conf
 
 doc_src = $(wildcard README.md LICENSE ARCHITECTURE.md proto/PROTOCOL.md)
-doc_examples = sqlpoold.conf.example $(wildcard conf/sqlpoold.* \
-	client/examples/*.c)
-doc_examples := $(filter-out %.5,$(doc_examples))
+doc_examples = sqlpoold.conf.example conf/sqlpoold.logrotate \
+	$(wildcard client/examples/*.c)
+units = $(wildcard conf/*.service conf/*.socket)
+completed = sqlpoold sqlpool-cli sqlpool-bench
 man_target = $(MANDIR)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
 
 adapters = $(notdir $(wildcard client/adapters/*.h))
@@ -520,7 +528,9 @@ installed = $(SBINDIR)/sqlpoold $(BINDIR)/sqlpool-cli $(BINDIR)/sqlpool-bench \
 	$(foreach m,$(man_src),$(call man_target,$(m))) \
 	$(foreach l,$(man_links),$(call link_name,$(l))) \
 	$(addprefix $(DOCDIR)/,$(notdir $(doc_src))) \
-	$(addprefix $(DOCDIR)/examples/,$(notdir $(doc_examples)))
+	$(addprefix $(DOCDIR)/examples/,$(notdir $(doc_examples))) \
+	$(addprefix $(UNITDIR)/,$(notdir $(units))) $(SYSUSERS) $(TMPFILES) \
+	$(addprefix $(COMPDIR)/,$(completed))
 
 put = install -D -m $(1) $(2) '$(DESTDIR)$(3)'
 
@@ -547,8 +557,11 @@ install: all ## install under $(DESTDIR)$(PREFIX)
 	$(Q)$(foreach d,$(doc_src),$(call put,644,$(d),$(DOCDIR)/$(notdir $(d))) &&) :
 	$(Q)$(foreach d,$(doc_examples),$(call put,644,$(d),$(strip \
 		$(DOCDIR))/examples/$(notdir $(d))) &&) :
-	$(Q)sed -i 's,/usr/sbin/,$(SBINDIR)/,' \
-		'$(DESTDIR)$(DOCDIR)/examples/sqlpoold.service'
+	$(Q)$(foreach u,$(units),$(call put,644,$(u),$(UNITDIR)/$(notdir $(u))) &&) :
+	$(Q)sed -i 's,/usr/sbin/,$(SBINDIR)/,' '$(DESTDIR)$(UNITDIR)'/sqlpoold*.service
+	$(Q)$(call put,644,conf/sqlpoold.sysusers,$(SYSUSERS))
+	$(Q)$(call put,644,conf/sqlpoold.tmpfiles,$(TMPFILES))
+	$(Q)$(foreach p,$(completed),$(call put,644,conf/completion.bash,$(COMPDIR)/$(p)) &&) :
 	$(Q)test -n '$(DESTDIR)' || test "$$(id -u)" != 0 || \
 		! command -v ldconfig >/dev/null || ldconfig
 

@@ -127,6 +127,14 @@ check_files(const struct conf *conf, char *err)
 			    "socket: %.200s is database %s: choose another "
 			    "path",
 			    conf->socket, db->name);
+		if (conf->log_file[0] != '\0' &&
+		    (is_same_file(conf->log_file, db->path) ||
+			is_side_file(conf->log_file, db->path)))
+			return fail_at(conf, &conf->origins[CONF_ID_log_file],
+			    err,
+			    "log_file: %.200s belongs to database %s: choose "
+			    "another path",
+			    conf->log_file, db->name);
 		for (size_t j = 0; j < conf->db_n; j++) {
 			/* the WAL of one may be named before it */
 			if (j != i &&
@@ -139,48 +147,79 @@ check_files(const struct conf *conf, char *err)
 
 /* --- Values that exclude each other ------------------------------------------ */
 
+static bool
+has_low_hard_limit(const struct conf *conf, const struct conf_db *db)
+{
+	(void)conf;
+	return db->wal_hard_limit_bytes < db->wal_limit_bytes;
+}
+
+static bool
+waits_for_nobody(const struct conf *conf, const struct conf_db *db)
+{
+	(void)conf;
+	return db->access == CONF_ACCESS_EXCLUSIVE &&
+	    db->origins[CONF_ID_busy_wait].from != CONF_FROM_DEFAULT;
+}
+
+static bool
+shuts_out_checkpoints(const struct conf *conf, const struct conf_db *db)
+{
+	(void)conf;
+	return db->checkpoint == CONF_CHECKPOINT_EXTERNAL &&
+	    db->access != CONF_ACCESS_SHARED;
+}
+
+static bool
+reads_by_writing(const struct conf *conf, const struct conf_db *db)
+{
+	(void)conf;
+	return !db->readers->all && db->writers->all;
+}
+
+static bool
+ends_before_idle(const struct conf *conf, const struct conf_db *db)
+{
+	return db->tx_idle_timeout_us > db->tx_max_age_us &&
+	    is_given(conf, db, CONF_ID_tx_idle_timeout);
+}
+
+/* What a database cannot be at once; the place of the first option that was
+ * given is said. */
+static const struct {
+	bool (*is_broken)(const struct conf *conf, const struct conf_db *db);
+	enum conf_id ids[2];
+	const char *text;
+} rules[] = {
+	{ has_low_hard_limit, { CONF_ID_wal_hard_limit, CONF_ID_wal_limit },
+	    "wal_hard_limit is below wal_limit, so that writes would be slowed "
+	    "down before the WAL may begin anew: raise it" },
+	{ waits_for_nobody, { CONF_ID_busy_wait, CONF_ID_access },
+	    "nobody can make it wait, since access = exclusive: remove "
+	    "busy_wait, or write access = shared" },
+	{ shuts_out_checkpoints, { CONF_ID_checkpoint, CONF_ID_access },
+	    "checkpoint = external leaves checkpoints to another program, which "
+	    "cannot open the file unless access = shared: write that, or remove "
+	    "it" },
+	{ reads_by_writing, { CONF_ID_readers, CONF_ID_writers },
+	    "readers are chosen, but everybody may write, and who may write may "
+	    "read: choose the writers, too" },
+	{ ends_before_idle, { CONF_ID_tx_idle_timeout, CONF_ID_tx_max_age },
+	    "a transaction cannot be idle for tx_idle_timeout, since it ends at "
+	    "tx_max_age before: lower the one or raise the other" },
+};
+
 static int
 check_db(const struct conf *conf, const struct conf_db *db, char *err)
 {
-	if (db->wal_hard_limit_bytes < db->wal_limit_bytes)
-		return fail_at(conf,
-		    find_origin(conf, db,
-			is_given(conf, db, CONF_ID_wal_hard_limit)
-			    ? CONF_ID_wal_hard_limit
-			    : CONF_ID_wal_limit),
-		    err,
-		    "database %s: wal_hard_limit is below wal_limit, so that "
-		    "writes would be slowed down before the WAL may begin "
-		    "anew: raise it",
-		    db->name);
-	if (db->access == CONF_ACCESS_EXCLUSIVE &&
-	    db->origins[CONF_ID_busy_wait].from != CONF_FROM_DEFAULT)
-		return fail_at(conf, &db->origins[CONF_ID_busy_wait], err,
-		    "database %s: nobody can make it wait, since access = "
-		    "exclusive: remove busy_wait, or write access = shared",
-		    db->name);
-	if (db->checkpoint == CONF_CHECKPOINT_EXTERNAL &&
-	    db->access != CONF_ACCESS_SHARED)
-		return fail_at(conf, find_origin(conf, db, CONF_ID_checkpoint),
-		    err,
-		    "database %s: checkpoint = external leaves checkpoints to "
-		    "another program, which cannot open the file unless access "
-		    "= shared: write that, or remove it",
-		    db->name);
-	if (!db->readers->all && db->writers->all)
-		return fail_at(conf, find_origin(conf, db, CONF_ID_readers),
-		    err,
-		    "database %s: readers are chosen, but everybody may write, "
-		    "and who may write may read: choose the writers, too",
-		    db->name);
-	if (db->tx_idle_timeout_us > db->tx_max_age_us &&
-	    is_given(conf, db, CONF_ID_tx_idle_timeout))
-		return fail_at(conf,
-		    find_origin(conf, db, CONF_ID_tx_idle_timeout), err,
-		    "database %s: a transaction cannot be idle for "
-		    "tx_idle_timeout, since it ends at tx_max_age before: "
-		    "lower the one or raise the other",
-		    db->name);
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		enum conf_id id =
+		    rules[i].ids[is_given(conf, db, rules[i].ids[0]) ? 0 : 1];
+
+		if (rules[i].is_broken(conf, db))
+			return fail_at(conf, find_origin(conf, db, id), err,
+			    "database %s: %s", db->name, rules[i].text);
+	}
 	return 0;
 }
 
@@ -277,6 +316,16 @@ conf_check_places(const struct conf *conf, void (*say)(const char *line))
 		if (check_directory(dir, F_OK, why, sizeof(why)) < 0)
 			n += say_at(conf, &conf->origins[CONF_ID_socket],
 			    "socket", why, say);
+	}
+	if (conf->directory[0] != '\0' &&
+	    check_directory(conf->directory, W_OK | X_OK, why, sizeof(why)) < 0)
+		n += say_at(conf, &conf->origins[CONF_ID_directory],
+		    "databases", why, say);
+	if (conf->log_file[0] != '\0') {
+		get_directory(conf->log_file, dir);
+		if (check_directory(dir, W_OK | X_OK, why, sizeof(why)) < 0)
+			n += say_at(conf, &conf->origins[CONF_ID_log_file],
+			    "log_file", why, say);
 	}
 	for (size_t i = 0; i < conf->db_n; i++) {
 		const struct conf_db *db = &conf->dbs[i];

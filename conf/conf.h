@@ -48,6 +48,11 @@ enum conf_log_level {
 	CONF_LOG_DEBUG,
 };
 
+enum conf_log_format {
+	CONF_FORMAT_TEXT,
+	CONF_FORMAT_JSON,
+};
+
 enum conf_access {
 	CONF_ACCESS_EXCLUSIVE, /* the unix-excl VFS: nobody else gets in */
 	CONF_ACCESS_SHARED,    /* the plain VFS: other tools may open it */
@@ -102,6 +107,7 @@ enum conf_temp_store {
 #define CONF_C_SYNC       enum conf_sync
 #define CONF_C_GROUP      char *
 #define CONF_C_NAMES      struct conf_names *
+#define CONF_C_LOG_FORMAT enum conf_log_format
 #define CONF_C_TEMP_STORE enum conf_temp_store
 #define CONF_C_CHECKPOINT enum conf_checkpoint
 

@@ -33,13 +33,15 @@ _Static_assert(sizeof(enum conf_access) == sizeof(unsigned) &&
 	sizeof(enum conf_sync) == sizeof(unsigned) &&
 	sizeof(enum conf_temp_store) == sizeof(unsigned) &&
 	sizeof(enum conf_checkpoint) == sizeof(unsigned) &&
-	sizeof(enum conf_log_level) == sizeof(unsigned),
+	sizeof(enum conf_log_level) == sizeof(unsigned) &&
+	sizeof(enum conf_log_format) == sizeof(unsigned),
     "enums are stored as unsigned");
 
 static const char *const bool_words[] = { "off", "on", "no", "yes", "false",
 	"true", "0", "1", NULL };
 static const char *const log_words[] = { "error", "warn", "info", "debug",
 	NULL };
+static const char *const format_words[] = { "text", "json", NULL };
 static const char *const access_words[] = { "exclusive", "shared", NULL };
 static const char *const sync_words[] = { "full", "normal", NULL };
 static const char *const temp_store_words[] = { "memory", "file", NULL };
@@ -55,6 +57,8 @@ type_words(enum option_type type)
 		return bool_words;
 	case LOG_LEVEL:
 		return log_words;
+	case LOG_FORMAT:
+		return format_words;
 	case ACCESS:
 		return access_words;
 	case SYNC:
@@ -93,6 +97,7 @@ type_units(enum option_type type)
 	case GROUP:
 	case NAMES:
 	case LOG_LEVEL:
+	case LOG_FORMAT:
 	case ACCESS:
 	case SYNC:
 	case TEMP_STORE:
@@ -314,6 +319,7 @@ option_get(const struct option *o, const void *base)
 	case COUNT:
 	case MODE:
 	case LOG_LEVEL:
+	case LOG_FORMAT:
 	case ACCESS:
 	case SYNC:
 	case TEMP_STORE:
@@ -398,6 +404,7 @@ option_set_live(const struct option *o, void *base, int64_t n)
 	case COUNT:
 	case MODE:
 	case LOG_LEVEL:
+	case LOG_FORMAT:
 	case ACCESS:
 	case SYNC:
 	case TEMP_STORE:
@@ -440,6 +447,7 @@ option_store(const struct option *o, void *base, const struct option_value *v)
 	case COUNT:
 	case MODE:
 	case LOG_LEVEL:
+	case LOG_FORMAT:
 	case ACCESS:
 	case SYNC:
 	case TEMP_STORE:

@@ -22,6 +22,7 @@ enum option_type {
 	GROUP, /* likewise of group(5) */
 	NAMES, /* users and @groups between commas; "*": everybody */
 	LOG_LEVEL,
+	LOG_FORMAT,
 	ACCESS,
 	SYNC,
 	TEMP_STORE,

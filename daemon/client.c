@@ -130,6 +130,48 @@ client_get_place(struct client *cl, const struct db *db)
 	return place;
 }
 
+static void
+log_begin(const struct client *cl)
+{
+	const struct log_field fields[] = {
+		LOG_INT("pid", cl->peer.pid),
+		LOG_INT("uid", cl->peer.uid),
+		LOG_INT("fd", cl->fd),
+		{ 0 },
+	};
+
+	log_event(CONF_LOG_INFO, "connected", fields, 0);
+}
+
+/* A client that breaks the rules is worth a line in any case. */
+static bool
+is_odd(enum close_reason why)
+{
+	return why == CLOSE_BAD_BYTES || why == CLOSE_NO_HELLO ||
+	    why == CLOSE_NO_MEMORY;
+}
+
+static void
+log_end(const struct client *cl, enum close_reason why)
+{
+	const char *app = cl->owner.app;
+	const struct log_field fields[] = {
+		LOG_TEXT("reason", reasons[why], strlen(reasons[why])),
+		LOG_INT("pid", cl->peer.pid),
+		LOG_INT("uid", cl->peer.uid),
+		LOG_TEXT("app", app, strlen(app)),
+		LOG_INT("fd", cl->fd),
+		LOG_INT("ms", (clock_now_us() - cl->connected_us) / 1000),
+		{ 0 },
+	};
+
+	if (cl->loop->conf->log_connections)
+		log_event(CONF_LOG_INFO, "disconnected", fields, 0);
+	else if (is_odd(why))
+		log_event(CONF_LOG_WARN, "disconnected", fields,
+		    (uint64_t)(uintptr_t)reasons[why]);
+}
+
 struct client *
 client_new(struct loop *loop, const struct peer *peer)
 {
@@ -164,6 +206,8 @@ client_new(struct loop *loop, const struct peer *peer)
 	}
 	link_client(&loop->clients, cl);
 	loop->clients_n++;
+	if (loop->conf->log_connections)
+		log_begin(cl);
 	return cl;
 }
 
@@ -174,8 +218,7 @@ client_close(struct client *cl, enum close_reason why)
 
 	if (cl->closed)
 		return;
-	log_debug("client pid %d (%s): %s", (int)cl->owner.pid, cl->owner.app,
-	    reasons[why]);
+	log_end(cl, why);
 	cl->closed = true;
 	cl->why = why;
 	event_del(cl->readable);

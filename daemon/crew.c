@@ -8,9 +8,16 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "daemon/beat.h"
 #include "daemon/clock.h"
 #include "daemon/stats.h"
 #include "proto/error.h"
+
+struct crew_thread {
+	struct crew *crew;
+	pthread_t id;
+	struct beat beat;
+};
 
 struct crew {
 	pthread_mutex_t lock;
@@ -23,7 +30,7 @@ struct crew {
 	unsigned n;
 	int nice;
 	char name[12];
-	pthread_t threads[];
+	struct crew_thread threads[];
 };
 
 static void
@@ -144,7 +151,8 @@ wait_for_work(struct crew *c)
 static void *
 crew_main(void *arg)
 {
-	struct crew *c = arg;
+	struct crew_thread *me = arg;
+	struct crew *c = me->crew;
 
 	pthread_setname_np(pthread_self(), c->name);
 	/* Linux: of the thread, setpriority(2) "C library/kernel
@@ -152,6 +160,7 @@ crew_main(void *arg)
 	if (c->nice > 0)
 		setpriority(PRIO_PROCESS, (id_t)gettid(), c->nice);
 	stats_attach();
+	beat_attach(&me->beat);
 	pthread_mutex_lock(&c->lock);
 	for (;;) {
 		struct squeue *q;
@@ -161,7 +170,9 @@ crew_main(void *arg)
 			break;
 		q = take_ready(c);
 		pthread_mutex_unlock(&c->lock);
+		beat_set_busy(&me->beat, true);
 		q->run(q);
+		beat_set_busy(&me->beat, false);
 		pthread_mutex_lock(&c->lock);
 		if (q->state == SQUEUE_AGAIN)
 			push_ready(c, q);
@@ -198,7 +209,10 @@ crew_start(const char *name, unsigned n, int nice, struct crew **ret_crew)
 	snprintf(c->name, sizeof(c->name), "%s", name);
 	c->nice = nice;
 	for (c->n = 0; c->n < n; c->n++) {
-		if (pthread_create(&c->threads[c->n], NULL, crew_main, c)) {
+		struct crew_thread *t = &c->threads[c->n];
+
+		t->crew = c;
+		if (pthread_create(&t->id, NULL, crew_main, t)) {
 			crew_stop(c);
 			crew_free(c);
 			return -ERR_NO_MEMORY;
@@ -218,8 +232,18 @@ crew_stop(struct crew *c)
 	pthread_cond_broadcast(&c->work);
 	pthread_mutex_unlock(&c->lock);
 	for (unsigned i = 0; i < c->n; i++)
-		pthread_join(c->threads[i], NULL);
+		pthread_join(c->threads[i].id, NULL);
 	c->n = 0;
+}
+
+unsigned
+crew_count_hung(struct crew *c)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < c->n; i++)
+		n += beat_has_hung(&c->threads[i].beat, c->threads[i].id);
+	return n;
 }
 
 void

@@ -50,6 +50,10 @@ int crew_start(const char *name, unsigned n, int nice, struct crew **ret_crew);
  * not run.  NULL, or a second time, is fine. */
 void crew_stop(struct crew *crew);
 
+/* Count the threads that have hung since the last look: they run something, and
+ * nothing moves.  One watcher. */
+unsigned crew_count_hung(struct crew *crew);
+
 /* Free a crew that was stopped; nobody kicks any more.  NULL is fine. */
 void crew_free(struct crew *crew);
 

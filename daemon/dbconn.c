@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/beat.h"
 #include "daemon/clock.h"
 #include "daemon/dbconn_impl.h"
 #include "daemon/stats.h"
@@ -126,10 +127,31 @@ dbconn_fail(struct dbconn *c, int rc, struct failure *f)
 	return -code;
 }
 
+/* The statement that runs is no short one: slow.h. */
+static void
+note_began(struct dbconn *c)
+{
+	sqlite3_stmt *st = c->running;
+
+	c->began_us = clock_now_us();
+	if (!st)
+		return;
+	c->before = (struct effort){
+		sqlite3_stmt_status(st, SQLITE_STMTSTATUS_FULLSCAN_STEP, 0),
+		sqlite3_stmt_status(st, SQLITE_STMTSTATUS_SORT, 0),
+		sqlite3_stmt_status(st, SQLITE_STMTSTATUS_AUTOINDEX, 0),
+		sqlite3_stmt_status(st, SQLITE_STMTSTATUS_VM_STEP, 0),
+	};
+}
+
 static int
 on_progress(void *arg)
 {
 	struct dbconn *c = arg;
+
+	if (c->began_us == 0)
+		note_began(c);
+	beat_now();
 
 	if (c->stop && atomic_load_explicit(c->stop, memory_order_relaxed))
 		return 1;
@@ -530,6 +552,7 @@ void
 dbconn_set_vars(struct dbconn *c, struct vars *vars)
 {
 	c->vars = vars;
+	c->began_us = 0;
 	c->total_at_start = sqlite3_total_changes64(c->db);
 	if (c->role == DBCONN_WRITER && vars)
 		sqlite3_set_last_insert_rowid(c->db,

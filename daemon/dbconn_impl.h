@@ -9,6 +9,11 @@
 #include "daemon/functions.h"
 #include "daemon/guard.h"
 
+/* What SQLite counts for a statement, over all its runs. */
+struct effort {
+	int64_t scan_steps, sorts, index_rows, vm_steps;
+};
+
 struct dbconn {
 	sqlite3 *db;
 	const struct conf_db *conf; /* borrowed */
@@ -30,6 +35,9 @@ struct dbconn {
 	struct budget memory; /* of the statement that runs */
 	bool small;           /* it may take no more than a worker can spare */
 	int busy_ms;          /* how long its statements wait for a lock */
+	sqlite3_stmt *running; /* borrowed: what was stepped last */
+	int64_t began_us;      /* when it had run for a while; 0: not yet */
+	struct effort before;  /* of it, then */
 	uint32_t wal_frames;
 	const volatile uint32_t *index; /* the wal-index; NULL: not known yet */
 	uint32_t last_change;           /* at the last wal_take_committed */

@@ -5,6 +5,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/mailbox.h"
+#include "daemon/slow.h"
 #include "daemon/stats.h"
 #include "proto/error.h"
 #include "proto/frame.h"
@@ -227,6 +228,10 @@ exec_run(struct exec *ex)
 
 	if (!ex->stmt)
 		return EXEC_DONE;
+	if (ex->blocked_us) {
+		ex->waited_us += clock_now_us() - ex->blocked_us;
+		ex->blocked_us = 0;
+	}
 	for (;;) {
 		int rc;
 
@@ -234,8 +239,10 @@ exec_run(struct exec *ex)
 			request_fail_stopped(r, "while it ran");
 			return -r->failure.code;
 		}
-		if (is_window_full(ex))
+		if (is_window_full(ex)) {
+			ex->blocked_us = clock_now_us();
 			return EXEC_BLOCKED;
+		}
 		if (r->max_rows && ex->rows_n == r->max_rows)
 			return EXEC_DONE;
 		rc = stmt_step(ex->conn, ex->stmt, &r->failure);
@@ -283,6 +290,7 @@ exec_close(struct exec *ex)
 {
 	if (!ex->stmt)
 		return;
+	slow_look(ex->conn, ex->stmt, ex->r, ex->waited_us);
 	stmt_reset(ex->stmt);
 	take_vars(ex);
 	ex->stmt = NULL;
@@ -410,6 +418,7 @@ run_step(struct exec *ex, const struct step *step)
 		rc = stmt_bind(ex->conn, ex->stmt, step->params, &r->failure);
 	if (ex->stmt && rc == 0)
 		rc = run_step_rows(ex);
+	slow_look(ex->conn, ex->stmt, r, 0);
 	stmt_reset(ex->stmt);
 	if (rc == 0) {
 		take_vars(ex);

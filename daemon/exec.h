@@ -22,7 +22,9 @@ enum exec_result {
 struct exec {
 	struct dbconn *conn;
 	struct request *r;
-	struct stmt *stmt; /* NULL: an empty statement, or a batch */
+	int64_t blocked_us; /* since when it waits for its client; 0: not */
+	int64_t waited_us;  /* how long it has waited before */
+	struct stmt *stmt;  /* NULL: an empty statement, or a batch */
 	struct answer answer;
 	uint64_t flushed_bytes; /* of ROWS frames so far */
 	uint64_t rows_n;

@@ -2,6 +2,7 @@
 #include "daemon/listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,6 +16,8 @@
 #include "proto/sockpath.h"
 
 #define BACKLOG 1024
+/* SD_LISTEN_FDS_START */
+#define PASSED_FD 3
 
 /* --- The path ---------------------------------------------------------------- */
 
@@ -52,8 +55,8 @@ make_tmp_dir(const char *path, char err[CONF_ERR_MAX])
 	return 0;
 }
 
-int
-listen_choose_path(const struct conf *conf, char out[CONF_SOCKET_MAX + 1],
+static int
+choose_path(const struct conf *conf, char out[CONF_SOCKET_MAX + 1],
     char err[CONF_ERR_MAX])
 {
 	if (conf->socket[0]) {
@@ -166,8 +169,8 @@ bind_path(const struct conf *conf, const char *path, char err[CONF_ERR_MAX])
 	return -1;
 }
 
-int
-listen_open(const struct conf *conf, const char *path, int *ret_fd,
+static int
+make_socket(const struct conf *conf, const char *path, int *ret_fd,
     char err[CONF_ERR_MAX])
 {
 	int fd;
@@ -195,4 +198,81 @@ out:
 	close(fd);
 	unlink(path);
 	return -1;
+}
+
+/* --- A socket that was passed ------------------------------------------------- */
+
+/* How many were passed to this process: sd_listen_fds(3). */
+static long
+count_passed(void)
+{
+	const char *pid = getenv("LISTEN_PID");
+	const char *n = getenv("LISTEN_FDS");
+
+	if (!pid || !n || strtol(pid, NULL, 10) != (long)getpid())
+		return 0;
+	return strtol(n, NULL, 10);
+}
+
+static int
+fail_passed(char err[CONF_ERR_MAX], const char *what)
+{
+	snprintf(err, CONF_ERR_MAX,
+	    "the service manager passed %s: its socket unit must have one "
+	    "ListenStream=, with the path of a Unix socket",
+	    what);
+	return -1;
+}
+
+static int
+take_passed(struct listener *l, char err[CONF_ERR_MAX])
+{
+	struct sockaddr_un sa = { 0 };
+	socklen_t n = sizeof(sa);
+	int on = 0, type = 0;
+	socklen_t on_n = sizeof(on), type_n = sizeof(type);
+
+	if (getsockname(PASSED_FD, (struct sockaddr *)&sa, &n) < 0 ||
+	    sa.sun_family != AF_UNIX || !sa.sun_path[0])
+		return fail_passed(err, "something that is no such socket");
+	if (getsockopt(PASSED_FD, SOL_SOCKET, SO_TYPE, &type, &type_n) < 0 ||
+	    type != SOCK_STREAM ||
+	    getsockopt(PASSED_FD, SOL_SOCKET, SO_ACCEPTCONN, &on, &on_n) < 0 ||
+	    !on)
+		return fail_passed(err, "a socket that does not listen");
+	if (fcntl(PASSED_FD, F_SETFD, FD_CLOEXEC) < 0 ||
+	    fcntl(PASSED_FD, F_SETFL, O_NONBLOCK) < 0)
+		return fail_passed(err, "a socket that cannot be used");
+	l->fd = PASSED_FD;
+	l->passed = true;
+	snprintf(l->path, sizeof(l->path), "%.*s", (int)sizeof(sa.sun_path),
+	    sa.sun_path);
+	return 0;
+}
+
+int
+listen_open(
+    const struct conf *conf, struct listener *ret_l, char err[CONF_ERR_MAX])
+{
+	long passed_n = count_passed();
+
+	*ret_l = (struct listener){ .fd = -1 };
+	if (passed_n > 1)
+		return fail_passed(err, "several sockets");
+	if (passed_n == 1)
+		return take_passed(ret_l, err);
+	if (choose_path(conf, ret_l->path, err) < 0)
+		return -1;
+	return make_socket(conf, ret_l->path, &ret_l->fd, err);
+}
+
+void
+listen_close(struct listener *l)
+{
+	if (l->fd < 0)
+		return;
+	close(l->fd);
+	l->fd = -1;
+	if (!l->passed)
+		unlink(l->path);
 }

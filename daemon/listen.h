@@ -7,16 +7,24 @@
 
 #include "conf/conf.h"
 
-/* Decide where to listen: the configuration's socket if it is not empty, else
- * the user's default place, whose directory under /tmp is made if it is needed.
- * -1: err says what is wrong and what to do. */
-int listen_choose_path(const struct conf *conf, char out[CONF_SOCKET_MAX + 1],
-    char err[CONF_ERR_MAX]);
+/* A socket that listens. */
+struct listener {
+	int fd; /* -1: none */
+	char path[CONF_SOCKET_MAX + 1];
+	bool passed; /* the service manager made it, and keeps it */
+};
 
-/* Make a socket at path, with the mode, owner and group of the configuration.  A
- * socket file that nobody listens on is replaced; one with a daemon behind it is
- * refused.  The caller closes *ret_fd and removes the file.  -1: err says why. */
-int listen_open(const struct conf *conf, const char *path, int *ret_fd,
-    char err[CONF_ERR_MAX]);
+/* Take the socket that the service manager has made and passed
+ * (sd_listen_fds(3)), or make one: at the configuration's path, or at the user's
+ * default one, whose directory under /tmp is made if it is needed; with the
+ * configuration's mode, owner and group.
+ *
+ * A socket file that nobody listens on is replaced; one with a daemon behind it
+ * is refused.  -1: err says why, and what to do. */
+int listen_open(
+    const struct conf *conf, struct listener *ret_l, char err[CONF_ERR_MAX]);
+
+/* Close it, and remove its file unless somebody else keeps it. */
+void listen_close(struct listener *l);
 
 #endif

@@ -11,6 +11,7 @@
 #include "daemon/db.h"
 #include "daemon/listen.h"
 #include "daemon/log.h"
+#include "daemon/notify.h"
 #include "daemon/runas.h"
 #include "daemon/server.h"
 #include "daemon/stats.h"
@@ -191,7 +192,8 @@ read_conf(const struct args *args, struct conf *conf, char err[CONF_ERR_MAX])
 		rc = read_command_line(args->argc, args->argv, conf, err);
 	if (rc == 0)
 		rc = conf_check(conf, err);
-	if (rc == 0 && conf->db_n == 0 && conf->directory[0] == '\0') {
+	if (rc == 0 && conf->db_n == 0 && conf->directory[0] == '\0' &&
+	    args->mode != MODE_PRINT && args->mode != MODE_PRINT_CHANGED) {
 		snprintf(err, CONF_ERR_MAX,
 		    "no database to serve: name one, as in \"sqlpoold "
 		    "./app.db\", or give a configuration with -c FILE");
@@ -202,26 +204,35 @@ read_conf(const struct args *args, struct conf *conf, char err[CONF_ERR_MAX])
 
 /* Of the writer, the keeper and two workers, each with the file and its WAL. */
 #define FILES_PER_DB 8
+/* Standard ones, the log, event loops. */
+#define FILES_ELSE 64
 
-/* Clients, the WAL and the databases need descriptors: take what is allowed. */
-static void
-raise_file_limit(const struct conf *conf)
+/* Take what is allowed, and see whether it can be enough.  What somebody wrote must
+ * hold; what is there by default is a warning. */
+static int
+raise_file_limit(const struct conf *conf, char err[CONF_ERR_MAX])
 {
-	rlim_t files = (rlim_t)conf->max_clients + 256;
+	uint64_t dbs_n = conf->db_n + (conf->directory[0] ? conf->max_open : 0);
+	uint64_t need = FILES_ELSE + conf->max_clients + FILES_PER_DB * dbs_n;
 	struct rlimit lim;
 
 	if (getrlimit(RLIMIT_NOFILE, &lim) < 0)
-		return;
+		return 0;
 	lim.rlim_cur = lim.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &lim) < 0)
-		return;
-	if (conf->directory[0])
-		files += (rlim_t)conf->max_open * FILES_PER_DB;
-	if (lim.rlim_max < files)
-		log_warn("at most %llu descriptors are allowed, max_clients is "
-			 "%u and max_open %u: raise LimitNOFILE or lower these",
-		    (unsigned long long)lim.rlim_max, conf->max_clients,
-		    conf->max_open);
+	if (setrlimit(RLIMIT_NOFILE, &lim) < 0 || lim.rlim_max >= need)
+		return 0;
+	snprintf(err, CONF_ERR_MAX,
+	    "at most %llu file descriptors are allowed (RLIMIT_NOFILE), and "
+	    "max_clients = %u with %llu open databases needs %llu: raise the "
+	    "limit (LimitNOFILE= of the service), or lower max_clients or "
+	    "max_open",
+	    (unsigned long long)lim.rlim_max, conf->max_clients,
+	    (unsigned long long)dbs_n, (unsigned long long)need);
+	if (conf->origins[CONF_ID_max_clients].from != CONF_FROM_DEFAULT ||
+	    conf->origins[CONF_ID_max_open].from != CONF_FROM_DEFAULT)
+		return -1;
+	log_warn("%s", err);
+	return 0;
 }
 
 /* --- Reading it again --------------------------------------------------------- */
@@ -302,8 +313,28 @@ say_ready(const struct conf *conf, const char *path)
 	fflush(stdout);
 }
 
+/* What is set up once, before there are threads; listening comes first, since root
+ * may have to. */
 static int
-serve(const struct args *args, struct conf *conf, const char *path)
+prepare(const struct conf *conf, struct listener *l, char err[CONF_ERR_MAX])
+{
+	if (runas_check(conf, err) < 0 || raise_file_limit(conf, err) < 0)
+		return -1;
+	if (dbconn_setup_library() < 0) {
+		snprintf(err, CONF_ERR_MAX, "cannot set up the SQLite library");
+		return -1;
+	}
+	if (listen_open(conf, l, err) < 0)
+		return -1;
+	if (runas_become(conf, err) == 0 && log_configure(conf, err) == 0)
+		return 0;
+	listen_close(l);
+	return -1;
+}
+
+static int
+serve(const struct args *args, struct conf *conf, struct listener *l,
+    const struct notify *n)
 {
 	struct dbs dbs;
 	struct reloading reloading = { args, conf, &dbs };
@@ -313,14 +344,9 @@ serve(const struct args *args, struct conf *conf, const char *path)
 	int rc;
 
 	failure_init(&f);
-	if (dbconn_setup_library() < 0)
-		return fail("cannot set up the SQLite library");
-	if (server_open(conf, path, &server, err) < 0)
+	if (server_open(conf, l, n, &server, err) < 0)
 		return fail(err);
-	if (runas_become(conf, err) < 0) {
-		server_close(server);
-		return fail(err);
-	}
+	notify_say(n, "STATUS=opening %zu databases", conf->db_n);
 	if (dbs_open(conf, &dbs, &f) < 0) {
 		fail(f.text ? f.text : "out of memory");
 		failure_fini(&f);
@@ -330,7 +356,7 @@ serve(const struct args *args, struct conf *conf, const char *path)
 	rc = server_start(server, &dbs, err);
 	if (rc == 0) {
 		server_on_reload(server, reload, &reloading);
-		say_ready(conf, path);
+		say_ready(conf, l->path);
 		wal_log_rule();
 		server_run(server);
 	} else {
@@ -339,6 +365,7 @@ serve(const struct args *args, struct conf *conf, const char *path)
 	server_join(server);
 	dbs_stop(&dbs);
 	server_close(server);
+	notify_say(n, "STATUS=copying the WALs into the database files");
 	dbs_close(&dbs);
 	if (rc == 0)
 		log_info("stopped");
@@ -348,15 +375,20 @@ serve(const struct args *args, struct conf *conf, const char *path)
 static int
 start(const struct args *args, struct conf *conf)
 {
-	char path[CONF_SOCKET_MAX + 1], err[SERVER_ERR_MAX];
+	char err[CONF_ERR_MAX];
+	struct notify notify;
+	struct listener l;
+	int rc;
 
-	if (runas_check(conf, err) < 0 ||
-	    listen_choose_path(conf, path, err) < 0)
-		return fail(err);
 	log_set_level(conf->log_level);
 	stats_attach();
-	raise_file_limit(conf);
-	return serve(args, conf, path);
+	if (prepare(conf, &l, err) < 0)
+		return fail(err);
+	notify_open(&notify);
+	rc = serve(args, conf, &l, &notify);
+	listen_close(&l);
+	notify_close(&notify);
+	return rc;
 }
 
 /* Look at it as the user who would run it. */

@@ -13,10 +13,13 @@
 #include "daemon/again.h"
 #include "daemon/answer.h"
 #include "daemon/clock.h"
+#include "daemon/crew.h"
 #include "daemon/db.h"
+#include "daemon/dump.h"
 #include "daemon/exporter.h"
 #include "daemon/listen.h"
 #include "daemon/log.h"
+#include "daemon/notify.h"
 #include "daemon/rates.h"
 #include "daemon/stats.h"
 #include "daemon/tick.h"
@@ -27,22 +30,31 @@
 #define STOP_TICK_US 5000
 /* While nothing has a limit; and how often the databases are looked after. */
 #define SLOW_TICK_US 1000000
+/* How often the service manager is told what goes on. */
+#define STATUS_US      10000000
+#define STATUS_STOP_US 1000000
 /* How long clients have to read that they are refused. */
 #define REFUSE_US 1000000
 /* How many connections one readiness of the listening socket accepts. */
 #define ACCEPT_MAX 64
 
+enum { SIGNALS_N = 5 };
+
 struct server {
 	const struct conf *conf;
 	struct dbs *dbs;
 	struct event_base *base;
-	struct event *acceptor, *resume, *tick, *wanted, *on_term, *on_int,
-	    *on_hup;
+	struct event *acceptor, *resume, *tick, *wanted;
+	struct event *signals[SIGNALS_N];
 	void (*reload)(void *arg); /* NULL: there is nothing to be read */
 	void *reload_arg;
 	struct users *users;
-	int fd;
-	char path[CONF_SOCKET_MAX + 1];
+	struct listener *listener;   /* borrowed */
+	const struct notify *notify; /* borrowed */
+	uint64_t *turns;             /* of each worker, at the last look */
+	int64_t watched_us;          /* when that was */
+	int64_t told_us;             /* when the status was said */
+	int64_t started_us;
 	struct worker **workers;
 	struct mailbox **mailboxes; /* theirs */
 	struct exporter *exporter;
@@ -197,8 +209,15 @@ on_signal(int signo, short what, void *arg)
 	}
 	log_info("signal %d: stopping; what is under way has %.0f s", signo,
 	    (double)s->conf->shutdown_grace_us / 1e6);
+	notify_say(s->notify,
+	    "STOPPING=1\nSTATUS=stopping: what is under way may end");
 	s->stopping_us = clock_now_us();
 	exporter_drain(s->exporter);
+	/* the next daemon accepts who connects to a socket that stays */
+	if (s->listener->passed) {
+		event_del(s->acceptor);
+		event_del(s->resume);
+	}
 	set_tick(s, STOP_TICK_US); /* look at the workers more often */
 	for (unsigned i = 0; i < s->workers_n; i++)
 		worker_drain(s->workers[i]);
@@ -214,9 +233,44 @@ on_hangup(int signo, short what, void *arg)
 	if (s->stopping_us) {
 		again_begin();
 		again_end(ERR_SHUTTING_DOWN);
-	} else if (s->reload) {
-		s->reload(s->reload_arg);
+		return;
 	}
+	if (!s->reload)
+		return;
+	notify_say(s->notify, "RELOADING=1\nMONOTONIC_USEC=%lld",
+	    (long long)clock_now_us());
+	s->reload(s->reload_arg);
+	notify_say(s->notify, "READY=1");
+}
+
+static void
+on_reopen(int signo, short what, void *arg)
+{
+	(void)signo;
+	(void)what;
+	(void)arg;
+	log_reopen();
+}
+
+static void
+on_dump(int signo, short what, void *arg)
+{
+	struct server *s = arg;
+	const struct log_field fields[] = {
+		LOG_INT("clients", count_clients(s)),
+		LOG_INT("workers", s->workers_n),
+		LOG_INT("up_s", (clock_now_us() - s->started_us) / 1000000),
+		LOG_INT("stopping", s->stopping_us != 0),
+		{ 0 },
+	};
+
+	(void)signo;
+	(void)what;
+	log_event(CONF_LOG_INFO, "state", fields, 0);
+	dump_counters();
+	dump_dbs(s->dbs);
+	for (unsigned i = 0; i < s->workers_n; i++)
+		worker_dump(s->workers[i]);
 }
 
 /* Those at @admin see the others off. */
@@ -257,6 +311,60 @@ look_at_stop(struct server *s)
 		event_base_loopbreak(s->base);
 }
 
+/* --- The service manager ----------------------------------------------------------- */
+
+/* Does every worker turn, and every writer move? */
+static bool
+is_alive(struct server *s)
+{
+	bool alive = true;
+
+	for (unsigned i = 0; i < s->workers_n; i++) {
+		uint64_t turns = worker_poke(s->workers[i]);
+
+		if (turns == s->turns[i] && !worker_is_done(s->workers[i])) {
+			log_error("worker %u has not turned for %.1f s", i,
+			    (double)(clock_now_us() - s->watched_us) / 1e6);
+			alive = false;
+		}
+		s->turns[i] = turns;
+	}
+	if (crew_count_hung(s->dbs->writers) > 0) {
+		log_error("a writer has not moved for %.1f s",
+		    (double)(clock_now_us() - s->watched_us) / 1e6);
+		alive = false;
+	}
+	return alive;
+}
+
+static void
+say_status(struct server *s)
+{
+	unsigned n = count_clients(s);
+
+	notify_say(s->notify, "STATUS=%s %u client%s",
+	    s->stopping_us ? "stopping, with" : "serving", n,
+	    n == 1 ? "" : "s");
+}
+
+/* The watchdog hears from us four times in its time, if all is well. */
+static void
+tell_service(struct server *s)
+{
+	int64_t now = clock_now_us();
+
+	if (s->notify->watchdog_us &&
+	    now - s->watched_us >= s->notify->watchdog_us / 4) {
+		if (is_alive(s))
+			notify_say(s->notify, "WATCHDOG=1");
+		s->watched_us = now;
+	}
+	if (now - s->told_us >= (s->stopping_us ? STATUS_STOP_US : STATUS_US)) {
+		say_status(s);
+		s->told_us = now;
+	}
+}
+
 static void
 on_wanted(int fd, short what, void *arg)
 {
@@ -267,6 +375,15 @@ on_wanted(int fd, short what, void *arg)
 	tick_hear();
 	if (!s->stopping_us)
 		set_tick(s, TICK_US);
+}
+
+/* A short watchdog has to hear from us more often than the slow tick goes. */
+static bool
+may_rest(const struct server *s)
+{
+	return !s->stopping_us &&
+	    (!s->notify->watchdog_us ||
+		s->notify->watchdog_us / 4 >= SLOW_TICK_US);
 }
 
 /* Nothing has a limit; maybe something has one by now. */
@@ -300,11 +417,13 @@ on_tick(int fd, short what, void *arg)
 	(void)what;
 	if (dbs_tick(s->dbs))
 		tick_want();
-	else if (atomic_load(&tick_is_fast) && !s->stopping_us)
+	else if (atomic_load(&tick_is_fast) && may_rest(s))
 		slow_down(s);
 	exporter_tick(s->exporter);
 	look_after(s);
 	rates_tick(clock_now_us());
+	log_tick();
+	tell_service(s);
 	if (s->stopping_us)
 		look_at_stop(s);
 }
@@ -329,6 +448,29 @@ open_base(void)
 }
 
 static int
+add_signals(struct server *s)
+{
+	static const struct {
+		int signo;
+		void (*on)(int signo, short what, void *arg);
+	} rows[SIGNALS_N] = {
+		{ SIGTERM, on_signal },
+		{ SIGINT, on_signal },
+		{ SIGHUP, on_hangup },
+		{ SIGUSR1, on_reopen },
+		{ SIGUSR2, on_dump },
+	};
+
+	for (int i = 0; i < SIGNALS_N; i++) {
+		s->signals[i] = evsignal_new(
+		    s->base, rows[i].signo, rows[i].on, s);
+		if (!s->signals[i] || event_add(s->signals[i], NULL) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
 add_events(struct server *s)
 {
 	static const struct timeval tick = { 0, TICK_US };
@@ -339,26 +481,21 @@ add_events(struct server *s)
 	if (!s->base)
 		return -1;
 	s->acceptor = event_new(
-	    s->base, s->fd, EV_READ | EV_PERSIST, on_accept, s);
+	    s->base, s->listener->fd, EV_READ | EV_PERSIST, on_accept, s);
 	s->resume = evtimer_new(s->base, on_resume, s);
 	s->tick = event_new(s->base, -1, EV_PERSIST, on_tick, s);
 	s->wanted = event_new(
 	    s->base, bell, EV_READ | EV_PERSIST, on_wanted, s);
-	s->on_term = evsignal_new(s->base, SIGTERM, on_signal, s);
-	s->on_int = evsignal_new(s->base, SIGINT, on_signal, s);
-	s->on_hup = evsignal_new(s->base, SIGHUP, on_hangup, s);
-	if (!s->acceptor || !s->resume || !s->tick || !s->wanted ||
-	    !s->on_term || !s->on_int || !s->on_hup)
+	if (!s->acceptor || !s->resume || !s->tick || !s->wanted)
 		return -1;
 	return event_add(s->acceptor, NULL) || event_add(s->tick, &tick) ||
-		event_add(s->wanted, NULL) || event_add(s->on_term, NULL) ||
-		event_add(s->on_int, NULL) || event_add(s->on_hup, NULL)
+		event_add(s->wanted, NULL)
 	    ? -1
-	    : 0;
+	    : add_signals(s);
 }
 
 int
-server_open(const struct conf *conf, const char *path,
+server_open(const struct conf *conf, struct listener *l, const struct notify *n,
     struct server **ret_server, char err[SERVER_ERR_MAX])
 {
 	struct server *s = calloc(1, sizeof(*s));
@@ -368,21 +505,17 @@ server_open(const struct conf *conf, const char *path,
 		return -1;
 	}
 	s->conf = conf;
-	s->fd = -1;
+	s->listener = l;
+	s->notify = n;
+	s->started_us = clock_now_us();
 	s->users = users_new();
-	snprintf(s->path, sizeof(s->path), "%s", path);
 	signal(SIGPIPE, SIG_IGN);
-	if (listen_open(conf, path, &s->fd, err) < 0) {
-		s->path[0] = '\0';
-		server_close(s);
-		return -1;
-	}
 	if (!s->users || add_events(s) < 0) {
 		snprintf(err, SERVER_ERR_MAX, "cannot set up the event loop");
 		server_close(s);
 		return -1;
 	}
-	if (exporter_open(s->base, conf, path, &s->exporter, err) < 0) {
+	if (exporter_open(s->base, conf, l->path, &s->exporter, err) < 0) {
 		server_close(s);
 		return -1;
 	}
@@ -404,7 +537,8 @@ server_start(struct server *s, struct dbs *dbs, char err[SERVER_ERR_MAX])
 	failure_init(&f);
 	s->workers = calloc(n, sizeof(struct worker *));
 	s->mailboxes = calloc(n, sizeof(struct mailbox *));
-	if (!s->workers || !s->mailboxes) {
+	s->turns = calloc(n, sizeof(*s->turns));
+	if (!s->workers || !s->mailboxes || !s->turns) {
 		rc = failure_set(&f, ERR_NO_MEMORY, "out of memory");
 		goto out;
 	}
@@ -435,6 +569,9 @@ server_on_reload(struct server *s, void (*reload)(void *arg), void *arg)
 void
 server_run(struct server *s)
 {
+	s->watched_us = s->told_us = clock_now_us();
+	notify_say(
+	    s->notify, "READY=1\nSTATUS=serving on %s", s->listener->path);
 	event_base_dispatch(s->base);
 }
 
@@ -468,17 +605,14 @@ server_close(struct server *s)
 	free_event(s->resume);
 	free_event(s->tick);
 	free_event(s->wanted);
-	free_event(s->on_term);
-	free_event(s->on_int);
-	free_event(s->on_hup);
+	for (int i = 0; i < SIGNALS_N; i++)
+		free_event(s->signals[i]);
 	exporter_close(s->exporter);
 	if (s->base)
 		event_base_free(s->base);
 	tick_close();
-	if (s->fd >= 0)
-		close(s->fd);
-	if (s->path[0] && s->fd >= 0)
-		unlink(s->path);
+	listen_close(s->listener);
+	free(s->turns);
 	users_free(s->users);
 	free(s);
 }

@@ -10,12 +10,15 @@
 #define SERVER_ERR_MAX CONF_ERR_MAX
 
 struct dbs;
+struct listener;
+struct notify;
 struct server;
 
-/* Listen on path.  A socket file that nobody listens on is replaced; one with a
- * daemon behind it is refused.  -1: err says why. */
-int server_open(const struct conf *conf, const char *path,
-    struct server **ret_server, char err[SERVER_ERR_MAX]);
+/* Set it up: signals are taken from now on.  l and n are borrowed.  -1: err says
+ * why. */
+int server_open(const struct conf *conf, struct listener *l,
+    const struct notify *n, struct server **ret_server,
+    char err[SERVER_ERR_MAX]);
 
 /* Start the workers.  -1: err says why. */
 int server_start(struct server *s, struct dbs *dbs, char err[SERVER_ERR_MAX]);
@@ -23,15 +26,16 @@ int server_start(struct server *s, struct dbs *dbs, char err[SERVER_ERR_MAX]);
 /* Have reload called, by the main thread, for each SIGHUP.  Before server_run. */
 void server_on_reload(struct server *s, void (*reload)(void *arg), void *arg);
 
-/* Accept and serve until SIGTERM or SIGINT; then let what is under way end
- * within the grace time.  A second signal ends it at once. */
+/* Say that it is ready; accept and serve until SIGTERM or SIGINT; then let what is
+ * under way end within the grace time.  A second signal ends it at once.  SIGUSR1
+ * opens the log's file anew, SIGUSR2 logs the state. */
 void server_run(struct server *s);
 
 /* Wait until the workers' threads have ended. */
 void server_join(struct server *s);
 
-/* Close everything that server_open and server_start made, and remove the
- * socket file; after server_join and dbs_stop.  NULL is fine. */
+/* Close everything that server_open and server_start made, and the socket; after
+ * server_join and dbs_stop.  NULL is fine. */
 void server_close(struct server *s);
 
 #endif

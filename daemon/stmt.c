@@ -504,6 +504,7 @@ stmt_step(struct dbconn *c, struct stmt *st, struct failure *f)
 	c->guard.maintenance = st->kind == KIND_MAINTENANCE;
 	c->guard.reason[0] = '\0';
 	budget_enter(&c->memory);
+	c->running = st->s;
 	rc = sqlite3_step(st->s);
 	budget_leave();
 	c->guard.maintenance = false;

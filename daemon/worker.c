@@ -12,6 +12,7 @@
 #include "daemon/clock.h"
 #include "daemon/collect.h"
 #include "daemon/dispatch.h"
+#include "daemon/dump.h"
 #include "daemon/ends.h"
 #include "daemon/hots.h"
 #include "daemon/log.h"
@@ -56,7 +57,8 @@ struct worker {
 	struct newcomer *newcomers, **newcomers_end; /* under lock */
 	unsigned newcomers_n;                        /* under lock */
 	_Atomic unsigned clients_n, others_n;
-	_Atomic bool drains, refuses, closes, done, ends_admins;
+	_Atomic bool drains, refuses, closes, dumps, done, ends_admins;
+	_Atomic uint64_t turns; /* its own thread counts */
 	bool said_goaway, refused, ended_admins;
 };
 
@@ -273,6 +275,10 @@ look_at_orders(struct worker *w)
 	}
 	if (atomic_load(&w->closes))
 		ends_close_all(loop);
+	if (atomic_load(&w->dumps)) {
+		atomic_store(&w->dumps, false);
+		dump_loop(loop);
+	}
 	if (w->said_goaway && ends_drain(loop, w->ended_admins) &&
 	    !has_newcomers(w))
 		atomic_store(&w->done, true);
@@ -312,6 +318,9 @@ turn(struct worker *w)
 	hots_obey(loop);
 	atomic_store(&w->clients_n, (unsigned)loop->clients_n);
 	atomic_store(&w->others_n, (unsigned)loop->clients_n - loop->admins_n);
+	atomic_store_explicit(&w->turns,
+	    atomic_load_explicit(&w->turns, memory_order_relaxed) + 1,
+	    memory_order_relaxed);
 	look_at_orders(w);
 }
 
@@ -458,6 +467,20 @@ void
 worker_close_clients(struct worker *w)
 {
 	atomic_store(&w->closes, true);
+	mailbox_wake(&w->loop.mailbox);
+}
+
+uint64_t
+worker_poke(struct worker *w)
+{
+	mailbox_wake(&w->loop.mailbox);
+	return atomic_load_explicit(&w->turns, memory_order_relaxed);
+}
+
+void
+worker_dump(struct worker *w)
+{
+	atomic_store(&w->dumps, true);
 	mailbox_wake(&w->loop.mailbox);
 }
 

@@ -10,6 +10,7 @@
 #define DAEMON_WORKER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct conf;
 struct dbs;
@@ -52,6 +53,13 @@ void worker_refuse(struct worker *w);
 
 /* Let it close its clients now. */
 void worker_close_clients(struct worker *w);
+
+/* Wake it, and count its turns until now: one that turns has counted more by the
+ * next look. */
+uint64_t worker_poke(struct worker *w);
+
+/* Let it log its clients and what they have under way. */
+void worker_dump(struct worker *w);
 
 /* Say whether it has ended. */
 bool worker_is_done(const struct worker *w);

@@ -11,10 +11,10 @@ import sys
 
 # The daemon's modules from left to right; proto and conf stand before them.
 DAEMON = """
-    clock log tick stats rates runas locks listen
+    clock log tick stats rates beat notify runas locks listen
     tx request turns deadlines mailbox crew answer access
     budget pragma guard functions dbconn dbcopy upkeep bind setting stmt wal
-    exec control
+    slow exec control
     dbfile hot reader health keeper writer outside gate chores group script lease
     watch backup db dbrest dbs room session
     steps router
@@ -24,7 +24,7 @@ DAEMON = """
     admin admin_about admin_dbs admin_clients admin_stats admin_acts
     admin_backup
     dispatch
-    worker
+    dump worker
     exporter server
     main
 """.split()
@@ -46,7 +46,7 @@ PUBLIC = "client/sqlpool.h"
 
 # header: the files that may include it
 DOORS = {
-    r"sqlite3\.h": r"daemon/(bind|budget|dbconn|dbconn_impl|dbcopy|upkeep|functions|guard|setting|stmt|wal)\.[ch]|client/cli/.*|tests/.*",
+    r"sqlite3\.h": r"daemon/(bind|budget|dbconn|dbconn_impl|dbcopy|upkeep|functions|guard|setting|slow|stmt|wal)\.[ch]|client/cli/.*|tests/.*",
     r"msgpack(/.*)?\.h": r"proto/.*|tests/.*",
     r"event2/.*": r"daemon/(worker|client|server|exporter)\.[ch]|client/adapters/.*"
     r"|client/examples/.*|tests/.*",
