@@ -47,6 +47,7 @@ DEPS_FUZZ = clang libclang-rt-14-dev
 DEPS_BENCH = libhiredis-dev libpq-dev redis-server redis-tools postgresql-15 \
 	pgbouncer python3-aiosqlite gnuplot-nox
 DEPS_GUARD = valgrind
+DEPS_DEB = debhelper debootstrap dpkg-dev fakeroot lintian
 
 # msgpack-c's own name is msgpack-c since 6.0; Debian 12 has 4.0.
 MSGPACK := $(shell $(PKG_CONFIG) --exists msgpack-c 2>/dev/null && \
@@ -406,7 +407,8 @@ run-abi-keep: $(client_so)
 submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(NPROC))
 
 .PHONY: all check asan tsan fuzz cover format format-check lint quickstart bench \
-	bench-scaling guard guard-keep soak abi abi-keep install uninstall help clean
+	bench-scaling guard guard-keep soak abi abi-keep deb-check install uninstall \
+	help clean
 
 all: ## build the daemon, the library, the shell and the examples
 	+$(Q)$(PKG_CONFIG) --exists $(DAEMON_PKGS) check readline || { \
@@ -482,6 +484,9 @@ soak: deps ## a WAL in hard times, for SOAK_SECONDS and about a minute
 	+$(Q)$(submake) build $(B)/tests/proc/check_soak
 	$(Q)$(test_env) SOAK_SECONDS=$(SOAK_SECONDS) $(B)/tests/proc/check_soak
 
+deb-check: deps deps-deb ## build the Debian packages, install and try them
+	$(Q)tests/deb.sh
+
 clean: ## remove build/
 	$(Q)rm -rf build
 
@@ -554,6 +559,8 @@ install: all ## install under $(DESTDIR)$(PREFIX)
 	$(Q)$(foreach m,$(man_src),$(call put,644,$(m),$(call man_target,$(m))) &&) :
 	$(Q)$(foreach l,$(man_links),echo '.so $(call link_page,$(l))' \
 		>'$(DESTDIR)$(call link_name,$(l))' &&) :
+	$(Q)sed -i "s,/usr/local/,$(PREFIX)/," \
+		$(foreach m,$(man_src),'$(DESTDIR)$(call man_target,$(m))')
 	$(Q)$(foreach d,$(doc_src),$(call put,644,$(d),$(DOCDIR)/$(notdir $(d))) &&) :
 	$(Q)$(foreach d,$(doc_examples),$(call put,644,$(d),$(strip \
 		$(DOCDIR))/examples/$(notdir $(d))) &&) :
@@ -572,7 +579,7 @@ uninstall: ## remove what install put there
 
 # --- Packages a machine lacks -----------------------------------------------
 
-.PHONY: deps deps-lint deps-fuzz deps-bench deps-guard
+.PHONY: deps deps-lint deps-fuzz deps-bench deps-guard deps-deb
 deps: ## install the Debian packages that build and check need
 	$(Q)tests/lint/deps.sh $(DEPS)
 deps-lint: ## install the packages that lint needs
@@ -581,5 +588,7 @@ deps-bench: ## install the packages that bench needs: the peers
 	$(Q)tests/lint/deps.sh $(DEPS_BENCH)
 deps-guard: ## install the package that guard needs
 	$(Q)tests/lint/deps.sh $(DEPS_GUARD)
+deps-deb: ## install the packages that deb-check needs
+	$(Q)tests/lint/deps.sh $(DEPS_DEB)
 deps-fuzz: ## install the packages that fuzz needs
 	$(Q)tests/lint/deps.sh $(DEPS_FUZZ)
