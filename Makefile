@@ -40,7 +40,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)';)
 DEPS = gcc make libc6-dev pkg-config libsqlite3-dev libevent-dev libmsgpack-dev \
 	check libconfuse-dev uthash-dev libreadline-dev sqlite3 unicode-data \
 	procps python3 python3-msgpack python3-prometheus-client \
-	python3-yaml tmux libjansson-dev libuv1-dev g++
+	python3-yaml tmux libjansson-dev libuv1-dev g++ systemd
 DEPS_LINT = clang-format clang-tidy cppcheck mandoc shellcheck libhiredis-dev \
 	libpq-dev abigail-tools systemd
 DEPS_FUZZ = clang libclang-rt-14-dev

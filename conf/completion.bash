@@ -42,8 +42,8 @@ _sqlpool_cli() {
 		case $current in
 		-*) _sqlpool_words "$current" -s -ascii -bail -batch -box -cmd \
 			-column -csv -echo -header -noheader -help -html \
-			-interactive -json -line -list -markdown -newline \
-			-nullvalue -quote -separator -table -tabs -version ;;
+			-interactive -json -line -list -markdown -metrics -newline \
+			-nullvalue -quote -separator -stat -table -tabs -top -version ;;
 		*) _sqlpool_words "$current" @admin ;;
 		esac
 		;;

@@ -117,9 +117,9 @@ db_check_new(
 	return 0;
 }
 
-/* Make one that has the defaults.  -1: out of memory; db_fini in any case. */
+/* Make one that has what another has.  -1: out of memory; db_fini in any case. */
 static int
-db_init(struct conf_db *db, const struct conf *conf, const char *name,
+db_init(struct conf_db *db, const struct conf_db *from, const char *name,
     const char *path)
 {
 	const struct option *o;
@@ -130,9 +130,8 @@ db_init(struct conf_db *db, const struct conf *conf, const char *name,
 		return -1;
 	for (o = option_next(NULL); o != NULL; o = option_next(o)) {
 		if (o->scope == DATABASE &&
-		    (option_is_path(o)
-			    ? option_store(o, db, &v)
-			    : option_copy(o, db, &conf->db_default)) < 0)
+		    (option_is_path(o) ? option_store(o, db, &v)
+				       : option_copy(o, db, from)) < 0)
 			return -1;
 	}
 	return 0;
@@ -146,7 +145,7 @@ conf_append_db(struct conf *conf, const char *name, const char *path, char *err)
 
 	if (db_check_new(conf, name, path, err) < 0)
 		return -1;
-	if (db_init(&db, conf, name, path) < 0)
+	if (db_init(&db, &conf->db_default, name, path) < 0)
 		goto out;
 	dbs = reallocarray(conf->dbs, conf->db_n + 1, sizeof(*dbs));
 	if (dbs == NULL)
@@ -220,7 +219,8 @@ conf_db_find(const struct conf *conf, const char *directory, const char *name)
 
 	if (asprintf(&path, "%s/%s.db", directory, name) < 0)
 		path = NULL;
-	if (db == NULL || path == NULL || db_init(db, conf, name, path) < 0) {
+	if (db == NULL || path == NULL ||
+	    db_init(db, &conf->db_default, name, path) < 0) {
 		free(path);
 		conf_db_free(db);
 		return NULL;
@@ -241,14 +241,12 @@ conf_db_copy(const struct conf_db *from)
 
 	if (db == NULL)
 		return NULL;
-	*db = *from;
-	db->name = strdup(from->name);
-	db->path = strdup(from->path);
-	db->extensions = strdup(from->extensions);
-	if (db->name == NULL || db->path == NULL || db->extensions == NULL) {
+	if (db_init(db, from, from->name, from->path) < 0) {
 		conf_db_free(db);
 		return NULL;
 	}
+	db->family = from->family;
+	memcpy(db->origins, from->origins, sizeof(db->origins));
 	return db;
 }
 

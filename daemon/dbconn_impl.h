@@ -32,9 +32,9 @@ struct dbconn {
 	const _Atomic int *stop; /* borrowed; NULL: nobody can stop it */
 	int64_t budget_end_us;   /* 0: none */
 	bool over_budget;
-	struct budget memory; /* of the statement that runs */
-	bool small;           /* it may take no more than a worker can spare */
-	int busy_ms;          /* how long its statements wait for a lock */
+	struct budget memory;  /* of the statement that runs */
+	bool small;            /* it may take no more than a worker can spare */
+	int busy_ms;           /* how long its statements wait for a lock */
 	sqlite3_stmt *running; /* borrowed: what was stepped last */
 	int64_t began_us;      /* when it had run for a while; 0: not yet */
 	struct effort before;  /* of it, then */

@@ -148,7 +148,7 @@ road_send_away(struct client *cl, struct request *r)
 		    "%zu bytes of results wait until this connection reads "
 		    "them; read them first, or raise max_client_bytes",
 		    cl->unsent_bytes);
-	if (conf->max_user_requests && cl->peer.user) {
+	if (conf->max_user_requests && cl->peer.user && r->db) {
 		r->charged = user_take_request(
 		    cl->peer.user, conf->max_user_requests);
 		if (!r->charged)
