@@ -598,16 +598,17 @@ ask_some(int from)
 
 START_TEST(a_directory_of_ten_thousand_databases_is_served)
 {
+	/* of all; under a sanitizer of so many as show that they make room */
+	int n = proc_get_slowness() > 1 ? DBS_N / 10 : DBS_N, most = 0;
 	long before_kb = 0;
-	int most = 0;
 
 	make_directory(DBS_N);
 	start_directory(
 	    LIVE_OPTIONS("workers=2", "max_open=100", "synchronous=normal"));
 	raw_open(&c, live.socket_path);
-	for (int i = 0; i < DBS_N; i += AT_ONCE) {
+	for (int i = 0; i < n; i += AT_ONCE) {
 		ask_some(i);
-		if (i == DBS_N / 5)
+		if (i == n / 5)
 			before_kb = live_get_rss_kb(&live);
 		if (count_fds(".db") > most)
 			most = count_fds(".db");
@@ -621,9 +622,8 @@ START_TEST(a_directory_of_ten_thousand_databases_is_served)
 	if (proc_get_slowness() == 1)
 		ck_assert_int_lt(live_get_rss_kb(&live) - before_kb,
 		    4 * (DBS_N - DBS_N / 5));
-	ck_assert_int_ge(live_get_stat(&live, "databases_opened"), DBS_N);
-	ck_assert_int_ge(
-	    live_get_stat(&live, "databases_closed"), DBS_N - OPEN_N);
+	ck_assert_int_ge(live_get_stat(&live, "databases_opened"), n);
+	ck_assert_int_ge(live_get_stat(&live, "databases_closed"), n - OPEN_N);
 	raw_close(&c);
 	stop_directory();
 }
