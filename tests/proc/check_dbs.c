@@ -576,8 +576,9 @@ name_db(int i)
 	return name;
 }
 
+#define DBS_N  INT64_C(10000)
 #define OPEN_N INT64_C(100)
-enum { DBS_N = 10000, AT_ONCE = 50 };
+enum { AT_ONCE = 50 };
 
 /* Ask so many for their one row, all at once; of every tenth it is written. */
 static void

@@ -24,6 +24,7 @@ void *lint_list_delete(void *head, void *el);
 #define LL_PREPEND(head, el)                  DL_PREPEND(head, el)
 #define LL_DELETE(head, el)                   DL_DELETE(head, el)
 #define LL_DELETE2(head, el, next)            DL_DELETE(head, el)
+#define LL_FOREACH(head, el)                  DL_FOREACH(head, el)
 #define LL_FOREACH_SAFE(head, el, tmp)        DL_FOREACH_SAFE(head, el, tmp)
 #define LL_FOREACH_SAFE2(head, el, tmp, next) DL_FOREACH_SAFE(head, el, tmp)
 #define LL_COUNT2(head, el, n, next)   \
