@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
-#include <utlist.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct again *asked;   /* under lock */
@@ -18,7 +17,8 @@ void
 again_ask(struct again *a)
 {
 	pthread_mutex_lock(&lock);
-	LL_PREPEND(asked, a);
+	a->next = asked;
+	asked = a;
 	pthread_mutex_unlock(&lock);
 	kill(getpid(), SIGHUP); /* itself: it cannot fail */
 }
@@ -35,9 +35,7 @@ again_begin(void)
 void
 again_say(const char *line)
 {
-	struct again *a;
-
-	LL_FOREACH(reading, a) {
+	for (struct again *a = reading; a; a = a->next) {
 		buf_put(&a->said, line, strlen(line));
 		buf_put(&a->said, "\n", 1);
 	}
@@ -46,12 +44,11 @@ again_say(const char *line)
 void
 again_end(int code)
 {
-	struct again *a, *next;
+	while (reading) {
+		struct again *a = reading;
 
-	LL_FOREACH_SAFE(reading, a, next) {
+		reading = a->next;
 		a->code = code;
-		mailbox_send(
-		    a->home, a->errand); /* it waits: it has not ended */
+		mailbox_send(a->home, a->errand); /* home waits for it */
 	}
-	reading = NULL;
 }
