@@ -317,13 +317,19 @@ test_env = SQLPOOLD=$(abspath $(B))/sqlpoold \
 	TSAN_OPTIONS=$(patsubst %,suppressions=%:,$(call \
 		supp,tsan))halt_on_error=1:second_deadlock_stack=1
 
+# Suites of one thread, in which ThreadSanitizer has nothing to look for, and
+# which would take minutes.
+skip_tsan = $(patsubst %,$(B)/tests/check_%,budget functions guard output value \
+	vectors walk)
+
 # gcc 12's ThreadSanitizer needs an address space with at most 28 random bits.
 rnd_bits = $(shell cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)
 run_tsan = $(if $(filter-out 8 16 18 24 28,$(rnd_bits)),setarch -R)
 
 .PHONY: run-tests run-fuzz
 run-tests: build-tests
-	$(Q)$(test_env) $(run_$(VARIANT)) tests/run.sh $(tests) $(test_scripts) \
+	$(Q)$(test_env) $(run_$(VARIANT)) tests/run.sh \
+		$(filter-out $(skip_$(VARIANT)),$(tests)) $(test_scripts) \
 		--alone $(proctests) $(proctest_scripts)
 
 fuzzers = $(patsubst %.c,$(B)/%,$(fuzz_src))

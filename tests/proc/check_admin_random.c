@@ -214,7 +214,7 @@ START_TEST(kill_cancel_and_pause_leave_nothing_behind)
 	for (int i = 0; i < CLIENTS_N; i++)
 		open_sender(&senders[i]);
 	raw_run(&senders[0].c, 0, "CREATE TABLE t(v)", 0);
-	for (int i = 0; i < ACTIONS_N; i++)
+	for (int i = 0; i < ACTIONS_N / proc_get_slowness(); i++)
 		act(i);
 	command("RESUME app");
 	for (int i = 0; i < CLIENTS_N; i++) {
