@@ -317,6 +317,9 @@ test_env = SQLPOOLD=$(abspath $(B))/sqlpoold \
 	TSAN_OPTIONS=$(patsubst %,suppressions=%:,$(call \
 		supp,tsan))halt_on_error=1:second_deadlock_stack=1
 
+# Real processes are tested one suite at a time, since some of them measure; under
+# a sanitizer nothing is measured.
+#
 # Suites of one thread, in which ThreadSanitizer has nothing to look for, and
 # which would take minutes.
 skip_tsan = $(patsubst %,$(B)/tests/check_%,budget functions guard output value \
@@ -330,7 +333,8 @@ run_tsan = $(if $(filter-out 8 16 18 24 28,$(rnd_bits)),setarch -R)
 run-tests: build-tests
 	$(Q)$(test_env) $(run_$(VARIANT)) tests/run.sh \
 		$(filter-out $(skip_$(VARIANT)),$(tests)) $(test_scripts) \
-		--alone $(proctests) $(proctest_scripts)
+		$(if $(filter asan tsan,$(VARIANT)),,--alone) $(proctests) \
+		$(proctest_scripts)
 
 fuzzers = $(patsubst %.c,$(B)/%,$(fuzz_src))
 run-fuzz: $(fuzzers)
