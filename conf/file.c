@@ -72,7 +72,7 @@ check_once(const struct option *o, const struct pending *had, const char *text,
     char *err)
 {
 	if (had->line == 0 ||
-	    (o->type == NAMES &&
+	    (o->type == NAMES && text && had->text &&
 		strncmp(text, had->text, strlen(had->text)) == 0))
 		return 0;
 	snprintf(err, CONF_ERR_MAX,
