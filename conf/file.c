@@ -99,17 +99,15 @@ check_top(const struct conf *conf, const struct option *o, const char *text,
 static char *
 join_values(cfg_opt_t *opt)
 {
-	size_t size = 1;
+	size_t size = 1, n = 0;
 	char *text;
 
 	for (unsigned i = 0; i < cfg_opt_size(opt); i++)
 		size += strlen(cfg_opt_getnstr(opt, i)) + 2;
 	text = calloc(1, size);
-	for (unsigned i = 0; text != NULL && i < cfg_opt_size(opt); i++) {
-		if (i > 0)
-			strcat(text, ", ");
-		strcat(text, cfg_opt_getnstr(opt, i));
-	}
+	for (unsigned i = 0; text != NULL && i < cfg_opt_size(opt); i++)
+		n += (size_t)snprintf(text + n, size - n, "%s%s",
+		    i > 0 ? ", " : "", cfg_opt_getnstr(opt, i));
 	return text;
 }
 
