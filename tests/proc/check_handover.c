@@ -188,7 +188,7 @@ run_once(struct sqlpool_conn **conn, const char *sql, const char *is_there)
 static void
 run_client(void *arg)
 {
-	int me = (int)(intptr_t)arg;
+	int me = *(const int *)arg;
 	struct sqlpool_conn *conn = live_connect(&live, "client");
 	uint64_t epoch = 0;
 	char sql[3][128];
@@ -296,8 +296,8 @@ START_TEST(a_restart_under_load_is_an_error_to_nobody)
 		return;
 	}
 	open_manager();
-	for (intptr_t i = 0; i < CLIENTS_N; i++)
-		clients[i] = proc_fork(run_client, (void *)i);
+	for (int i = 0; i < CLIENTS_N; i++)
+		clients[i] = proc_fork(run_client, &(int){ i });
 	for (int i = 0; i < RESTARTS_N; i++) {
 		pid_t pid = read_pid();
 

@@ -93,7 +93,8 @@ START_TEST(what_is_under_way_ends_well)
 	struct rawconn holder, waiter, reader, idle;
 	uint64_t write_id, read_id;
 
-	start(NULL);
+	/* however slow the machine is */
+	start(LIVE_OPTIONS("shutdown_grace=60s"));
 	raw_open(&holder, live.socket_path);
 	raw_open(&waiter, live.socket_path);
 	raw_open(&reader, live.socket_path);
