@@ -320,10 +320,10 @@ test_env = SQLPOOLD=$(abspath $(B))/sqlpoold \
 # Real processes are tested one suite at a time, since some of them measure; under
 # a sanitizer nothing is measured.
 #
-# Suites of one thread, in which ThreadSanitizer has nothing to look for, and
-# which would take minutes.
-skip_tsan = $(patsubst %,$(B)/tests/check_%,budget functions guard output value \
-	vectors walk)
+# Suites of one thread, or of one that waits for the other, in which
+# ThreadSanitizer has nothing to look for, and which would take minutes.
+skip_tsan = $(patsubst %,$(B)/tests/check_%,budget faults functions group guard \
+	output value vectors walk)
 
 # gcc 12's ThreadSanitizer needs an address space with at most 28 random bits.
 rnd_bits = $(shell cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)
