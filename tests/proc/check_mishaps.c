@@ -55,7 +55,7 @@ begin(const char *const *options, void (*before_exec)(void))
 	live.before_exec = before_exec;
 	acknowledged = 0;
 	live_start(&live, options);
-	conn = live_connect(&live, "test");
+	conn = live_connect_once(&live, "test"); /* no other one comes */
 	live_exec(conn, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
 	return conn;
 }
