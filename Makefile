@@ -317,9 +317,11 @@ test_env = SQLPOOLD=$(abspath $(B))/sqlpoold \
 	TSAN_OPTIONS=$(patsubst %,suppressions=%:,$(call \
 		supp,tsan))halt_on_error=1:second_deadlock_stack=1
 
-# Real processes are tested one suite at a time, since some of them measure; under
-# a sanitizer nothing is measured.
-#
+# These hold a time against a bound, or clients against each other: they run by
+# themselves. Under a sanitizer nothing is measured.
+measuring = $(patsubst %,$(B)/tests/proc/check_%,cancel load long patience soak tx)
+alone = $(if $(filter asan tsan,$(VARIANT)),,$(measuring))
+
 # Suites of one thread, or of one that waits for the other, in which
 # ThreadSanitizer has nothing to look for, and which would take minutes.
 skip_tsan = $(patsubst %,$(B)/tests/check_%,budget faults functions group guard \
@@ -332,9 +334,9 @@ run_tsan = $(if $(filter-out 8 16 18 24 28,$(rnd_bits)),setarch -R)
 .PHONY: run-tests run-fuzz
 run-tests: build-tests
 	$(Q)$(test_env) $(run_$(VARIANT)) tests/run.sh \
+		$(filter-out $(alone),$(proctests)) $(proctest_scripts) \
 		$(filter-out $(skip_$(VARIANT)),$(tests)) $(test_scripts) \
-		$(if $(filter asan tsan,$(VARIANT)),,--alone) $(proctests) \
-		$(proctest_scripts)
+		--alone $(alone)
 
 fuzzers = $(patsubst %.c,$(B)/%,$(fuzz_src))
 run-fuzz: $(fuzzers)

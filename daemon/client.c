@@ -595,6 +595,7 @@ client_free_request(struct client *cl, struct request *r)
 		r->all_next->all_prev = r->all_prev;
 	if (r->away) {
 		cl->away_n--;
+		cl->loop->away_n--;
 		cl->away_bytes -= r->bytes_n;
 		if (r->hot) /* @admin has none */
 			hot_unuse(r->hot);

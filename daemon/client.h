@@ -68,6 +68,7 @@ struct loop {
 	bool hung_up;           /* some client was, in this turn */
 	bool may_stall;  /* something is to be ended in a while: ends_stalled */
 	unsigned held_n; /* clients that hold requests back */
+	unsigned away_n; /* of all its clients: not answered in their turn */
 	bool draining;
 };
 

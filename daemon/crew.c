@@ -12,11 +12,14 @@
 #include "daemon/clock.h"
 #include "daemon/stats.h"
 #include "proto/error.h"
+#include "proto/patience.h"
 
 struct crew_thread {
 	struct crew *crew;
 	pthread_t id;
 	struct beat beat;
+	struct patience patience; /* its own */
+	_Atomic bool called;      /* while it looks: there is work */
 };
 
 struct crew {
@@ -26,6 +29,8 @@ struct crew {
 	unsigned enders_n;          /* who wait for that */
 	struct squeue *head, *tail; /* READY ones, first come first run */
 	struct squeue *later;       /* those with a time, in no order */
+	struct crew_thread *looker; /* who takes the next one without being
+				     * woken */
 	bool stopping;
 	unsigned n;
 	int nice;
@@ -85,17 +90,29 @@ remove_ready(struct crew *c, const struct squeue *q)
 		c->tail = before;
 }
 
-/* Kick it: true when a thread must look. */
+/* Call the thread that looks, which is good for one queue; false: none does. */
+static bool
+call_looker(struct crew *c)
+{
+	struct crew_thread *looker = c->looker;
+
+	c->looker = NULL;
+	if (looker)
+		atomic_store_explicit(
+		    &looker->called, true, memory_order_relaxed);
+	return looker != NULL;
+}
+
+/* Kick it: true when a thread must be woken. */
 static bool
 kick(struct crew *c, struct squeue *q)
 {
-	if (q->state == SQUEUE_IDLE) {
-		push_ready(c, q);
-		return true;
-	}
 	if (q->state == SQUEUE_RUNNING)
 		q->state = SQUEUE_AGAIN;
-	return false;
+	if (q->state != SQUEUE_IDLE)
+		return false;
+	push_ready(c, q);
+	return !call_looker(c);
 }
 
 /* Kick those whose time has come; gives when the next one is, INT64_MAX: there
@@ -136,16 +153,51 @@ sleep_until(struct crew *c, int64_t at_us)
 		pthread_cond_timedwait(&c->work, &c->lock, &at);
 }
 
+/* Look for a short while before sleeping, but not beyond next_us.  One thread of a
+ * crew at a time does; the lock is let go meanwhile. */
+static void
+look(struct crew *c, struct crew_thread *me, int64_t next_us)
+{
+	int64_t now = clock_now_us();
+	int64_t until_us = now + patience_get_us(&me->patience);
+
+	if (until_us == now)
+		return;
+	until_us = until_us < next_us ? until_us : next_us;
+	atomic_store(&me->called, false);
+	c->looker = me;
+	pthread_mutex_unlock(&c->lock);
+	if (patience_asks(&me->patience, now))
+		patience_ask_core(&me->patience, now);
+	while (!atomic_load_explicit(&me->called, memory_order_relaxed) &&
+	    clock_now_us() < until_us)
+		continue;
+	pthread_mutex_lock(&c->lock);
+	if (c->looker == me)
+		c->looker = NULL;
+}
+
 /* Nothing is ready afterwards when the crew stops. */
 static void
-wait_for_work(struct crew *c)
+wait_for_work(struct crew *c, struct crew_thread *me)
 {
+	bool looks = me->patience.bound_us > 0 && !c->looker;
 	int64_t next_us = kick_due(c);
+	int64_t began_us;
 
+	if (c->head || c->stopping)
+		return;
+	began_us = clock_now_us();
+	if (looks) {
+		look(c, me, next_us);
+		next_us = kick_due(c);
+	}
 	while (!c->head && !c->stopping) {
 		sleep_until(c, next_us);
 		next_us = kick_due(c);
 	}
+	if (looks)
+		patience_note(&me->patience, clock_now_us() - began_us);
 }
 
 static void *
@@ -165,7 +217,7 @@ crew_main(void *arg)
 	for (;;) {
 		struct squeue *q;
 
-		wait_for_work(c);
+		wait_for_work(c, me);
 		if (!c->head)
 			break;
 		q = take_ready(c);
@@ -197,7 +249,8 @@ init_clock(pthread_cond_t *cond)
 }
 
 int
-crew_start(const char *name, unsigned n, int nice, struct crew **ret_crew)
+crew_start(const char *name, unsigned n, int nice, int64_t poll_time_us,
+    struct crew **ret_crew)
 {
 	struct crew *c = calloc(1, sizeof(*c) + n * sizeof(c->threads[0]));
 
@@ -212,6 +265,7 @@ crew_start(const char *name, unsigned n, int nice, struct crew **ret_crew)
 		struct crew_thread *t = &c->threads[c->n];
 
 		t->crew = c;
+		patience_init(&t->patience, poll_time_us);
 		if (pthread_create(&t->id, NULL, crew_main, t)) {
 			crew_stop(c);
 			crew_free(c);
@@ -229,6 +283,7 @@ crew_stop(struct crew *c)
 		return;
 	pthread_mutex_lock(&c->lock);
 	c->stopping = true;
+	call_looker(c);
 	pthread_cond_broadcast(&c->work);
 	pthread_mutex_unlock(&c->lock);
 	for (unsigned i = 0; i < c->n; i++)
@@ -290,6 +345,7 @@ squeue_kick_at(struct squeue *q, int64_t at_us)
 	} else if (at_us < q->due_us) {
 		q->due_us = at_us;
 	}
+	call_looker(c);
 	pthread_mutex_unlock(&c->lock);
 	pthread_cond_broadcast(&c->work);
 }

@@ -42,9 +42,12 @@ struct squeue {
 };
 
 /* Start a crew of n threads, named for ps, with a nice value from 0 (as the
- * others) to 19.  On 0 the caller owns *ret_crew.
+ * others) to 19.  One that has nothing to do looks for work for up to poll_time_us
+ * before it sleeps, as patience.h says; 0: it sleeps at once.  On 0 the caller
+ * owns *ret_crew.
  * Errors: -ERR_NO_MEMORY (memory or threads). */
-int crew_start(const char *name, unsigned n, int nice, struct crew **ret_crew);
+int crew_start(const char *name, unsigned n, int nice, int64_t poll_time_us,
+    struct crew **ret_crew);
 
 /* Let the threads run what is ready, and end them.  What is kicked from now on is
  * not run.  NULL, or a second time, is fine. */

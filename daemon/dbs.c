@@ -287,19 +287,20 @@ dbs_put_names(struct dbs *dbs, char *out, size_t n)
 static int
 start_crews(const struct conf *conf, struct dbs *dbs)
 {
-	int rc = crew_start("writers", conf->writer_threads, 0, &dbs->writers);
+	int rc = crew_start("writers", conf->writer_threads, 0,
+	    conf->poll_time_us, &dbs->writers);
 
 	if (rc == 0)
 		rc = crew_start("readers", count_readers(conf),
-		    (int)conf->reader_nice, &dbs->readers);
+		    (int)conf->reader_nice, 0, &dbs->readers);
 	if (rc == 0)
 		rc = crew_start(
-		    "keepers", conf->keeper_threads, 0, &dbs->keepers);
+		    "keepers", conf->keeper_threads, 0, 0, &dbs->keepers);
 	if (rc == 0)
-		rc = crew_start("watch", 1, 0, &dbs->watchers);
+		rc = crew_start("watch", 1, 0, 0, &dbs->watchers);
 	if (rc == 0)
 		rc = crew_start(
-		    "openers", conf->opener_threads, 0, &dbs->openers);
+		    "openers", conf->opener_threads, 0, 0, &dbs->openers);
 	if (rc == 0)
 		rc = backups_new(dbs->readers, &dbs->backups);
 	return rc;

@@ -37,6 +37,7 @@ abandon_session(struct client *cl, struct session *s)
 	r->arrived_us = clock_now_us();
 	r->away = true;
 	cl->away_n++;
+	cl->loop->away_n++;
 	client_add_request(cl, r);
 	s->running = r;
 	if ((s->state == TX_STATE_READ ? readers_submit(s->db->readers, r)

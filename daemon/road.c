@@ -167,6 +167,7 @@ road_send_away(struct client *cl, struct request *r)
 	if (r->hot) /* @admin has none */
 		hot_use(r->hot);
 	cl->away_n++;
+	cl->loop->away_n++;
 	cl->away_bytes += r->bytes_n;
 	return 0;
 }

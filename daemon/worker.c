@@ -26,6 +26,10 @@
 #define NEWCOMERS_PER_TURN 64
 #define NEWCOMERS_MAX      256
 
+/* A wait for an answer is worth looking so many times longer than one for a
+ * request: a synced write takes 0.2 ms (tests/bench/NOTES.md, "Short waits"). */
+#define ANSWER_LOOKS 8
+
 /* A socket on its way from the main thread. */
 struct newcomer {
 	struct newcomer *next;
@@ -41,8 +45,10 @@ struct worker {
 	struct event *due; /* for the earliest deadline */
 	int64_t due_us;    /* when that goes off; INT64_MAX: it does not */
 
-	/* while there is nothing to do */
-	struct patience patience;
+	/* while there is nothing to do: it waits for a request, or for answers to
+	 * those that are away */
+	struct patience for_request, for_answer;
+	struct patience *patience; /* which of them is asked */
 	bool waits;
 	int64_t wait_us; /* since when */
 	int64_t look_us; /* until when to look before sleeping */
@@ -210,11 +216,12 @@ has_newcomers(struct worker *w)
 static void
 begin_wait(struct worker *w, int64_t now)
 {
-	if (patience_asks(&w->patience, now))
-		patience_ask_core(&w->patience, now);
+	w->patience = w->loop.away_n > 0 ? &w->for_answer : &w->for_request;
+	if (patience_asks(w->patience, now))
+		patience_ask_core(w->patience, now);
 	w->waits = true;
 	w->wait_us = now;
-	w->look_us = now + patience_get_us(&w->patience);
+	w->look_us = now + patience_get_us(w->patience);
 }
 
 static void
@@ -226,7 +233,7 @@ end_wait(struct worker *w)
 		return;
 	now = clock_now_us();
 	w->waits = false;
-	patience_note(&w->patience, now - w->wait_us);
+	patience_note(w->patience, now - w->wait_us);
 	if (w->look_us == w->wait_us)
 		return;
 	stats_add(STAT_looks, 1);
@@ -239,7 +246,7 @@ looks(struct worker *w)
 {
 	int64_t now;
 
-	if (w->patience.bound_us == 0)
+	if (w->for_request.bound_us == 0)
 		return false;
 	now = clock_now_us();
 	if (!w->waits)
@@ -355,7 +362,8 @@ worker_start(const struct conf *conf, struct dbs *dbs,
 	w->loop.dbs = dbs;
 	w->loop.read = collect_read;
 	w->due_us = INT64_MAX;
-	patience_init(&w->patience, conf->poll_time_us);
+	patience_init(&w->for_request, conf->poll_time_us);
+	patience_init(&w->for_answer, conf->poll_time_us * ANSWER_LOOKS);
 	w->start_failure = f;
 	sem_init(&w->started, 0, 0);
 	pthread_mutex_init(&w->lock, NULL);

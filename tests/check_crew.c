@@ -27,6 +27,22 @@ struct counter {
 	unsigned runs_n;
 };
 
+/* How long a thread looks before it sleeps: not at all, or for ever, so that a call
+ * that does not reach it is a thread that is missing. */
+static int64_t poll_us;
+
+static void
+sleep_at_once(void)
+{
+	poll_us = 0;
+}
+
+static void
+look_for_ever(void)
+{
+	poll_us = INT64_C(3600000000);
+}
+
 static struct crew *crew;
 static struct counter counters[QUEUES_N];
 
@@ -49,7 +65,7 @@ run_counter(struct squeue *q)
 static void
 start(unsigned threads_n)
 {
-	ck_assert_int_eq(crew_start("test", threads_n, 0, &crew), 0);
+	ck_assert_int_eq(crew_start("test", threads_n, 0, poll_us, &crew), 0);
 	for (size_t i = 0; i < QUEUES_N; i++) {
 		counters[i] = (struct counter){ .given = 0 };
 		squeue_init(&counters[i].q, crew, run_counter);
@@ -70,7 +86,7 @@ START_TEST(crew_runs_at_its_own_nice_value)
 	int own = getpriority(PRIO_PROCESS, (id_t)gettid());
 	struct squeue q;
 
-	ck_assert_int_eq(crew_start("test", 1, 7, &crew), 0);
+	ck_assert_int_eq(crew_start("test", 1, 7, poll_us, &crew), 0);
 	squeue_init(&q, crew, look_at_nice);
 	squeue_kick(&q);
 	crew_stop(crew);
@@ -357,12 +373,12 @@ START_TEST(crew_that_was_never_started_can_be_stopped)
 }
 END_TEST
 
-int
-main(void)
+static TCase *
+make_tcase(const char *name, void (*setup)(void))
 {
-	Suite *s = suite_create("crew");
-	TCase *tc = tcase_create("crew");
+	TCase *tc = tcase_create(name);
 
+	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_loop_test(tc,
 	    crew_loses_no_kick_and_runs_a_queue_on_one_thread_at_a_time, 0, 3);
 	tcase_add_test(tc, crew_runs_a_queue_again_that_kicks_itself);
@@ -375,6 +391,15 @@ main(void)
 	tcase_add_test(tc, crew_kicks_at_a_time_between_other_queues);
 	tcase_add_test(tc, crew_runs_what_was_for_later_before_it_stops);
 	tcase_add_test(tc, crew_that_was_never_started_can_be_stopped);
-	suite_add_tcase(s, tc);
+	return tc;
+}
+
+int
+main(void)
+{
+	Suite *s = suite_create("crew");
+
+	suite_add_tcase(s, make_tcase("threads that sleep", sleep_at_once));
+	suite_add_tcase(s, make_tcase("threads that look", look_for_ever));
 	return fixture_run(s);
 }

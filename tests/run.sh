@@ -1,7 +1,8 @@
 #!/bin/bash
-# Run test programs: those before --alone two at a time, those after it one
-# after another, since they measure. One line per program with its time, the
-# full output of those that fail, and last the sum of the test cases.
+# Run test programs: those before --alone three at a time, which keeps two cores
+# busy as they wait a lot, those after it one after another, since they
+# measure. One line per program with its time, the full output of those that
+# fail, and last the sum of the test cases.
 #
 # A Check program says how many cases it ran; another program that says nothing
 # counts as one case. Each program gets a TMPDIR of its own, short enough for
@@ -70,7 +71,7 @@ trap 'exit 130' INT TERM
 
 if [ ${#together[@]} -gt 0 ]; then
 	printf '%s\0' "${together[@]}" |
-		xargs -0 -P 2 -I '{}' "$0" --one '{}' "$tmp"
+		xargs -0 -P 3 -I '{}' "$0" --one '{}' "$tmp"
 fi
 for prog in "${alone[@]}"; do
 	run_one "$prog" "$tmp"
