@@ -360,7 +360,7 @@ L = build/lint
 tidy_flags = -std=gnu11 -Wall -Wextra -Itests/lint/include $(cppflags)
 
 $(L)/%.tidy: %.c $(all_hdr) $(all_def) $(wildcard tests/lint/include/*.h) \
-		.clang-tidy Makefile
+		.clang-tidy tests/.clang-tidy Makefile
 	@mkdir -p $(@D)
 	$(call say,TIDY,$<)$(CLANG_TIDY) --quiet $< -- $(tidy_flags) \
 		2>$@.err || { cat $@.err; exit 1; }
