@@ -587,21 +587,32 @@ dbs_check_file(struct dbs *dbs, struct db *db)
 	return false;
 }
 
-/* Some of them, in turn. */
+/* The next one, in turn; referenced.  NULL: it is not open. */
+static struct db *
+look_at_next(struct dbs *dbs)
+{
+	struct db *db = NULL;
+
+	pthread_mutex_lock(&dbs->lock);
+	if (dbs->n > 0) {
+		dbs->looked_at = (dbs->looked_at + 1) % dbs->n;
+		db = dbs->known[dbs->looked_at];
+	}
+	if (db && db->state == DB_OPEN)
+		db_ref(db);
+	else
+		db = NULL;
+	pthread_mutex_unlock(&dbs->lock);
+	return db;
+}
+
+/* Some of them. */
 static void
 check_files(struct dbs *dbs)
 {
-	for (unsigned i = 0; i < CHECK_FILES && dbs->n > 0; i++) {
-		struct db *db;
+	for (unsigned i = 0; i < CHECK_FILES; i++) {
+		struct db *db = look_at_next(dbs);
 
-		dbs->looked_at = (dbs->looked_at + 1) % dbs->n;
-		pthread_mutex_lock(&dbs->lock);
-		db = dbs->known[dbs->looked_at];
-		if (db && db->state == DB_OPEN)
-			db_ref(db);
-		else
-			db = NULL;
-		pthread_mutex_unlock(&dbs->lock);
 		if (db)
 			dbs_check_file(dbs, db);
 		db_unref(db);
@@ -631,23 +642,33 @@ close_idle(struct db *db, int64_t before_us)
 		db_drain(db);
 }
 
-/* Forget what is closed and nobody refers to. */
+/* Take out the next one, from *at on, that is closed and nobody refers to; NULL:
+ * there is none. */
+static struct db *
+take_unknown(struct dbs *dbs, size_t *at)
+{
+	struct db *found = NULL;
+
+	pthread_mutex_lock(&dbs->lock);
+	for (; *at < dbs->n && !found; ++*at) {
+		struct db *db = dbs->known[*at];
+
+		if (db && atomic_load(&db->refs) == 0 && db->state == DB_CLOSED)
+			found = db;
+	}
+	if (found)
+		take_out(dbs, found);
+	pthread_mutex_unlock(&dbs->lock);
+	return found;
+}
+
 static void
 forget_unknown(struct dbs *dbs)
 {
-	for (size_t i = 0; i < dbs->n; i++) {
-		struct db *db;
+	struct db *db;
+	size_t at = 0;
 
-		pthread_mutex_lock(&dbs->lock);
-		db = dbs->known[i];
-		if (db &&
-		    (atomic_load(&db->refs) > 0 || db->state != DB_CLOSED))
-			db = NULL;
-		if (db)
-			take_out(dbs, db);
-		pthread_mutex_unlock(&dbs->lock);
-		if (!db)
-			continue;
+	while ((db = take_unknown(dbs, &at))) {
 		squeue_end(&db->q);
 		free_db(db);
 	}
