@@ -324,8 +324,8 @@ alone = $(if $(filter asan tsan,$(VARIANT)),,$(measuring))
 
 # Suites of one thread, or of one that waits for the other, in which
 # ThreadSanitizer has nothing to look for, and which would take minutes.
-skip_tsan = $(patsubst %,$(B)/tests/check_%,budget faults functions group guard \
-	output value vectors walk)
+skip_tsan = $(patsubst %,$(B)/tests/check_%,budget deadlines faults functions \
+	group guard msg output script stmt value vectors walk)
 
 # gcc 12's ThreadSanitizer needs an address space with at most 28 random bits.
 rnd_bits = $(shell cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)
