@@ -9,9 +9,9 @@
 #include "daemon/functions.h"
 #include "daemon/guard.h"
 
-/* What SQLite counts for a statement, over all its runs. */
+/* What SQLite counts for a statement, over all its runs: it wraps around. */
 struct effort {
-	int64_t scan_steps, sorts, index_rows, vm_steps;
+	uint32_t scan_steps, sorts, index_rows, vm_steps;
 };
 
 struct dbconn {
