@@ -190,7 +190,7 @@ finish(struct admin *ad)
 		    r->max_frame_bytes);
 	answer_finish(&a);
 	buf_fini(&ad->rows);
-	buf_fini(&ad->seen);
+	admin_forget_seen(ad);
 	buf_fini(&ad->again.said);
 	db_unref(ad->db);
 	free(ad);
@@ -351,7 +351,6 @@ admin_take(struct client *cl, struct request *r)
 	ad->client = cl;
 	ad->r = r;
 	buf_init(&ad->rows);
-	buf_init(&ad->seen);
 	buf_init(&ad->again.said);
 	tidy(r->sql, ad->words);
 	if (find_command(ad) < 0 || check_right(ad) < 0)

@@ -6,6 +6,9 @@
 #include "daemon/clock.h"
 #include "proto/error.h"
 
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
 /* A database has at most so many readers: read_connections. */
 #define SNAPSHOTS_MAX 256
 
@@ -37,6 +40,7 @@ show_databases(struct admin *ad)
 
 /* Clients of a database, and what they do. */
 struct seen {
+	UT_hash_handle hh;
 	const struct db *db; /* only compared */
 	unsigned clients_n;  /* it is their database */
 	unsigned active_n;   /* with requests under way on it */
@@ -45,19 +49,35 @@ struct seen {
 			      * file is open */
 };
 
+/* NULL: out of memory, and its clients are not counted. */
 static struct seen *
 find_seen(struct admin *ad, const struct db *db)
 {
-	struct seen none = { .db = db };
-	struct seen *seen = (void *)ad->seen.p;
-	size_t n = ad->seen.n / sizeof(*seen);
+	struct seen *seen;
 
-	for (size_t i = 0; i < n; i++)
-		if (seen[i].db == db)
-			return &seen[i];
-	buf_put(&ad->seen, &none, sizeof(none));
-	return buf_failed(&ad->seen) ? NULL
-				     : (struct seen *)(void *)ad->seen.p + n;
+	HASH_FIND_PTR(ad->seen, &db, seen);
+	if (seen)
+		return seen;
+	seen = calloc(1, sizeof(*seen));
+	if (!seen)
+		return NULL;
+	seen->db = db;
+	HASH_ADD_PTR(ad->seen, db, seen);
+	if (seen->hh.tbl)
+		return seen;
+	free(seen);
+	return NULL;
+}
+
+void
+admin_forget_seen(struct admin *ad)
+{
+	struct seen *seen, *next;
+
+	HASH_ITER(hh, ad->seen, seen, next) {
+		HASH_DEL(ad->seen, seen);
+		free(seen);
+	}
 }
 
 static void

@@ -32,7 +32,7 @@ struct admin {
 	struct again again;
 	struct buf rows;             /* encoded, one after the other */
 	uint64_t sums[ADMIN_SUMS_N]; /* over all workers, for end */
-	struct buf seen;             /* SHOW POOLS: struct seen */
+	struct seen *seen;           /* uthash: SHOW POOLS */
 	struct writer_ask ask;       /* CHECKPOINT */
 };
 
@@ -69,6 +69,9 @@ void admin_note(const struct admin *ad);
 /* Have rows put for each database that is open. */
 void admin_each_open(
     struct admin *ad, void (*put)(struct admin *ad, const struct db *db));
+
+/* Free ad->seen. */
+void admin_forget_seen(struct admin *ad);
 
 /* Put a row of SHOW WAL.  Whoever holds the database. */
 void admin_put_wal(struct admin *ad, const struct db *db);

@@ -139,6 +139,30 @@ START_TEST(set_holds_until_the_configuration_is_read_again)
 }
 END_TEST
 
+START_TEST(set_and_reload_at_once_leave_what_came_last)
+{
+	uint64_t last_a = 0, last_b = 0;
+	char sql[64];
+
+	start(LIVE_OPTIONS("workers=2", "app.max_queue=7"));
+	for (int i = 0; i < 30; i++) {
+		last_a = raw_put_admin(&a, "RELOAD");
+		snprintf(sql, sizeof(sql), "SET app.max_queue = %d", 100 + i);
+		last_b = raw_put_admin(&b, sql);
+		snprintf(sql, sizeof(sql), "SET max_in_flight = %d", 100 + i);
+		raw_put_admin(&b, sql);
+	}
+	raw_flush(&b);
+	raw_expect(&a, last_a, 0);
+	raw_expect(&b, last_b, 0);
+	expect_text("RELOAD", NULL, "");
+	ck_assert_int_eq(get("SHOW LIMITS", "name most", "max_queue"), 7);
+	expect_text("SET app.max_queue = 9", NULL, "");
+	ck_assert_int_eq(get("SHOW LIMITS", "name most", "max_queue"), 9);
+	stop();
+}
+END_TEST
+
 /* clang-format off */
 static const char *const wrong[][2] = {
 	{ "SET", "write it as: SET [DATABASE.]OPTION = VALUE" },
@@ -410,6 +434,7 @@ main(void)
 	tcase_add_test(tc, set_changes_what_is_live_at_once);
 	tcase_add_test(tc, set_for_all_leaves_alone_what_one_was_given);
 	tcase_add_test(tc, set_holds_until_the_configuration_is_read_again);
+	tcase_add_test(tc, set_and_reload_at_once_leave_what_came_last);
 	tcase_add_test(tc, set_refuses_what_cannot_be_and_changes_nothing);
 	tcase_add_test(tc, checkpoint_copies_what_was_committed_before);
 	tcase_add_test(tc, checkpoint_waits_for_its_turn);
