@@ -260,7 +260,8 @@ run_inline(struct client *cl, struct request *r)
 	}
 	if (borrows)
 		r->vars = cl->vars;
-	r->owner = &cl->owner;
+	if (!r->owner) /* else it has its own copy, for another thread */
+		r->owner = &cl->owner;
 	result = hot_run(hot, loop->conf, r, b, !loop->collected.head);
 	if (hot->batching && !hot->listed) {
 		hot->listed = true;

@@ -505,8 +505,12 @@ stmt_note_run(struct dbconn *c, struct stmt *st, int64_t run_us, uint64_t rows,
 void
 dbconn_note_steps(struct dbconn *c)
 {
+	if (c->noted_uses == c->uses)
+		return;
 	for (struct stmt *st = c->cache; st; st = st->hh.next)
-		note_steps(st);
+		if (st->used > c->noted_uses)
+			note_steps(st);
+	c->noted_uses = c->uses;
 }
 
 unsigned

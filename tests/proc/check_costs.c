@@ -316,13 +316,22 @@ expect_part(struct sqlpool_conn *other, const char *sql, const char *part)
 	free(text);
 }
 
+/* The directories above it may be closed to others. */
+static void
+become_nobody(void)
+{
+	PROC_CHECK(chdir(live.dir) == 0, "chdir");
+	snprintf(live.socket_path, sizeof(live.socket_path), "s");
+	PROC_CHECK(setgid(NOBODY) == 0 && setuid(NOBODY) == 0, "setuid");
+}
+
 static void
 look_as_nobody(void *arg)
 {
 	struct sqlpool_conn *other;
 
 	(void)arg;
-	PROC_CHECK(setgid(NOBODY) == 0 && setuid(NOBODY) == 0, "setuid");
+	become_nobody();
 	other = live_connect_admin(&live);
 	expect_part(other, "SHOW STATEMENTS", READ);
 	expect_part(other, "SHOW SLOW", SCAN);
@@ -338,7 +347,7 @@ fail_as_nobody(void *arg)
 	struct sqlpool_conn *other = NULL;
 
 	(void)arg;
-	PROC_CHECK(setgid(NOBODY) == 0 && setuid(NOBODY) == 0, "setuid");
+	become_nobody();
 	options.socket_path = live.socket_path;
 	options.database = "@admin";
 	PROC_CHECK(sqlpool_open(&options, &other) < 0,

@@ -180,7 +180,7 @@ class Top(unittest.TestCase):
         self.see("t clients  s sort: calls$")
         os.killpg(busy.pid, signal.SIGTERM)
         self.keys("t")
-        self.see("^ +CLIENT +PID")
+        self.see("^ *CLIENT +PID")
         self.see("t statements")
         self.keys("q")
         self.expect_restored()
