@@ -209,8 +209,8 @@ static const struct {
 	    "tx_max_age before: lower the one or raise the other" },
 };
 
-static int
-check_db(const struct conf *conf, const struct conf_db *db, char *err)
+int
+conf_check_db(const struct conf *conf, const struct conf_db *db, char *err)
 {
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
 		enum conf_id id =
@@ -227,7 +227,7 @@ int
 conf_check(const struct conf *conf, char err[CONF_ERR_MAX])
 {
 	for (size_t i = 0; i < conf->db_n; i++) {
-		if (check_db(conf, &conf->dbs[i], err) < 0)
+		if (conf_check_db(conf, &conf->dbs[i], err) < 0)
 			return -1;
 	}
 	return check_files(conf, err);

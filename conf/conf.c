@@ -332,8 +332,8 @@ conf_check_scope(const struct option *o, char *err)
 	return -1;
 }
 
-static const struct option *
-find_option(const char *name, char *err)
+const struct option *
+conf_find_option(const char *name, char *err)
 {
 	const struct option *o = option_find(name);
 
@@ -344,9 +344,8 @@ find_option(const char *name, char *err)
 	return o;
 }
 
-/* The database whose name is the n bytes before ".option", or NULL. */
-static struct conf_db *
-find_db(struct conf *conf, const char *name, size_t n)
+struct conf_db *
+conf_find_db(const struct conf *conf, const char *name, size_t n)
 {
 	for (size_t i = 0; i < conf->db_n; i++) {
 		if (strlen(conf->dbs[i].name) == n &&
@@ -361,7 +360,7 @@ conf_set(struct conf *conf, const char *name, const char *value,
     char err[CONF_ERR_MAX])
 {
 	const char *dot = strrchr(name, '.');
-	struct setting set = { .option = find_option(
+	struct setting set = { .option = conf_find_option(
 				   dot != NULL ? dot + 1 : name, err),
 		.text = value,
 		.origin = { .from = CONF_FROM_COMMAND_LINE } };
@@ -371,7 +370,7 @@ conf_set(struct conf *conf, const char *name, const char *value,
 		return -1;
 	if (dot == NULL)
 		return conf_set_top(conf, &set, err);
-	db = find_db(conf, name, (size_t)(dot - name));
+	db = conf_find_db(conf, name, (size_t)(dot - name));
 	if (db != NULL)
 		return conf_check_scope(set.option, err) < 0
 		    ? -1

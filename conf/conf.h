@@ -74,6 +74,7 @@ enum conf_from {
 	CONF_FROM_FILE,
 	CONF_FROM_ENVIRONMENT,
 	CONF_FROM_COMMAND_LINE,
+	CONF_FROM_SET, /* conf_change: until another reading of the file */
 };
 
 struct conf_origin {
@@ -146,7 +147,7 @@ struct conf {
 				    * one is added */
 	size_t db_n;
 	pthread_rwlock_t *lock; /* for dbs, db_n and the next two, when
-				 * conf_reload runs */
+				 * conf_reload or conf_change runs */
 	char *file;             /* what was read, or "" */
 	struct conf_origin origins[CONF_OPTIONS_N]; /* at the top level */
 };
@@ -160,10 +161,11 @@ struct conf_item {
 	const char *value; /* as a file would have it, with quotes */
 	const char *def;   /* its default, likewise */
 	const char *text;  /* what it is */
-	char source
-	    [300];    /* "default", FILE:LINE, "environment", "command line" */
-	bool live;    /* may change while the daemon runs */
-	bool changed; /* value is not the default */
+	char
+	    source[300]; /* "default", FILE:LINE, "environment", "command line",
+		       * "SET" */
+	bool live;       /* may change while the daemon runs */
+	bool changed;    /* value is not the default */
 };
 
 /* Make a configuration that holds the defaults and no database.
@@ -233,6 +235,25 @@ void conf_reload(struct conf *conf, struct conf *fresh,
     void (*say)(void *arg, const char *line), void *arg);
 void conf_db_reload(struct conf_db *db, struct conf_db *fresh,
     void (*say)(void *arg, const char *line), void *arg);
+
+/* One option that was given a number while the daemon runs. */
+struct option;
+struct conf_change {
+	const struct option *option;
+	char database[CONF_NAME_MAX + 1]; /* whose; "": the daemon's, or the
+					   * default of all databases */
+};
+
+/* Set one option that may change while the daemon runs, by name as in conf_set.
+ *
+ * What is wrong with it is said as for a file: a value out of range, options that
+ * do not go together.  -1: nothing has changed.  Any thread. */
+int conf_change(struct conf *conf, const char *name, const char *value,
+    struct conf_change *ret, char err[CONF_ERR_MAX]);
+
+/* Take it over into the conf of a database that is served.  Any thread. */
+void conf_change_db(const struct conf *conf, const struct conf_change *change,
+    struct conf_db *db);
 
 /* Say whether a name can be a database's. */
 bool conf_name_is_good(const char *name, size_t n);

@@ -26,6 +26,16 @@ int conf_set_db(struct conf_db *db, const struct setting *set, char *err);
 /* Refuse an option that no database has. */
 int conf_check_scope(const struct option *o, char *err);
 
+/* Find an option, or say that there is none.  NULL: there is none. */
+const struct option *conf_find_option(const char *name, char *err);
+
+/* Find a database whose name is n bytes long.  NULL: there is none. */
+struct conf_db *
+conf_find_db(const struct conf *conf, const char *name, size_t n);
+
+/* See whether a database's options go together (check.c). */
+int conf_check_db(const struct conf *conf, const struct conf_db *db, char *err);
+
 /* Append a database that has the defaults. */
 int conf_append_db(
     struct conf *conf, const char *name, const char *path, char *err);

@@ -16,7 +16,7 @@ source_print(const struct conf *conf, const struct conf_origin *origin,
     struct conf_item *item)
 {
 	static const char *const froms[] = { "default", "", "environment",
-		"command line" };
+		"command line", "SET" };
 
 	if (origin->from == CONF_FROM_FILE)
 		snprintf(item->source, sizeof(item->source), "%.250s:%d",

@@ -8,20 +8,24 @@
 
 #include "daemon/admin_impl.h"
 #include "daemon/local.h"
+#include "daemon/log.h"
 #include "daemon/road.h"
 #include "proto/error.h"
 #include "proto/frame.h"
 #include "proto/value.h"
 
-/* So much of a statement is shown. */
-#define SQL_BYTES 200
+/* No more of a statement is shown. */
+#define SQL_BYTES 1000
 
 static const struct admin_command *const groups[] = {
 	admin_about_commands,
 	admin_dbs_commands,
 	admin_clients_commands,
 	admin_acts_commands,
+	admin_set_commands,
 	admin_stats_commands,
+	admin_costs_commands,
+	admin_room_commands,
 };
 #define GROUPS_N (sizeof(groups) / sizeof(groups[0]))
 
@@ -91,12 +95,14 @@ admin_put_null(struct admin *ad)
 }
 
 void
-admin_put_sql(struct admin *ad, struct span sql)
+admin_put_sql(struct admin *ad, struct span sql, size_t most)
 {
 	char line[SQL_BYTES];
 	size_t n = 0;
 
-	for (size_t i = 0; i < sql.n && n < sizeof(line); i++) {
+	if (most > sizeof(line))
+		most = sizeof(line);
+	for (size_t i = 0; i < sql.n && n < most; i++) {
 		char ch = (char)sql.p[i];
 
 		if (ch == '\0')
@@ -184,10 +190,18 @@ finish(struct admin *ad)
 		    r->max_frame_bytes);
 	answer_finish(&a);
 	buf_fini(&ad->rows);
+	admin_forget_seen(ad);
 	buf_fini(&ad->again.said);
 	db_unref(ad->db);
 	free(ad);
 	mailbox_post(r, true);
+}
+
+void
+admin_note(const struct admin *ad)
+{
+	log_info("%s by pid %d, user %u", ad->words, (int)ad->client->owner.pid,
+	    (unsigned)ad->client->owner.uid);
 }
 
 /* --- Travelling --------------------------------------------------------------- */

@@ -51,8 +51,12 @@ show_state(struct admin *ad)
 	put_state(ad, "draining", loop->draining,
 	    "1: it stops, and takes no new requests");
 	put_state(ad, "clients",
-	    stats_get(STAT_clients_accepted) - stats_get(STAT_clients_closed),
+	    stats_get_difference(STAT_clients_accepted, STAT_clients_closed),
 	    "connections");
+	put_state(ad, "requests",
+	    stats_get_difference(STAT_requests_away, STAT_requests_home),
+	    "requests that wait, run on another thread, or whose results are "
+	    "not all sent; this one among them");
 	put_state(ad, "workers", loop->peers_n, "event loop threads");
 	put_state(
 	    ad, "databases", dbs_count(loop->dbs), "databases that are known");

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/log.h"
 #include "proto/error.h"
 
 static int
@@ -16,20 +15,13 @@ find_db(struct admin *ad)
 	return dbs_find(ad->home->dbs, name, &ad->db, &ad->r->failure);
 }
 
-static void
-note(const struct admin *ad)
-{
-	log_info("%s by pid %d, user %u", ad->words, (int)ad->client->owner.pid,
-	    (unsigned)ad->client->owner.uid);
-}
-
 /* The reply comes when it is at rest. */
 static void
 put_to_rest(struct admin *ad, enum db_will will)
 {
 	if (find_db(ad) < 0)
 		return;
-	note(ad);
+	admin_note(ad);
 	db_set_will(ad->db, will);
 	ad->watch = (struct db_watch){
 		.errand = &ad->errand,
@@ -59,7 +51,7 @@ run_serve(struct admin *ad)
 {
 	if (find_db(ad) < 0)
 		return;
-	note(ad);
+	admin_note(ad);
 	db_set_will(ad->db, DB_SERVES);
 }
 
@@ -89,11 +81,45 @@ end_reconnect(struct admin *ad)
 		db_set_will(ad->db, DB_SERVES);
 }
 
+/* The writer, between two of its turns, has the keeper copy what there is. */
+static void
+run_checkpoint(struct admin *ad)
+{
+	if (find_db(ad) < 0)
+		return;
+	if (ad->db->conf->checkpoint == CONF_CHECKPOINT_EXTERNAL) {
+		failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
+		    "another program checkpoints %s (checkpoint = external)",
+		    ad->db->conf->name);
+		return;
+	}
+	if (!db_hold(ad->db)) {
+		failure_set(&ad->r->failure, ERR_DATABASE_DOWN,
+		    "%s is %s: it has no WAL that is in use",
+		    ad->db->conf->name, db_get_state_name(ad->db));
+		return;
+	}
+	admin_note(ad);
+	ad->ask = (struct writer_ask){
+		.errand = &ad->errand,
+		.home = &ad->home->mailbox,
+	};
+	admin_wait(ad);
+	writer_ask_copy(ad->db->writer, &ad->ask);
+}
+
+static void
+end_checkpoint(struct admin *ad)
+{
+	admin_put_wal(ad, ad->db);
+	db_release(ad->db);
+}
+
 /* The main thread does it, as for SIGHUP. */
 static void
 run_reload(struct admin *ad)
 {
-	note(ad);
+	admin_note(ad);
 	ad->again.errand = &ad->errand;
 	ad->again.home = &ad->home->mailbox;
 	admin_wait(ad);
@@ -134,7 +160,7 @@ end_reload(struct admin *ad)
 static void
 run_shutdown(struct admin *ad)
 {
-	note(ad);
+	admin_note(ad);
 	if (kill(getpid(), SIGTERM) < 0)
 		failure_set(
 		    &ad->r->failure, ERR_INTERNAL, "cannot signal itself");
@@ -155,6 +181,11 @@ const struct admin_command admin_acts_commands[] = {
 	{ .words = "RECONNECT", .args = "DATABASE", .right = ADMIN_ACTS,
 	  .run = run_pause, .end = end_reconnect,
 	  .text = "close all connections to the file and open them anew; requests wait meanwhile" },
+	{ .words = "CHECKPOINT", .args = "DATABASE", .right = ADMIN_ACTS,
+	  .columns = { "database", "bytes", "pending_bytes", "file_bytes",
+	               "limit_bytes", "over_ms", "illness", "cause", "pid", "text" },
+	  .run = run_checkpoint, .end = end_checkpoint,
+	  .text = "copy the WAL into the file, as far as snapshots allow, between two turns of the writer; then as SHOW WAL" },
 	{ .words = "RELOAD", .right = ADMIN_ACTS, .columns = { "needs_restart" },
 	  .run = run_reload, .end = end_reload,
 	  .text = "read the configuration again, as SIGHUP does; lists what needs a restart to take effect" },

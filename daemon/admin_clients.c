@@ -8,22 +8,11 @@
 #include <time.h>
 
 #include "daemon/clock.h"
+#include "daemon/hots.h"
 #include "daemon/road.h"
 #include "daemon/stats.h"
 
 /* --- SHOW CLIENTS ------------------------------------------------------------- */
-
-/* The one that has been under way for longest. */
-static const struct request *
-find_oldest(const struct client *cl)
-{
-	const struct request *oldest = NULL;
-
-	for (const struct request *r = cl->requests; r; r = r->all_next)
-		if (r->away && !r->home_again)
-			oldest = r; /* the list has the newest first */
-	return oldest;
-}
 
 static const char *
 get_state(const struct client *cl, const struct request *oldest)
@@ -42,7 +31,7 @@ get_state(const struct client *cl, const struct request *oldest)
 static void
 put_client(struct admin *ad, const struct client *cl, int64_t now)
 {
-	const struct request *oldest = find_oldest(cl);
+	const struct request *oldest = client_find_oldest(cl);
 
 	admin_put_row(ad);
 	admin_put_uint(ad, cl->number);
@@ -62,7 +51,8 @@ put_client(struct admin *ad, const struct client *cl, int64_t now)
 		admin_put_null(ad);
 	admin_put_uint(ad, cl->away_n);
 	admin_put_uint(ad, cl->away_bytes + cl->unsent_bytes + cl->out.bytes);
-	admin_put_sql(ad, oldest ? oldest->sql : (struct span){ NULL, 0 });
+	admin_put_sql(ad, oldest ? oldest->sql : (struct span){ NULL, 0 },
+	    ADMIN_SQL_BYTES);
 }
 
 static void
@@ -81,12 +71,16 @@ visit_clients(struct admin *ad, struct loop *loop)
 static void
 visit_workers(struct admin *ad, struct loop *loop)
 {
+	struct stats_sum batches = { .sum = 0 };
 	struct timespec cpu = { 0 };
+	uint64_t n;
 	unsigned away_n = 0;
 
 	for (struct client *cl = loop->clients; cl; cl = cl->next)
 		away_n += cl->away_n;
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+	hots_add_batches(loop, &batches);
+	n = stats_get_observed(&batches);
 	admin_put_row(ad);
 	admin_put_uint(ad, loop->number);
 	admin_put_uint(ad, loop->clients_n);
@@ -95,6 +89,9 @@ visit_workers(struct admin *ad, struct loop *loop)
 	admin_put_uint(ad, loop->held_n);
 	admin_put_real(ad, (double)cpu.tv_sec + (double)cpu.tv_nsec / 1e9);
 	admin_put_real(ad, stats_get_busy());
+	admin_put_uint(ad, n);
+	admin_put_real(ad, n ? (double)batches.sum / (double)n : 0);
+	admin_put_uint(ad, stats_get_quantile(HIST_batch_size, &batches, 0.99));
 }
 
 /* --- KILL, CANCEL ------------------------------------------------------------- */
@@ -214,9 +211,9 @@ const struct admin_command admin_clients_commands[] = {
 	  .text = "connections, with the oldest request that each has under way" },
 	{ .words = "SHOW WORKERS",
 	  .columns = { "worker", "clients", "requests", "waiting", "held",
-	               "cpu_s", "busy" },
+	               "cpu_s", "busy", "batches", "batch_mean", "batch_p99" },
 	  .visit = visit_workers,
-	  .text = "event loop threads; busy: the share of a processor in the last seconds" },
+	  .text = "event loop threads; busy: the share of a processor in the last seconds; batches: read transactions that short reads shared, on connections that are open now, and how many in each" },
 	{ .words = "KILL", .args = "CLIENT", .right = ADMIN_ACTS,
 	  .run = run_kill, .visit = visit_kill, .end = end_search,
 	  .text = "end a connection: what it has under way is cancelled, its transactions are rolled back" },

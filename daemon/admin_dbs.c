@@ -6,6 +6,9 @@
 #include "daemon/clock.h"
 #include "proto/error.h"
 
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
 /* A database has at most so many readers: read_connections. */
 #define SNAPSHOTS_MAX 256
 
@@ -33,9 +36,75 @@ show_databases(struct admin *ad)
 	}
 }
 
+/* --- SHOW POOLS ----------------------------------------------------------------- */
+
+/* Clients of a database, and what they do. */
+struct seen {
+	UT_hash_handle hh;
+	const struct db *db; /* only compared */
+	unsigned clients_n;  /* it is their database */
+	unsigned active_n;   /* with requests under way on it */
+	unsigned waiting_n;  /* of these, those of which the oldest waits on its
+			      * worker: behind its client's own, or until the
+			      * file is open */
+};
+
+/* NULL: out of memory, and its clients are not counted. */
+static struct seen *
+find_seen(struct admin *ad, const struct db *db)
+{
+	struct seen *seen;
+
+	HASH_FIND_PTR(ad->seen, &db, seen);
+	if (seen)
+		return seen;
+	seen = calloc(1, sizeof(*seen));
+	if (!seen)
+		return NULL;
+	seen->db = db;
+	HASH_ADD_PTR(ad->seen, db, seen);
+	if (seen->hh.tbl)
+		return seen;
+	free(seen);
+	return NULL;
+}
+
+void
+admin_forget_seen(struct admin *ad)
+{
+	struct seen *seen, *next;
+
+	HASH_ITER(hh, ad->seen, seen, next) {
+		HASH_DEL(ad->seen, seen);
+		free(seen);
+	}
+}
+
+static void
+see_client(struct admin *ad, const struct client *cl)
+{
+	const struct request *oldest = client_find_oldest(cl);
+	struct seen *seen;
+
+	if (cl->db && (seen = find_seen(ad, cl->db)))
+		seen->clients_n++;
+	if (!oldest || !oldest->db || !(seen = find_seen(ad, oldest->db)))
+		return;
+	seen->active_n++;
+	seen->waiting_n += oldest->waits != NULL;
+}
+
+static void
+visit_pools(struct admin *ad, struct loop *loop)
+{
+	for (const struct client *cl = loop->clients; cl; cl = cl->next)
+		see_client(ad, cl);
+}
+
 static void
 put_pool(struct admin *ad, const struct db *db)
 {
+	const struct seen *seen = find_seen(ad, db);
 	struct writer_look writer;
 	struct readers_look readers;
 	int64_t now = clock_now_us();
@@ -44,6 +113,9 @@ put_pool(struct admin *ad, const struct db *db)
 	readers_look(db->readers, &readers);
 	admin_put_row(ad);
 	admin_put_str(ad, db->conf->name);
+	admin_put_uint(ad, seen ? seen->clients_n : 0);
+	admin_put_uint(ad, seen ? seen->active_n : 0);
+	admin_put_uint(ad, seen ? seen->waiting_n : 0);
 	admin_put_str(ad, writer_get_state_name(writer.state));
 	admin_put_uint(ad, writer.line_n);
 	admin_put_uint(ad, writer.line_bytes);
@@ -55,9 +127,9 @@ put_pool(struct admin *ad, const struct db *db)
 	admin_put_since(ad, readers.oldest_us, now);
 }
 
-/* Those that are open. */
-static void
-each_open(struct admin *ad, void (*put)(struct admin *ad, const struct db *db))
+void
+admin_each_open(
+    struct admin *ad, void (*put)(struct admin *ad, const struct db *db))
 {
 	struct dbs *dbs = ad->home->dbs;
 
@@ -72,8 +144,10 @@ each_open(struct admin *ad, void (*put)(struct admin *ad, const struct db *db))
 static void
 show_pools(struct admin *ad)
 {
-	each_open(ad, put_pool);
+	admin_each_open(ad, put_pool);
 }
+
+/* --- Writers, snapshots, WALs ---------------------------------------------------- */
 
 static void
 put_waiter(struct admin *ad, const struct db *db, unsigned position,
@@ -86,8 +160,9 @@ put_waiter(struct admin *ad, const struct db *db, unsigned position,
 	admin_put_uint(ad, (uint64_t)w->owner.pid);
 	admin_put_str(ad, w->owner.app);
 	admin_put_since(ad, w->since_us, clock_now_us());
-	admin_put_sql(
-	    ad, (struct span){ (const uint8_t *)w->sql, sizeof(w->sql) });
+	admin_put_sql(ad,
+	    (struct span){ (const uint8_t *)w->sql, sizeof(w->sql) },
+	    ADMIN_SQL_BYTES);
 }
 
 /* Position 0 has the writer. */
@@ -114,7 +189,7 @@ put_writer(struct admin *ad, const struct db *db)
 static void
 show_writer(struct admin *ad)
 {
-	each_open(ad, put_writer);
+	admin_each_open(ad, put_writer);
 }
 
 static void
@@ -139,7 +214,8 @@ put_snapshots(struct admin *ad, const struct db *db)
 		admin_put_since(ad, list[i].since_us, now);
 		admin_put_sql(ad,
 		    (struct span){
-			(const uint8_t *)list[i].sql, sizeof(list[i].sql) });
+			(const uint8_t *)list[i].sql, sizeof(list[i].sql) },
+		    ADMIN_SQL_BYTES);
 	}
 	free(list);
 }
@@ -147,11 +223,11 @@ put_snapshots(struct admin *ad, const struct db *db)
 static void
 show_snapshots(struct admin *ad)
 {
-	each_open(ad, put_snapshots);
+	admin_each_open(ad, put_snapshots);
 }
 
-static void
-put_wal(struct admin *ad, const struct db *db)
+void
+admin_put_wal(struct admin *ad, const struct db *db)
 {
 	const struct health_facts *facts;
 	struct health h;
@@ -177,7 +253,7 @@ put_wal(struct admin *ad, const struct db *db)
 static void
 show_wal(struct admin *ad)
 {
-	each_open(ad, put_wal);
+	admin_each_open(ad, admin_put_wal);
 }
 
 static void
@@ -209,11 +285,11 @@ const struct admin_command admin_dbs_commands[] = {
 	  .columns = { "name", "path", "access", "state", "commits", "queue" },
 	  .run = show_databases, .text = "what is served" },
 	{ .words = "SHOW POOLS",
-	  .columns = { "database", "writer", "queue", "queue_bytes", "oldest_ms",
-	               "readers", "readers_busy", "snapshots", "reader_queue",
-	               "reader_oldest_ms" },
-	  .run = show_pools,
-	  .text = "each database's writer and readers, and who waits for them" },
+	  .columns = { "database", "clients", "active", "waiting", "writer", "queue",
+	               "queue_bytes", "oldest_ms", "readers", "readers_busy",
+	               "snapshots", "reader_queue", "reader_oldest_ms" },
+	  .visit = visit_pools, .end = show_pools,
+	  .text = "each open database: its clients, those with requests under way and those whose requests wait on their worker; its writer and readers, and who waits for them" },
 	{ .words = "SHOW WRITER",
 	  .columns = { "database", "position", "state", "pid", "application",
 	               "for_ms", "statement" },

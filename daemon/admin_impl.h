@@ -8,6 +8,7 @@
 
 #define ADMIN_COLUMNS_MAX 16
 #define ADMIN_WORDS_BYTES 256
+#define ADMIN_SUMS_N      4
 
 /* Who may run it. */
 enum admin_right { ADMIN_SEES, ADMIN_ACTS };
@@ -29,7 +30,10 @@ struct admin {
 	struct db *db; /* referenced; or NULL */
 	struct db_watch watch;
 	struct again again;
-	struct buf rows; /* encoded, one after the other */
+	struct buf rows;             /* encoded, one after the other */
+	uint64_t sums[ADMIN_SUMS_N]; /* over all workers, for end */
+	struct seen *seen;           /* uthash: SHOW POOLS */
+	struct writer_ask ask;       /* CHECKPOINT */
 };
 
 /* One command.  run, if there is one, works at home; then visit, if there is one,
@@ -49,12 +53,28 @@ struct admin_command {
 /* The commands, by group; behind each group's last is one without words. */
 extern const struct admin_command admin_about_commands[];
 extern const struct admin_command admin_stats_commands[];
+extern const struct admin_command admin_costs_commands[];
+extern const struct admin_command admin_room_commands[];
+extern const struct admin_command admin_set_commands[];
 extern const struct admin_command admin_dbs_commands[];
 extern const struct admin_command admin_clients_commands[];
 extern const struct admin_command admin_acts_commands[];
 
 /* Give the command behind one, or the first for NULL; NULL after the last. */
 const struct admin_command *admin_next(const struct admin_command *command);
+
+/* Log who had what done. */
+void admin_note(const struct admin *ad);
+
+/* Have rows put for each database that is open. */
+void admin_each_open(
+    struct admin *ad, void (*put)(struct admin *ad, const struct db *db));
+
+/* Free ad->seen. */
+void admin_forget_seen(struct admin *ad);
+
+/* Put a row of SHOW WAL.  Whoever holds the database. */
+void admin_put_wal(struct admin *ad, const struct db *db);
 
 /* Let it come home when errand is sent; run only.  Before that. */
 void admin_wait(struct admin *ad);
@@ -66,8 +86,10 @@ void admin_put_uint(struct admin *ad, uint64_t v);
 void admin_put_real(struct admin *ad, double v);
 void admin_put_null(struct admin *ad);
 
-/* Put the beginning of SQL, on one line; NULL when there is none. */
-void admin_put_sql(struct admin *ad, struct span sql);
+/* Put the beginning of SQL, on one line, at most so many bytes of it; NULL when
+ * there is none. */
+#define ADMIN_SQL_BYTES 200 /* where there is a line for each request */
+void admin_put_sql(struct admin *ad, struct span sql, size_t most);
 
 /* Put how many milliseconds ago something was; NULL for 0. */
 void admin_put_since(struct admin *ad, int64_t since_us, int64_t now_us);

@@ -68,7 +68,7 @@ answer_abandon(struct answer *a)
 static void
 put_times(struct msg_out *m, struct request *r)
 {
-	int64_t now = clock_now_us();
+	int64_t now = r->ended_us ? r->ended_us : clock_now_us();
 	int64_t began = r->started_us ? r->started_us : now;
 	int64_t queue_us = began > r->arrived_us ? began - r->arrived_us : 0;
 	int64_t exec_us = now > began ? now - began : 0;

@@ -585,6 +585,16 @@ client_add_request(struct client *cl, struct request *r)
 }
 
 void
+client_count_away(struct client *cl, struct request *r)
+{
+	r->away = true;
+	cl->away_n++;
+	cl->loop->away_n++;
+	cl->away_bytes += r->bytes_n;
+	stats_add(STAT_requests_away, 1);
+}
+
+void
 client_free_request(struct client *cl, struct request *r)
 {
 	if (r->all_prev)
@@ -597,6 +607,7 @@ client_free_request(struct client *cl, struct request *r)
 		cl->away_n--;
 		cl->loop->away_n--;
 		cl->away_bytes -= r->bytes_n;
+		stats_add(STAT_requests_home, 1);
 		if (r->hot) /* @admin has none */
 			hot_unuse(r->hot);
 	}
@@ -618,6 +629,17 @@ client_find_request(struct client *cl, uint64_t id, const struct request * not )
 		if (r->id == id && r != not &&r->away)
 			return r;
 	return NULL;
+}
+
+const struct request *
+client_find_oldest(const struct client *cl)
+{
+	const struct request *oldest = NULL;
+
+	for (const struct request *r = cl->requests; r; r = r->all_next)
+		if (r->away && !r->home_again)
+			oldest = r; /* the list has the newest first */
+	return oldest;
 }
 
 /* --- Prepared statements -------------------------------------------------- */

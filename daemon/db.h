@@ -90,7 +90,7 @@ struct db {
 };
 
 struct dbs {
-	const struct conf *conf; /* borrowed */
+	struct conf *conf; /* borrowed; conf_change changes it */
 	uint64_t epoch; /* of commit sequence numbers: when this daemon began,
 			 * in microseconds of wall-clock time */
 	struct crew *writers, *readers, *keepers, *watchers, *openers;
@@ -120,7 +120,7 @@ struct dbs {
  *
  * Errors: those of dbconn_open, with a text in f that names the file, the cause
  * and the remedy; -ERR_NO_MEMORY. */
-int dbs_open(const struct conf *conf, struct dbs *ret_dbs, struct failure *f);
+int dbs_open(struct conf *conf, struct dbs *ret_dbs, struct failure *f);
 
 /* Stop the crews: what they were given is answered.  The workers have nothing in
  * flight any more. */
@@ -163,6 +163,9 @@ bool dbs_check_file(struct dbs *dbs, struct db *db);
 /* Close what was not used for long, and what is not its file any more; about once a second.  Main thread. */
 void dbs_look_after(struct dbs *dbs);
 
+/* Have the databases take over what was set (conf_change).  Any thread. */
+void dbs_change(struct dbs *dbs, const struct conf_change *change);
+
 /* Have the databases be those of another reading of the configuration: new ones
  * are known from now on, what is not there any more is closed when what is under
  * way has ended, and the others change what may change (conf_db_reload, which says
@@ -172,11 +175,14 @@ int dbs_reload(struct dbs *dbs, struct conf *fresh,
 
 /* --- Room for those of the directory: room.c ----------------------------------- */
 
-/* All but the last: under the lock of the list.
+/* Under the lock of the list, unless it says otherwise.
  *
  * Take room for a database that is to be opened, or have it wait in line, as
  * DB_WAITING.  Errors: -ERR_QUEUE_FULL, with a text in f. */
 int room_take(struct db *db, struct failure *f);
+
+/* Say how many have room.  Any thread, without the lock. */
+unsigned room_count(struct dbs *dbs);
 
 /* Give its room to the next. */
 void room_give(struct db *db);

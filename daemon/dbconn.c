@@ -127,6 +127,12 @@ dbconn_fail(struct dbconn *c, int rc, struct failure *f)
 	return -code;
 }
 
+static uint32_t
+count(sqlite3_stmt *st, int op)
+{
+	return (uint32_t)sqlite3_stmt_status(st, op, 0);
+}
+
 /* The statement that runs is no short one: slow.h. */
 static void
 note_began(struct dbconn *c)
@@ -137,10 +143,10 @@ note_began(struct dbconn *c)
 	if (!st)
 		return;
 	c->before = (struct effort){
-		sqlite3_stmt_status(st, SQLITE_STMTSTATUS_FULLSCAN_STEP, 0),
-		sqlite3_stmt_status(st, SQLITE_STMTSTATUS_SORT, 0),
-		sqlite3_stmt_status(st, SQLITE_STMTSTATUS_AUTOINDEX, 0),
-		sqlite3_stmt_status(st, SQLITE_STMTSTATUS_VM_STEP, 0),
+		count(st, SQLITE_STMTSTATUS_FULLSCAN_STEP),
+		count(st, SQLITE_STMTSTATUS_SORT),
+		count(st, SQLITE_STMTSTATUS_AUTOINDEX),
+		count(st, SQLITE_STMTSTATUS_VM_STEP),
 	};
 }
 
@@ -506,6 +512,16 @@ dbconn_get_stats(const struct dbconn *c)
 }
 
 void
+dbconn_add_memory(struct dbconn *c, uint64_t *pages, uint64_t *statements)
+{
+	int now = 0, high = 0;
+
+	sqlite3_db_status(c->db, SQLITE_DBSTATUS_CACHE_USED, &now, &high, 0);
+	*pages += (uint64_t)now;
+	*statements += c->cache_bytes;
+}
+
+void
 dbconn_keep_wal(struct dbconn *c)
 {
 	sqlite3_db_config(c->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
@@ -548,7 +564,7 @@ dbconn_is_over_budget(const struct dbconn *c)
 	return c->over_budget;
 }
 
-void
+int64_t
 dbconn_set_vars(struct dbconn *c, struct vars *vars)
 {
 	c->vars = vars;
@@ -557,6 +573,7 @@ dbconn_set_vars(struct dbconn *c, struct vars *vars)
 	if (c->role == DBCONN_WRITER && vars)
 		sqlite3_set_last_insert_rowid(c->db,
 		    atomic_load_explicit(&vars->rowid, memory_order_relaxed));
+	return c->total_at_start;
 }
 
 /* The daemon's own statements are short and are never stopped: the progress

@@ -82,8 +82,8 @@ void dbconn_unbound(struct dbconn *c);
 bool dbconn_is_over_budget(const struct dbconn *c);
 
 /* Choose whose last_insert_rowid(), changes() and total_changes() the next
- * statement sees; NULL: nobody's. */
-void dbconn_set_vars(struct dbconn *c, struct vars *vars);
+ * statement sees; NULL: nobody's.  Gives dbconn_get_total_changes. */
+int64_t dbconn_set_vars(struct dbconn *c, struct vars *vars);
 
 /* Run one of the daemon's own statements.  Errors: SQLite's, negative. */
 int dbconn_run(struct dbconn *c, enum dbconn_verb verb, struct failure *f);
@@ -156,6 +156,19 @@ const char *stmt_get_savepoint(const struct stmt *st);
 /* Remember that it is too long for a worker; ask whether it was lately. */
 void stmt_mark_heavy(struct stmt *st);
 bool stmt_take_heavy(struct stmt *st);
+
+/* Count a run of a statement in the cache, which may have been put back: how long
+ * it ran, the rows, and bits of tally_how.  What SQLite counted for it is taken
+ * along, but on a HOT one, where that would cost a share of the run: there it is
+ * taken by dbconn_note_steps. */
+void stmt_note_run(struct dbconn *c, struct stmt *st, int64_t run_us,
+    uint64_t rows, unsigned how);
+
+/* Add how many bytes its page cache and its statements take. */
+void dbconn_add_memory(struct dbconn *c, uint64_t *pages, uint64_t *statements);
+
+/* Take along what SQLite has counted for all its statements. */
+void dbconn_note_steps(struct dbconn *c);
 
 unsigned stmt_get_columns_n(const struct stmt *st);
 

@@ -9,9 +9,9 @@
 #include "daemon/functions.h"
 #include "daemon/guard.h"
 
-/* What SQLite counts for a statement, over all its runs. */
+/* What SQLite counts for a statement, over all its runs: it wraps around. */
 struct effort {
-	int64_t scan_steps, sorts, index_rows, vm_steps;
+	uint32_t scan_steps, sorts, index_rows, vm_steps;
 };
 
 struct dbconn {
@@ -27,6 +27,7 @@ struct dbconn {
 	unsigned cache_n;
 	size_t cache_bytes;      /* of the statements and their texts */
 	uint64_t uses;           /* a clock for the cache's LRU */
+	uint64_t noted_uses;     /* uses, when steps were noted last */
 	int64_t total_at_start;  /* total_changes() when vars was set */
 	struct vars *vars;       /* borrowed, of the session that is served */
 	const _Atomic int *stop; /* borrowed; NULL: nobody can stop it */

@@ -360,7 +360,7 @@ add_all_configured(const struct conf *conf, struct dbs *dbs, struct failure *f)
 }
 
 int
-dbs_open(const struct conf *conf, struct dbs *dbs, struct failure *f)
+dbs_open(struct conf *conf, struct dbs *dbs, struct failure *f)
 {
 	int rc;
 
@@ -480,6 +480,14 @@ is_one_of(struct db *const *list, const struct db *db)
 	while (*list && *list != db)
 		list++;
 	return *list != NULL;
+}
+
+void
+dbs_change(struct dbs *dbs, const struct conf_change *change)
+{
+	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db))
+		conf_change_db(dbs->conf, change, db->conf);
+	room_note_idle(dbs); /* more may be open now */
 }
 
 int

@@ -35,9 +35,7 @@ abandon_session(struct client *cl, struct session *s)
 	place->requests_n++;
 	r->tx = tx_ref(s->tx);
 	r->arrived_us = clock_now_us();
-	r->away = true;
-	cl->away_n++;
-	cl->loop->away_n++;
+	client_count_away(cl, r);
 	client_add_request(cl, r);
 	s->running = r;
 	if ((s->state == TX_STATE_READ ? readers_submit(s->db->readers, r)

@@ -7,6 +7,7 @@
 #include "daemon/mailbox.h"
 #include "daemon/slow.h"
 #include "daemon/stats.h"
+#include "daemon/tally.h"
 #include "proto/error.h"
 #include "proto/frame.h"
 #include "proto/value.h"
@@ -54,8 +55,7 @@ exec_prepare(
 		ex->stmt = NULL;
 		return rc;
 	}
-	dbconn_set_vars(conn, r->vars);
-	ex->total_before = dbconn_get_total_changes(conn);
+	ex->total_before = dbconn_set_vars(conn, r->vars);
 	return 0;
 }
 
@@ -228,6 +228,7 @@ exec_run(struct exec *ex)
 
 	if (!ex->stmt)
 		return EXEC_DONE;
+	ex->ran = true;
 	if (ex->blocked_us) {
 		ex->waited_us += clock_now_us() - ex->blocked_us;
 		ex->blocked_us = 0;
@@ -269,11 +270,11 @@ static void
 take_vars(struct exec *ex)
 {
 	struct vars *v = ex->r->vars;
-	int64_t total = dbconn_get_total_changes(ex->conn) - ex->total_before;
-	enum msg_kind kind = stmt_get_kind(ex->stmt);
+	int64_t total;
 
-	if (kind != KIND_WRITE)
+	if (stmt_get_kind(ex->stmt) != KIND_WRITE)
 		return;
+	total = dbconn_get_total_changes(ex->conn) - ex->total_before;
 	/* changes() keeps what an earlier statement gave when this one changed
 	 * nothing: sqlite.org/c3ref/changes.html */
 	ex->r->changes += total ? dbconn_get_changes(ex->conn) : 0;
@@ -285,14 +286,36 @@ take_vars(struct exec *ex)
 	atomic_fetch_add(&v->total, total);
 }
 
+/* Count the run of a statement that has just ended.  rows: that it changed. */
+static void
+note_run(struct exec *ex, int64_t rows, bool failed)
+{
+	const struct request *r = ex->r;
+	int64_t began_us = ex->ended_us ? ex->ended_us : r->started_us;
+
+	ex->ended_us = clock_now_us();
+	if (ex->blocked_us)
+		ex->waited_us += ex->ended_us - ex->blocked_us;
+	stmt_note_run(ex->conn, ex->stmt,
+	    ex->ended_us - began_us - ex->waited_us,
+	    ex->rows_n ? ex->rows_n : (uint64_t)rows,
+	    (failed ? TALLY_FAILED : 0) |
+		(ex->over || r->tallied ? TALLY_AGAIN : 0));
+}
+
 void
 exec_close(struct exec *ex)
 {
+	const struct request *r = ex->r;
+
 	if (!ex->stmt)
 		return;
-	slow_look(ex->conn, ex->stmt, ex->r, ex->waited_us);
+	if (!ex->over)
+		slow_look(ex->conn, ex->stmt, r, ex->waited_us);
 	stmt_reset(ex->stmt);
 	take_vars(ex);
+	if (ex->ran)
+		note_run(ex, r->changes, r->failure.code || ex->stmt_failed);
 	ex->stmt = NULL;
 }
 
@@ -369,6 +392,7 @@ run_step_rows(struct exec *ex)
 	struct request *r = ex->r;
 	bool first = true;
 
+	ex->rows_n = 0;
 	for (;;) {
 		int rc = stmt_step(ex->conn, ex->stmt, &r->failure);
 
@@ -386,6 +410,7 @@ run_step_rows(struct exec *ex)
 			continue;
 		rc = stmt_put_row(
 		    ex->conn, ex->stmt, r->max_frame_bytes, a->out);
+		ex->rows_n++;
 		if (rc == -ERR_NO_MEMORY)
 			return dbconn_fail_memory(ex->conn, &r->failure);
 		if (rc < 0 || ++a->rows_n == ROWS_MAX ||
@@ -411,8 +436,7 @@ run_step(struct exec *ex, const struct step *step)
 	if (rc < 0)
 		return rc;
 	msg_open_map(&a->frame);
-	dbconn_set_vars(ex->conn, r->vars);
-	ex->total_before = dbconn_get_total_changes(ex->conn);
+	ex->total_before = dbconn_set_vars(ex->conn, r->vars);
 	r->rowid = 0;
 	if (ex->stmt)
 		rc = stmt_bind(ex->conn, ex->stmt, step->params, &r->failure);
@@ -424,6 +448,8 @@ run_step(struct exec *ex, const struct step *step)
 		take_vars(ex);
 		put_step_summary(ex, r->changes - changes_before);
 	}
+	if (ex->stmt)
+		note_run(ex, r->changes - changes_before, rc != 0);
 	ex->stmt = NULL;
 	a->rows_open = false;
 	a->frame = outer;

@@ -29,6 +29,9 @@ struct exec {
 	uint64_t flushed_bytes; /* of ROWS frames so far */
 	uint64_t rows_n;
 	int64_t total_before; /* total_changes() */
+	int64_t ended_us;     /* when its last statement was put back */
+	bool ran;             /* exec_run was called */
+	bool over; /* it runs from the start elsewhere: set by the caller */
 	bool stmt_failed; /* SQLite failed it, and so undid it; else a failure
 			   * is ours and leaves what it changed */
 	bool undo_failed; /* a batch that failed could not be undone */

@@ -14,6 +14,7 @@
  * Thread: whoever runs the writer. */
 #include "daemon/clock.h"
 #include "daemon/log.h"
+#include "daemon/mailbox.h"
 #include "daemon/stats.h"
 #include "daemon/tick.h"
 #include "daemon/writer_impl.h"
@@ -177,7 +178,7 @@ is_due(struct writer *w, int64_t bytes)
 {
 	int64_t part = w->db_conf->wal_limit_bytes / PART;
 
-	if (bytes >= w->copied_bytes + part)
+	if (bytes >= w->copied_bytes + part || (w->asking && get_backlog(w)))
 		return true;
 	if (is_over(w, bytes))
 		return clock_now_us() - w->job_us > OVER_US &&
@@ -348,7 +349,36 @@ rest_idle(struct writer *w)
 }
 
 void
-gate_run(struct writer *w)
+writer_ask_copy(struct writer *w, struct writer_ask *ask)
+{
+	ask->next = atomic_load(&w->asks);
+	while (!atomic_compare_exchange_weak(&w->asks, &ask->next, ask))
+		;
+	squeue_kick(&w->q);
+}
+
+static void
+send_home(struct writer_ask *list)
+{
+	while (list) {
+		struct writer_ask *ask = list;
+
+		list = ask->next;
+		mailbox_send(ask->home, ask->errand); /* home waits for it */
+	}
+}
+
+void
+gate_answer(struct writer *w)
+{
+	send_home(w->asking);
+	w->asking = NULL;
+	send_home(atomic_exchange(&w->asks, NULL));
+}
+
+/* One turn with the keeper. */
+static void
+take_turn(struct writer *w)
 {
 	int64_t bytes = wal_get_bytes(w->conn);
 
@@ -387,6 +417,32 @@ gate_run(struct writer *w)
 			finish_copy(w, bytes);
 		break;
 	}
+}
+
+static bool
+is_at_work(const struct writer *w)
+{
+	return w->gate_end_us || keeper_get_state(w->keeper) != KEEPER_IDLE;
+}
+
+/* Who asks while a copy is made may have committed since that began: another one is
+ * made for those. */
+void
+gate_run(struct writer *w)
+{
+	bool asked = atomic_load_explicit(&w->asks, memory_order_relaxed);
+
+	if (asked && !w->asking && !is_at_work(w))
+		w->asking = atomic_exchange(&w->asks, NULL);
+	take_turn(w);
+	if (w->alarm || w->is_stuck) {
+		gate_answer(w);
+	} else if (w->asking && !is_at_work(w)) {
+		send_home(w->asking);
+		w->asking = NULL;
+	}
+	if (asked && !w->asking && !is_at_work(w))
+		squeue_kick(&w->q);
 }
 
 /* Above the hard limit nothing is written for a moment, in which the watch ends

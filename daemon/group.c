@@ -210,6 +210,7 @@ run_in_autocommit(struct writer *w, struct member *m)
 
 	group_restore_vars(m);
 	request_reset_result(m->r);
+	m->r->tallied = true;
 	rc = prepare_member(w, m, clock_now_us());
 	return rc < 0 ? rc : run_without_tx(w, m);
 }
@@ -237,9 +238,14 @@ run_single(struct writer *w, struct member *m)
 static void
 restore_all(struct writer *w, size_t n)
 {
-	for (size_t i = n; i > 0; i--)
-		if (!w->members[i - 1].dropped)
-			group_restore_vars(&w->members[i - 1]);
+	for (size_t i = n; i > 0; i--) {
+		struct member *m = &w->members[i - 1];
+
+		if (m->dropped)
+			continue;
+		group_restore_vars(m);
+		m->r->tallied = true;
+	}
 }
 
 /* False: a lock of another process kept it from running. */
@@ -298,6 +304,13 @@ run_in_group(struct writer *w, struct member *m, int64_t now_us)
 		group_restore_vars(m);
 }
 
+/* When it had run: the next one begins then. */
+static int64_t
+get_end_us(const struct member *m)
+{
+	return m->exec.ended_us ? m->exec.ended_us : clock_now_us();
+}
+
 /* Run the members one after the other, for as long as a group may take; *n is
  * how many there were then.  False: the group is spoiled. */
 static bool
@@ -312,7 +325,7 @@ run_all(struct writer *w, size_t *n)
 		struct member *m = &w->members[i];
 
 		if (i > 0)
-			now_us = clock_now_us();
+			now_us = get_end_us(m - 1);
 		if (now_us > end_us)
 			break;
 		request_move(m->r, REQUEST_RUNNING);

@@ -64,7 +64,8 @@ hot_run(struct hot *h, const struct conf *conf, struct request *r,
 		dbconn_bound(h->conn);
 		rc = exec_run(&ex);
 		dbconn_unbound(h->conn);
-		if (rc == EXEC_OVER)
+		ex.over = rc == EXEC_OVER;
+		if (ex.over)
 			stmt_mark_heavy(ex.stmt);
 		exec_close(&ex);
 		dbconn_watch(h->conn, NULL, 0);
@@ -78,6 +79,7 @@ hot_run(struct hot *h, const struct conf *conf, struct request *r,
 		stats_add(STAT_reads_escalated, 1);
 		return HOT_TOO_LONG;
 	}
+	r->ended_us = ex.ended_us;
 	answer_finish(&ex.answer);
 	stats_add(STAT_reads_inline, 1);
 	return HOT_ANSWERED;

@@ -196,6 +196,33 @@ hots_pop_waiting(struct hot *h)
 }
 
 void
+hots_note_steps(struct loop *loop)
+{
+	for (size_t i = 0; i < loop->hots_n; i++)
+		if (loop->hots[i] && loop->hots[i]->conn)
+			dbconn_note_steps(loop->hots[i]->conn);
+}
+
+void
+hots_add_batches(struct loop *loop, struct stats_sum *sum)
+{
+	for (size_t i = 0; i < loop->hots_n; i++)
+		if (loop->hots[i] && loop->hots[i]->conn)
+			stats_add_set(sum,
+			    dbconn_get_stats(loop->hots[i]->conn),
+			    HIST_batch_size);
+}
+
+void
+hots_add_memory(struct loop *loop, uint64_t *pages, uint64_t *statements)
+{
+	for (size_t i = 0; i < loop->hots_n; i++)
+		if (loop->hots[i] && loop->hots[i]->conn)
+			dbconn_add_memory(
+			    loop->hots[i]->conn, pages, statements);
+}
+
+void
 hots_end_batches(struct loop *loop)
 {
 	struct hot *h;

@@ -17,6 +17,7 @@
 #define DAEMON_HOTS_H
 
 #include "daemon/client.h"
+#include "daemon/stats.h"
 
 /* Open those of the databases that are open now, on this thread, before there
  * are clients.  Errors: those of dbconn_open, with f filled in. */
@@ -44,6 +45,15 @@ void hots_forget(struct loop *loop, struct hot *h);
 
 /* Take the next request that waited for it; NULL: none. */
 struct request *hots_pop_waiting(struct hot *h);
+
+/* Take along what SQLite has counted for their statements. */
+void hots_note_steps(struct loop *loop);
+
+/* Add the sizes of the batches that were run on them. */
+void hots_add_batches(struct loop *loop, struct stats_sum *sum);
+
+/* Add how much memory their page caches and statements take. */
+void hots_add_memory(struct loop *loop, uint64_t *pages, uint64_t *statements);
 
 /* End the read transactions of this turn. */
 void hots_end_batches(struct loop *loop);

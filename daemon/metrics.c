@@ -44,30 +44,43 @@ get_uptime_seconds(struct dbs *dbs)
 }
 
 /* proc(5), /proc/pid/statm: the second number, in pages. */
-static double
-get_memory_bytes(struct dbs *dbs)
+uint64_t
+metrics_get_memory_bytes(void)
 {
 	FILE *f = fopen("/proc/self/statm", "re");
 	char line[128] = "";
 	const char *second;
 	unsigned long pages;
 
-	(void)dbs;
 	if (!f)
 		return 0;
 	second = fgets(line, sizeof(line), f) ? strchr(line, ' ') : NULL;
 	pages = second ? strtoul(second, NULL, 10) : 0;
 	fclose(f);
-	return (double)pages * (double)sysconf(_SC_PAGESIZE);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static double
+get_memory_bytes(struct dbs *dbs)
+{
+	(void)dbs;
+	return (double)metrics_get_memory_bytes();
 }
 
 static double
 get_clients(struct dbs *dbs)
 {
-	uint64_t closed = stats_get(STAT_clients_closed);
-
 	(void)dbs;
-	return (double)(stats_get(STAT_clients_accepted) - closed);
+	return (double)stats_get_difference(
+	    STAT_clients_accepted, STAT_clients_closed);
+}
+
+static double
+get_requests_in_flight(struct dbs *dbs)
+{
+	(void)dbs;
+	return (double)stats_get_difference(
+	    STAT_requests_away, STAT_requests_home);
 }
 
 static double

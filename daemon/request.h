@@ -133,8 +133,8 @@ struct request {
 	bool unknown; /* kind is not known: it could not be prepared before the
 		       * writes its client sent earlier */
 	bool owned;   /* the spans and owner point into frame and bytes */
-	const struct owner *owner; /* whose it is, once it is handed over;
-				    * NULL: its transaction's */
+	const struct owner *owner; /* whose it is, once it is run or handed
+				    * over; NULL: its transaction's */
 	void *frame; /* the frame it came in, when that is too long to copy */
 	void *bytes; /* owned copy of what else the spans point to */
 	size_t bytes_n; /* what it counts against the bounds of queues */
@@ -152,10 +152,13 @@ struct request {
 	struct stats_set *stats; /* of the connection that runs it; NULL: none
 				  * does */
 	int64_t started_us;      /* when execution began, 0: not yet */
-	int64_t ended_us;        /* when its last reply was written */
+	int64_t ended_us;        /* when its last reply was written; or, a
+				  * moment before, when it had run */
 	struct buf out;          /* frames not posted yet */
 	struct failure failure;
 	int64_t changes, rowid;
+	bool tallied; /* its statements have run, and were counted; what ran
+		       * was undone */
 	uint64_t seq; /* 0: committed nothing */
 	enum msg_tx_state tx_state;
 	enum request_reroute reroute;

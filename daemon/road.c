@@ -161,14 +161,11 @@ road_send_away(struct client *cl, struct request *r)
 	if (request_own(r) < 0 || set_deadline(cl, r) < 0)
 		return failure_set(
 		    &r->failure, ERR_NO_MEMORY, "out of memory for a request");
-	r->away = true;
+	client_count_away(cl, r);
 	r->vars = vars_ref(cl->vars);
 	r->granted_bytes = cl->window_bytes;
 	if (r->hot) /* @admin has none */
 		hot_use(r->hot);
-	cl->away_n++;
-	cl->loop->away_n++;
-	cl->away_bytes += r->bytes_n;
 	return 0;
 }
 
@@ -263,6 +260,8 @@ run_inline(struct client *cl, struct request *r)
 	}
 	if (borrows)
 		r->vars = cl->vars;
+	if (!r->owner) /* else it has its own copy, for another thread */
+		r->owner = &cl->owner;
 	result = hot_run(hot, loop->conf, r, b, !loop->collected.head);
 	if (hot->batching && !hot->listed) {
 		hot->listed = true;

@@ -106,6 +106,17 @@ room_make(struct dbs *dbs)
 		db_drain(db);
 }
 
+unsigned
+room_count(struct dbs *dbs)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&dbs->lock);
+	n = dbs->roomed_n;
+	pthread_mutex_unlock(&dbs->lock);
+	return n;
+}
+
 void
 room_note_release(const struct db *db)
 {

@@ -199,9 +199,8 @@ run_statement(struct script *s, struct stmt *st)
 
 	if (rc < 0)
 		return rc;
-	dbconn_set_vars(s->w->conn, s->r->vars);
 	ex->stmt = st;
-	ex->total_before = dbconn_get_total_changes(s->w->conn);
+	ex->total_before = dbconn_set_vars(s->w->conn, s->r->vars);
 	rc = step_to_end(s, st);
 	if (rc == 0 || s->r->seq != seq_before)
 		exec_close(ex);

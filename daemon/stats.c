@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/tally.h"
 #include "proto/error.h"
 
 #define HASH_NONFATAL_OOM 1
@@ -25,6 +26,7 @@ struct stats_db {
 	UT_hash_handle hh;       /* by name; in the order they were made */
 	struct stats_set *sets;  /* of open connections */
 	struct stats_total gone; /* what closed ones have counted */
+	struct tallies *tallies; /* owned */
 	char name[];
 };
 
@@ -165,9 +167,12 @@ find_db(const char *name)
 	if (!db)
 		return NULL;
 	memcpy(db->name, name, n);
-	HASH_ADD_KEYPTR(hh, dbs, db->name, n, db);
+	db->tallies = tallies_new();
+	if (db->tallies)
+		HASH_ADD_KEYPTR(hh, dbs, db->name, n, db);
 	if (db->hh.tbl)
 		return db;
+	tallies_free(db->tallies);
 	free(db);
 	return NULL;
 }
@@ -196,6 +201,12 @@ stats_open(const char *database, enum stats_road road)
 	return NULL;
 }
 
+struct tallies *
+stats_get_tallies(const struct stats_set *set)
+{
+	return set->db->tallies;
+}
+
 /* Under the lock. */
 static void
 add_set(struct stats_total *total, const struct stats_set *set)
@@ -203,15 +214,9 @@ add_set(struct stats_total *total, const struct stats_set *set)
 	for (int i = 0; i < DB_STAT_N; i++)
 		total->counts[i] += atomic_load_explicit(
 		    &set->counts[i], memory_order_relaxed);
-	for (int i = 0; i < HIST_N; i++) {
-		const struct stats_hist *h = &set->hists[i];
-		struct stats_sum *sum = &total->hists[i][set->road];
-
-		for (int k = 0; k <= STATS_BOUNDS_N; k++)
-			sum->n[k] += atomic_load_explicit(
-			    &h->n[k], memory_order_relaxed);
-		sum->sum += atomic_load_explicit(&h->sum, memory_order_relaxed);
-	}
+	for (int i = 0; i < HIST_N; i++)
+		stats_add_set(
+		    &total->hists[i][set->road], set, (enum stats_hist_id)i);
 }
 
 void
@@ -251,6 +256,14 @@ stats_get(enum stats_id which)
 }
 
 uint64_t
+stats_get_difference(enum stats_id which, enum stats_id less)
+{
+	uint64_t n = stats_get(less); /* first: those are in the other one */
+
+	return stats_get(which) - n;
+}
+
+uint64_t
 stats_get_error(size_t index)
 {
 	uint64_t sum = 0;
@@ -280,12 +293,30 @@ stats_get_db_name(const struct stats_db *db)
 	return db->name;
 }
 
+struct tallies *
+stats_get_db_tallies(const struct stats_db *db)
+{
+	return db->tallies;
+}
+
 void
 stats_add_sum(struct stats_sum *to, const struct stats_sum *from)
 {
 	for (int k = 0; k <= STATS_BOUNDS_N; k++)
 		to->n[k] += from->n[k];
 	to->sum += from->sum;
+}
+
+void
+stats_add_set(
+    struct stats_sum *to, const struct stats_set *set, enum stats_hist_id which)
+{
+	const struct stats_hist *h = &set->hists[which];
+
+	for (int k = 0; k <= STATS_BOUNDS_N; k++)
+		to->n[k] += atomic_load_explicit(
+		    &h->n[k], memory_order_relaxed);
+	to->sum += atomic_load_explicit(&h->sum, memory_order_relaxed);
 }
 
 void

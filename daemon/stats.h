@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct tallies;
+
 enum stats_id {
 #define STAT(name, text) STAT_##name,
 #include "daemon/stats.def"
@@ -92,6 +94,9 @@ void stats_add_error(int code);
 /* Give a connection to a database its set; NULL: out of memory. */
 struct stats_set *stats_open(const char *database, enum stats_road road);
 
+/* Give what the statements of its database have cost. */
+struct tallies *stats_get_tallies(const struct stats_set *set);
+
 /* Leave what it counted to the database, and free it.  NULL is fine. */
 void stats_close(struct stats_set *set);
 
@@ -138,6 +143,10 @@ double stats_get_busy(void);
 /* Sum a counter over all threads (the largest, for a stats_max one). */
 uint64_t stats_get(enum stats_id which);
 
+/* Give how many of what a counter counts are not in another one yet, in which they
+ * come to be later. */
+uint64_t stats_get_difference(enum stats_id which, enum stats_id less);
+
 /* Sum the replies with the error of an index: error_get_code. */
 uint64_t stats_get_error(size_t index);
 
@@ -145,12 +154,17 @@ uint64_t stats_get_error(size_t index);
  * the order in which they were opened first.  They stay until the process ends. */
 struct stats_db *stats_next_db(const struct stats_db *db);
 const char *stats_get_db_name(const struct stats_db *db);
+struct tallies *stats_get_db_tallies(const struct stats_db *db);
 
 /* Add what a database has counted so far to *total. */
 void stats_add_total(const struct stats_db *db, struct stats_total *total);
 
 /* Add the second sum to the first. */
 void stats_add_sum(struct stats_sum *to, const struct stats_sum *from);
+
+/* Add what a connection has observed in a histogram. */
+void stats_add_set(struct stats_sum *to, const struct stats_set *set,
+    enum stats_hist_id which);
 
 /* How many were observed. */
 uint64_t stats_get_observed(const struct stats_sum *sum);

@@ -12,6 +12,7 @@
 #include "daemon/dbconn_impl.h"
 #include "daemon/setting.h"
 #include "daemon/stats.h"
+#include "daemon/tally.h"
 #include "proto/error.h"
 #include "proto/value.h"
 
@@ -53,6 +54,8 @@ struct stmt {
 	bool unstoppable; /* never for a worker */
 	size_t bytes;     /* it takes about so much memory */
 	uint64_t used;
+	struct tally tally;
+	uint32_t vm_steps, scan_steps; /* of the runs it has counted */
 	UT_hash_handle hh;
 	size_t sql_n;
 	char sql[];
@@ -81,11 +84,31 @@ hash_text(const void *text, size_t n)
 	return (unsigned)(mix(hash, p, n) >> 32);
 }
 
+/* SQLite's counters are of 32 bits, over all runs: sqlite.org/c3ref/stmt_status.html
+ */
+static void
+note_steps(struct stmt *st)
+{
+	uint32_t vm_steps = (uint32_t)sqlite3_stmt_status(
+	    st->s, SQLITE_STMTSTATUS_VM_STEP, 0);
+	uint32_t scan_steps = (uint32_t)sqlite3_stmt_status(
+	    st->s, SQLITE_STMTSTATUS_FULLSCAN_STEP, 0);
+
+	tally_bump(&st->tally.counts[TALLY_VM_STEPS], vm_steps - st->vm_steps);
+	tally_bump(
+	    &st->tally.counts[TALLY_SCAN_STEPS], scan_steps - st->scan_steps);
+	st->vm_steps = vm_steps;
+	st->scan_steps = scan_steps;
+}
+
 void
 stmt_free(struct stmt *st)
 {
 	if (!st)
 		return;
+	if (st->tally.tallies)
+		note_steps(st);
+	tally_close(&st->tally);
 	sqlite3_finalize(st->s);
 	free(st->columns);
 	free(st->savepoint);
@@ -335,6 +358,9 @@ keep(struct dbconn *c, struct stmt *st)
 	st->bytes = st->sql_n +
 	    (size_t)sqlite3_stmt_status(st->s, SQLITE_STMTSTATUS_MEMUSED, 0);
 	c->cache_bytes += st->bytes;
+	if (c->stats)
+		tally_open(&st->tally, stats_get_tallies(c->stats), st->sql,
+		    st->sql_n);
 	return 0;
 }
 
@@ -463,6 +489,28 @@ stmt_take_heavy(struct stmt *st)
 		return false;
 	st->heavy_runs--;
 	return true;
+}
+
+void
+stmt_note_run(struct dbconn *c, struct stmt *st, int64_t run_us, uint64_t rows,
+    unsigned how)
+{
+	if (!st->tally.tallies)
+		return;
+	tally_note(&st->tally, run_us, rows, how);
+	if (c->role != DBCONN_HOT)
+		note_steps(st);
+}
+
+void
+dbconn_note_steps(struct dbconn *c)
+{
+	if (c->noted_uses == c->uses)
+		return;
+	for (struct stmt *st = c->cache; st; st = st->hh.next)
+		if (st->used > c->noted_uses)
+			note_steps(st);
+	c->noted_uses = c->uses;
 }
 
 unsigned

@@ -73,6 +73,7 @@ writer_stop(struct writer *w)
 	squeue_end(&w->q);
 	if (w->keeper)
 		keeper_stop(w->keeper);
+	gate_answer(w);
 }
 
 void

@@ -90,6 +90,17 @@ int64_t writer_get_longest(const struct writer *w);
 /* Stop writing: the -shm file was removed, so that others may not see its locks. */
 void writer_note_shm_gone(struct writer *w);
 
+/* Somebody who wants the WAL copied: embedded in what its errand is of. */
+struct writer_ask {
+	struct writer_ask *next;
+	struct errand *errand; /* sent to home when it was done */
+	struct mailbox *home;
+};
+
+/* Have the WAL copied into the file, as far as its readers allow, when the writer is
+ * between two turns; or find out that it cannot be. */
+void writer_ask_copy(struct writer *w, struct writer_ask *ask);
+
 /* How many wait in the line now. */
 size_t writer_get_queue_n(struct writer *w);
 

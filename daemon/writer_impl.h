@@ -49,13 +49,14 @@ struct writer {
 	struct readers *readers;
 	struct keeper *keeper;
 	_Atomic uint64_t seq;
-	_Atomic bool gone;        /* its file: what is written would be lost */
-	_Atomic bool has_lease;   /* for the tick and the reaper */
-	_Atomic int64_t chore_us; /* when chores are due; 0: never */
-	_Atomic int chore_stop;   /* not 0: somebody waits */
-	_Atomic int64_t longest_bytes; /* that the log has had */
-	_Atomic bool shm_gone;         /* its -shm file was removed */
-	_Atomic bool in_turn;          /* it runs members of the line */
+	_Atomic bool gone;      /* its file: what is written would be lost */
+	_Atomic bool has_lease; /* for the tick and the reaper */
+	_Atomic(struct writer_ask *) asks; /* that nobody has begun for */
+	_Atomic int64_t chore_us;          /* when chores are due; 0: never */
+	_Atomic int chore_stop;            /* not 0: somebody waits */
+	_Atomic int64_t longest_bytes;     /* that the log has had */
+	_Atomic bool shm_gone;             /* its -shm file was removed */
+	_Atomic bool in_turn;              /* it runs members of the line */
 	_Atomic bool held_back; /* the WAL is too large: a turn for each tick */
 	_Atomic bool ticked;
 	_Atomic size_t running_at;  /* which of the members runs */
@@ -88,6 +89,7 @@ struct writer {
 	int64_t chore_changes; /* total_changes() when it was analyzed last */
 	uint32_t frames;       /* in the WAL after the last commit */
 	int64_t job_us;        /* when the keeper was started last */
+	struct writer_ask *asking; /* whom it copies for */
 	int64_t
 	    gate_end_us; /* it waits for readers until then; 0: it does not */
 	int64_t over_us; /* since when the WAL is over its hard limit; 0: not */
@@ -105,6 +107,9 @@ struct writer {
 
 /* Look at the WAL: start the keeper, or copy what it left (gate.c). */
 void gate_run(struct writer *w);
+
+/* Send home those that asked for a copy: all of them. */
+void gate_answer(struct writer *w);
 
 /* Plan chores; say whether they are due; do them, if nobody waits (chores.c). */
 void chores_open(struct writer *w);

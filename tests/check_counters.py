@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""No counter that nobody checks: each row of daemon/stats.def is compared, by
+"""No counter or gauge that nobody checks: each row of daemon/stats.def is compared, by
 some test, with a count of the test's own."""
 
 import pathlib
@@ -8,7 +8,7 @@ import sys
 import unittest
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
-ROW = re.compile(r"^(STAT|DB_STAT|HIST)\((\w+),", re.M)
+ROW = re.compile(r"^(STAT|DB_STAT|HIST|GAUGE|DB_GAUGE)\((\w+),", re.M)
 # How a test says so: an assertion about the inside, or about what SHOW says.
 SAYS = {
     "STAT": (r"ck_assert_\w*int_\w+\(\s*stats_get\(STAT_{0}\)",
@@ -17,6 +17,8 @@ SAYS = {
     "DB_STAT": (r"ck_assert_\w*int_\w+\([^;]*DB_STAT_{0}\]",
                 r"\bexpect_db\(\s*\"{0}\""),
     "HIST": (r"\bexpect_hist\(\s*\"{0}\"",),
+    "GAUGE": (r"\bexpect_(gauge|between|age)\(\s*\"{0}\"",),
+    "DB_GAUGE": (r"\bexpect_(gauge|between|age)\(\s*\"{0}\"",),
 }
 
 

@@ -1,24 +1,22 @@
 /* top.c - the screen of -top, its keys, and the lines of -stat.
  *
- * Plain ANSI (ECMA-48), in the terminal's other screen.  Signals are blocked but
+ * Signals are blocked but
  * while it waits for a key, so that none comes between a look and the wait. */
 #include "client/cli/top.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "client/cli/costs.h"
+#include "client/cli/screen.h"
 #include "client/cli/view.h"
 
 #define REFRESH_MS  1000
 #define TIMEOUT_MS  10000
-#define COLUMNS_MAX 250
 #define DBS_SHOWN   6
 #define STAT_HEAD_N 20
 
@@ -26,14 +24,18 @@ enum sorting { BY_TIME, BY_REQUESTS, BY_BYTES, SORTINGS_N };
 
 static const char *const sorting_names[SORTINGS_N] = { "time", "requests",
 	"bytes" };
+static const char *const cost_names[COSTS_SORTINGS_N] = { "time", "calls",
+	"errors" };
 
 struct top {
 	struct sqlpool_conn *conn;
 	struct view view;
-	struct termios before; /* the terminal's settings */
-	sigset_t waiting;      /* the mask while it waits */
-	int rows, columns;
+	struct costs costs;
+	bool shows_costs; /* statements instead of clients */
+	struct screen screen;
+	sigset_t waiting; /* the mask while it waits */
 	enum sorting sorting;
+	enum costs_sorting costs_sorting;
 	size_t chosen;  /* of the clients on the screen */
 	int64_t client; /* which one that is; -1: none */
 	int64_t request;
@@ -55,54 +57,17 @@ on_signal(int signo)
 		got_end = 1;
 }
 
-/* --- The terminal --------------------------------------------------------------- */
-
-static void
-enter(struct top *t)
-{
-	struct termios raw = t->before;
-
-	raw.c_lflag &= (tcflag_t) ~(ICANON | ECHO);
-	raw.c_cc[VMIN] = 0;
-	raw.c_cc[VTIME] = 0;
-	tcsetattr(STDIN_FILENO, TCSAFLUSH, &raw);
-	fputs("\033[?1049h\033[?25l", stdout);
-	fflush(stdout);
-}
-
-static void
-leave(struct top *t)
-{
-	fputs("\033[?25h\033[?1049l", stdout);
-	fflush(stdout);
-	tcsetattr(STDIN_FILENO, TCSAFLUSH, &t->before);
-}
-
-static void
-measure(struct top *t)
-{
-	struct winsize size;
-
-	got_size = 0;
-	t->rows = 24;
-	t->columns = 80;
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0) {
-		t->rows = size.ws_row;
-		t->columns = size.ws_col;
-	}
-	if (t->columns > COLUMNS_MAX)
-		t->columns = COLUMNS_MAX;
-}
+/* --- Signals ------------------------------------------------------------------ */
 
 /* Stop as the shell wants it, and go on where it was. */
 static void
 suspend(struct top *t)
 {
 	got_stop = 0;
-	leave(t);
+	screen_leave(&t->screen);
 	kill(getpid(), SIGSTOP);
-	enter(t);
-	measure(t);
+	screen_enter(&t->screen);
+	screen_measure(&t->screen);
 }
 
 static void
@@ -123,57 +88,6 @@ catch_signals(struct top *t)
 
 /* --- The screen ------------------------------------------------------------------- */
 
-/* A line, cut to the screen, with what was behind it gone. */
-static void put_line(const struct top *t, bool bold, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void
-put_line(const struct top *t, bool bold, const char *fmt, ...)
-{
-	char line[COLUMNS_MAX * 4 + 1];
-	va_list args;
-	size_t n = 0, columns = 0;
-
-	va_start(args, fmt);
-	vsnprintf(line, sizeof(line), fmt, args);
-	va_end(args);
-	/* a byte 10xxxxxx goes on with a character (UTF-8) */
-	for (; line[n]; n++) {
-		columns += ((unsigned char)line[n] & 0xc0) != 0x80;
-		if (columns > (size_t)t->columns)
-			break;
-	}
-	printf("%s%.*s\033[0m\033[K\r\n", bold ? "\033[1m" : "", (int)n, line);
-}
-
-static const char *
-show_ms(int64_t ms, char out[24])
-{
-	if (ms < 0)
-		return "-";
-	if (ms < 10000)
-		snprintf(out, 24, "%lldms", (long long)ms);
-	else if (ms < 600000)
-		snprintf(out, 24, "%llds", (long long)ms / 1000);
-	else
-		snprintf(out, 24, "%lldmin", (long long)ms / 60000);
-	return out;
-}
-
-static const char *
-show_bytes(int64_t n, char out[24])
-{
-	if (n < 0)
-		return "-";
-	if (n < 10000)
-		snprintf(out, 24, "%lldB", (long long)n);
-	else if (n < 10 << 20)
-		snprintf(out, 24, "%lldK", (long long)n >> 10);
-	else
-		snprintf(out, 24, "%lldM", (long long)n >> 20);
-	return out;
-}
-
 static void
 put_head(const struct top *t)
 {
@@ -184,12 +98,12 @@ put_head(const struct top *t)
 
 	localtime_r(&now, &tm);
 	strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
-	put_line(t, true, "%s  %s  up %lld:%02lld:%02lld  %lld clients%s",
-	    clock, sqlpool_get_server(t->conn)->server,
-	    (long long)v->uptime_s / 3600, (long long)v->uptime_s / 60 % 60,
-	    (long long)v->uptime_s % 60, (long long)v->clients_n,
-	    v->draining ? "  DRAINING" : "");
-	put_line(t, false,
+	screen_put_line(&t->screen, true,
+	    "%s  %s  up %lld:%02lld:%02lld  %lld clients%s", clock,
+	    sqlpool_get_server(t->conn)->server, (long long)v->uptime_s / 3600,
+	    (long long)v->uptime_s / 60 % 60, (long long)v->uptime_s % 60,
+	    (long long)v->clients_n, v->draining ? "  DRAINING" : "");
+	screen_put_line(&t->screen, false,
 	    "per second  reads %.0f  long reads %.0f  writes %.0f  commits %.0f  "
 	    "errors %.0f",
 	    view_rate(v, v->now.reads, v->before.reads),
@@ -204,7 +118,7 @@ put_latency(const struct top *t, const char *name, enum view_what what)
 {
 	const struct view *v = &t->view;
 
-	put_line(t, false,
+	screen_put_line(&t->screen, false,
 	    "%-10s  reads %g/%g  long reads %g/%g  writes %g/%g  ms, p50/p99",
 	    name, view_quantile(v, what, VIEW_INLINE, 0.5),
 	    view_quantile(v, what, VIEW_INLINE, 0.99),
@@ -221,19 +135,20 @@ put_dbs(const struct top *t)
 	size_t i;
 	char a[24], b[24], c[24], d[24], e[24];
 
-	put_line(t, true, "%-12s %-11s %7s %5s %7s %7s %8s %6s %6s", "DATABASE",
-	    "WRITER", "HELD", "LINE", "OLDEST", "READERS", "SNAPSHOT", "WAL",
-	    "BEHIND");
+	screen_put_line(&t->screen, true,
+	    "%-12s %-11s %7s %5s %7s %7s %8s %6s %6s", "DATABASE", "WRITER",
+	    "HELD", "LINE", "OLDEST", "READERS", "SNAPSHOT", "WAL", "BEHIND");
 	for (i = 0; i < v->dbs_n && i < DBS_SHOWN; i++) {
 		const struct view_db *db = &v->dbs[i];
 
-		put_line(t, false,
+		screen_put_line(&t->screen, false,
 		    "%-12.12s %-11s %7s %5lld %7s %4lld+%-2lld %8s %6s %6s%s%s",
-		    db->name, db->writer, show_ms(db->held_ms, a),
-		    (long long)db->queue, show_ms(db->oldest_ms, b),
+		    db->name, db->writer, screen_show_ms(db->held_ms, a),
+		    (long long)db->queue, screen_show_ms(db->oldest_ms, b),
 		    (long long)db->readers_busy, (long long)db->reader_queue,
-		    show_ms(db->snapshot_ms, c), show_bytes(db->wal_bytes, d),
-		    show_bytes(db->pending_bytes, e),
+		    screen_show_ms(db->snapshot_ms, c),
+		    screen_show_bytes(db->wal_bytes, d),
+		    screen_show_bytes(db->pending_bytes, e),
 		    strcmp(db->wal, "none") == 0 ? "" : " ",
 		    strcmp(db->wal, "none") == 0 ? "" : db->wal);
 	}
@@ -247,11 +162,11 @@ put_client(const struct top *t, const struct view_client *cl, bool chosen)
 
 	if (chosen)
 		fputs("\033[7m", stdout);
-	put_line(t, false,
+	screen_put_line(&t->screen, false,
 	    "%6lld %7lld %-10.10s %-9.9s %-14.14s %7s %4lld %6s %s",
 	    (long long)cl->number, (long long)cl->pid, cl->app, cl->database,
-	    cl->state, show_ms(cl->for_ms, age), (long long)cl->requests,
-	    show_bytes(cl->bytes, bytes), cl->statement);
+	    cl->state, screen_show_ms(cl->for_ms, age), (long long)cl->requests,
+	    screen_show_bytes(cl->bytes, bytes), cl->statement);
 }
 
 static enum sorting sorted_by; /* for qsort */
@@ -296,7 +211,7 @@ sort_clients(struct top *t)
 static void
 put_foot(const struct top *t)
 {
-	char line[COLUMNS_MAX];
+	char line[SCREEN_COLUMNS_MAX];
 
 	if (t->question)
 		snprintf(line, sizeof(line),
@@ -306,33 +221,28 @@ put_foot(const struct top *t)
 		    (long long)t->client);
 	else if (t->note[0])
 		snprintf(line, sizeof(line), "%s", t->note);
+	else if (t->shows_costs)
+		snprintf(line, sizeof(line), "q quit  t clients  s sort: %s",
+		    cost_names[t->costs_sorting]);
 	else
 		snprintf(line, sizeof(line),
-		    "q quit  s sort: %s  n next  p previous  c cancel  k kill",
+		    "q quit  t statements  s sort: %s  n next  p previous  "
+		    "c cancel  k kill",
 		    sorting_names[t->sorting]);
 	printf("%s%.*s\033[0m\033[K", t->question ? "\033[1m" : "",
-	    t->columns - 1, line);
+	    t->screen.columns - 1, line);
 }
 
 static void
-draw(struct top *t)
+put_clients(struct top *t, size_t rows)
 {
 	const struct view *v = &t->view;
-	size_t first = 0, rows, used = 4;
+	size_t first = 0;
 
 	sort_clients(t);
-	fputs("\033[H", stdout);
-	put_head(t);
-	put_latency(t, "wait", VIEW_WAIT);
-	put_latency(t, "run", VIEW_RUN);
-	put_line(t, false, "%s", "");
-	used += 2 + put_dbs(t);
-	put_line(t, false, "%s", "");
-	put_line(t, true, "%6s %7s %-10s %-9s %-14s %7s %4s %6s %s", "CLIENT",
-	    "PID", "NAME", "DATABASE", "STATE", "FOR", "REQ", "BYTES",
-	    "STATEMENT");
-	used += 3; /* with the foot */
-	rows = (size_t)t->rows > used ? (size_t)t->rows - used : 0;
+	screen_put_line(&t->screen, true,
+	    "%6s %7s %-10s %-9s %-14s %7s %4s %6s %s", "CLIENT", "PID", "NAME",
+	    "DATABASE", "STATE", "FOR", "REQ", "BYTES", "STATEMENT");
 	if (t->chosen >= rows)
 		first = t->chosen - rows + 1;
 	for (size_t i = first; i < first + rows; i++) {
@@ -341,6 +251,27 @@ draw(struct top *t)
 		else
 			fputs("\033[K\r\n", stdout);
 	}
+}
+
+static void
+draw(struct top *t)
+{
+	size_t rows, used = 4;
+
+	fputs("\033[H", stdout);
+	put_head(t);
+	put_latency(t, "wait", VIEW_WAIT);
+	put_latency(t, "run", VIEW_RUN);
+	screen_put_line(&t->screen, false, "%s", "");
+	used += 2 + put_dbs(t);
+	screen_put_line(&t->screen, false, "%s", "");
+	used += 3; /* with the foot */
+	rows = (size_t)t->screen.rows > used ? (size_t)t->screen.rows - used
+					     : 0;
+	if (t->shows_costs)
+		costs_put(&t->costs, &t->screen, t->costs_sorting, rows);
+	else
+		put_clients(t, rows);
 	put_foot(t);
 	fflush(stdout);
 }
@@ -390,8 +321,14 @@ take_key(struct top *t, char key)
 	}
 	if (key == 'q')
 		t->ends = true;
+	else if (key == 't')
+		t->shows_costs = !t->shows_costs;
+	else if (t->shows_costs && key == 's')
+		t->costs_sorting = (t->costs_sorting + 1) % COSTS_SORTINGS_N;
 	else if (key == 's')
 		t->sorting = (t->sorting + 1) % SORTINGS_N;
+	else if (t->shows_costs)
+		return; /* the others are about clients */
 	else if (key == 'n' || key == 'p')
 		choose(t, key != 'p');
 	else if (key == 'k' && t->client >= 0)
@@ -451,7 +388,8 @@ wait_for_keys(struct top *t)
 		if (got_stop)
 			suspend(t);
 		if (got_size)
-			measure(t);
+			screen_measure(&t->screen);
+		got_size = 0;
 		draw(t);
 	}
 }
@@ -462,25 +400,29 @@ top_run(struct shell *shell)
 	struct top t = { .conn = shell->conn, .client = -1, .request = -1 };
 	int rc = 0;
 
-	if (!isatty(STDOUT_FILENO) || tcgetattr(STDIN_FILENO, &t.before) != 0) {
+	if (!isatty(STDOUT_FILENO) ||
+	    tcgetattr(STDIN_FILENO, &t.screen.before) != 0) {
 		fprintf(stderr,
 		    "Error: -top needs a terminal; -stat prints lines\n");
 		return SHELL_NO_CONNECTION;
 	}
 	catch_signals(&t);
-	measure(&t);
-	enter(&t);
+	screen_measure(&t.screen);
+	screen_enter(&t.screen);
 	while (!t.ends && !got_end) {
 		rc = view_read(&t.view, t.conn, true);
+		if (rc == 0)
+			rc = costs_read(&t.costs, t.conn, t.view.now.at_us);
 		if (rc < 0)
 			break;
 		draw(&t);
 		wait_for_keys(&t);
 	}
-	leave(&t);
+	screen_leave(&t.screen);
 	if (rc < 0)
 		fprintf(
 		    stderr, "Error: %s\n", sqlpool_get_error(t.conn)->message);
+	costs_fini(&t.costs);
 	view_fini(&t.view);
 	return rc < 0 ? SHELL_SQL_ERROR : SHELL_OK;
 }
@@ -513,7 +455,7 @@ print_stat(const struct view *v)
 	    view_rate(v, v->now.errors, v->before.errors),
 	    view_quantile(v, VIEW_RUN, VIEW_INLINE, 0.99),
 	    view_quantile(v, VIEW_RUN, VIEW_WRITER, 0.99), (long long)queue,
-	    show_ms(snapshot_ms, age), show_bytes(wal, bytes));
+	    screen_show_ms(snapshot_ms, age), screen_show_bytes(wal, bytes));
 }
 
 enum shell_status

@@ -11,7 +11,7 @@ static const int64_t bounds[VIEW_BUCKETS - 1] = { 50, 100, 250, 500, 1000, 2500,
 	5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000,
 	5000000, 10000000 };
 
-typedef void take_row(struct view *v, struct sqlpool_result *row);
+typedef void take_row(void *arg, struct sqlpool_result *row);
 
 static const char *
 get_text(struct sqlpool_result *row, const char *column)
@@ -23,9 +23,8 @@ get_text(struct sqlpool_result *row, const char *column)
 	return text ? text : "";
 }
 
-/* -1: NULL. */
-static int64_t
-get_int(struct sqlpool_result *row, const char *column)
+int64_t
+view_get_int(struct sqlpool_result *row, const char *column)
 {
 	int at = sqlpool_column_index(row, column);
 
@@ -50,15 +49,30 @@ copy_text(char *to, size_t n, const char *from)
 
 #define COPY(to, from) copy_text(to, sizeof(to), from)
 
-static int
-ask(struct view *v, struct sqlpool_conn *conn, const char *command,
-    take_row *take)
+double
+view_get_real(struct sqlpool_result *row, const char *column)
+{
+	int at = sqlpool_column_index(row, column);
+
+	return at < 0 ? 0 : sqlpool_column_double(row, (size_t)at);
+}
+
+void
+view_get_text(
+    struct sqlpool_result *row, const char *column, char *to, size_t n)
+{
+	copy_text(to, n, get_text(row, column));
+}
+
+int
+view_ask(struct sqlpool_conn *conn, const char *command,
+    void (*take)(void *arg, struct sqlpool_result *row), void *arg)
 {
 	struct sqlpool_result *result = NULL;
 	int rc = sqlpool_query(conn, command, NULL, 0, &result);
 
 	while (rc >= 0 && (rc = sqlpool_next(result)) == SQLPOOL_ROW)
-		take(v, result);
+		take(arg, result);
 	sqlpool_result_free(result);
 	return rc < 0 ? rc : 0;
 }
@@ -66,8 +80,9 @@ ask(struct view *v, struct sqlpool_conn *conn, const char *command,
 /* --- Counters ----------------------------------------------------------------- */
 
 static void
-take_stat(struct view *v, struct sqlpool_result *row)
+take_stat(void *arg, struct sqlpool_result *row)
 {
+	struct view *v = arg;
 	const struct {
 		const char *name;
 		int64_t *to;
@@ -82,7 +97,7 @@ take_stat(struct view *v, struct sqlpool_result *row)
 
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
 		if (strcmp(name, wanted[i].name) == 0)
-			*wanted[i].to = get_int(row, "value");
+			*wanted[i].to = view_get_int(row, "value");
 }
 
 static int
@@ -96,27 +111,29 @@ find(const char *text, const char *const *list, int n)
 
 /* Of all databases together. */
 static void
-take_bucket(struct view *v, struct sqlpool_result *row)
+take_bucket(void *arg, struct sqlpool_result *row)
 {
+	struct view *v = arg;
 	static const char *const whats[] = { "queue_wait", "execution" };
 	static const char *const roads[] = { "inline", "reader", "writer" };
 	int what = find(get_text(row, "what"), whats, VIEW_WHATS_N);
 	int road = find(get_text(row, "road"), roads, VIEW_ROADS_N);
-	int64_t most = get_int(row, "most");
+	int64_t most = view_get_int(row, "most");
 	int i = 0;
 
 	if (what < 0 || road < 0)
 		return;
 	while (i < VIEW_BUCKETS - 1 && (most < 0 || most > bounds[i]))
 		i++;
-	v->now.n[what][road][i] += (uint64_t)get_int(row, "n");
+	v->now.n[what][road][i] += (uint64_t)view_get_int(row, "n");
 }
 
 static void
-take_state(struct view *v, struct sqlpool_result *row)
+take_state(void *arg, struct sqlpool_result *row)
 {
+	struct view *v = arg;
 	const char *name = get_text(row, "name");
-	int64_t value = get_int(row, "value");
+	int64_t value = view_get_int(row, "value");
 
 	if (strcmp(name, "uptime_s") == 0)
 		v->uptime_s = value;
@@ -129,8 +146,9 @@ take_state(struct view *v, struct sqlpool_result *row)
 /* --- Databases ---------------------------------------------------------------- */
 
 static void
-take_pool(struct view *v, struct sqlpool_result *row)
+take_pool(void *arg, struct sqlpool_result *row)
 {
+	struct view *v = arg;
 	struct view_db *dbs = reallocarray(
 	    v->dbs, v->dbs_n + 1, sizeof(*v->dbs));
 	struct view_db *db;
@@ -140,10 +158,10 @@ take_pool(struct view *v, struct sqlpool_result *row)
 	v->dbs = dbs;
 	db = &dbs[v->dbs_n++];
 	*db = (struct view_db){
-		.queue = get_int(row, "queue"),
-		.oldest_ms = get_int(row, "oldest_ms"),
-		.readers_busy = get_int(row, "readers_busy"),
-		.reader_queue = get_int(row, "reader_queue"),
+		.queue = view_get_int(row, "queue"),
+		.oldest_ms = view_get_int(row, "oldest_ms"),
+		.readers_busy = view_get_int(row, "readers_busy"),
+		.reader_queue = view_get_int(row, "reader_queue"),
 		.held_ms = -1,
 		.snapshot_ms = -1,
 	};
@@ -161,40 +179,44 @@ find_db(struct view *v, const char *name)
 }
 
 static void
-take_writer(struct view *v, struct sqlpool_result *row)
+take_writer(void *arg, struct sqlpool_result *row)
 {
+	struct view *v = arg;
 	struct view_db *db = find_db(v, get_text(row, "database"));
 
-	if (db && get_int(row, "position") == 0)
-		db->held_ms = get_int(row, "for_ms");
+	if (db && view_get_int(row, "position") == 0)
+		db->held_ms = view_get_int(row, "for_ms");
 }
 
 static void
-take_snapshot(struct view *v, struct sqlpool_result *row)
+take_snapshot(void *arg, struct sqlpool_result *row)
 {
+	struct view *v = arg;
 	struct view_db *db = find_db(v, get_text(row, "database"));
 
 	if (db && db->snapshot_ms < 0) /* the oldest is first */
-		db->snapshot_ms = get_int(row, "for_ms");
+		db->snapshot_ms = view_get_int(row, "for_ms");
 }
 
 static void
-take_wal(struct view *v, struct sqlpool_result *row)
+take_wal(void *arg, struct sqlpool_result *row)
 {
+	struct view *v = arg;
 	struct view_db *db = find_db(v, get_text(row, "database"));
 
 	if (!db)
 		return;
-	db->wal_bytes = get_int(row, "bytes");
-	db->pending_bytes = get_int(row, "pending_bytes");
+	db->wal_bytes = view_get_int(row, "bytes");
+	db->pending_bytes = view_get_int(row, "pending_bytes");
 	COPY(db->wal, get_text(row, "cause"));
 }
 
 /* --- Clients ------------------------------------------------------------------ */
 
 static void
-take_client(struct view *v, struct sqlpool_result *row)
+take_client(void *arg, struct sqlpool_result *row)
 {
+	struct view *v = arg;
 	struct view_client *list, *cl;
 
 	if (strcmp(get_text(row, "database"), "@admin") == 0)
@@ -205,12 +227,12 @@ take_client(struct view *v, struct sqlpool_result *row)
 	v->clients = list;
 	cl = &list[v->list_n++];
 	*cl = (struct view_client){
-		.number = get_int(row, "client"),
-		.pid = get_int(row, "pid"),
-		.request = get_int(row, "request"),
-		.requests = get_int(row, "requests"),
-		.for_ms = get_int(row, "for_ms"),
-		.bytes = get_int(row, "bytes"),
+		.number = view_get_int(row, "client"),
+		.pid = view_get_int(row, "pid"),
+		.request = view_get_int(row, "request"),
+		.requests = view_get_int(row, "requests"),
+		.for_ms = view_get_int(row, "for_ms"),
+		.bytes = view_get_int(row, "bytes"),
 	};
 	COPY(cl->app, get_text(row, "application"));
 	COPY(cl->database, get_text(row, "database"));
@@ -247,7 +269,7 @@ view_read(struct view *v, struct sqlpool_conn *conn, bool with_clients)
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	v->now.at_us = (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 	for (size_t i = 0; i < n && rc == 0; i++)
-		rc = ask(v, conn, asks[i].command, asks[i].take);
+		rc = view_ask(conn, asks[i].command, asks[i].take, v);
 	return rc;
 }
 

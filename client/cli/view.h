@@ -51,6 +51,17 @@ struct view {
 int view_read(struct view *v, struct sqlpool_conn *conn, bool with_clients);
 void view_fini(struct view *v);
 
+/* Run a command of @admin, and have its rows taken.  0, or the library's error. */
+int view_ask(struct sqlpool_conn *conn, const char *command,
+    void (*take)(void *arg, struct sqlpool_result *row), void *arg);
+
+/* Give a value of a row by its column's name: -1 for NULL; as text that a terminal
+ * may get, cut to n. */
+int64_t view_get_int(struct sqlpool_result *row, const char *column);
+double view_get_real(struct sqlpool_result *row, const char *column);
+void view_get_text(
+    struct sqlpool_result *row, const char *column, char *to, size_t n);
+
 /* How much of a counter there was per second since the last time. */
 double view_rate(const struct view *v, int64_t now, int64_t before);
 

@@ -11,7 +11,7 @@ import sys
 
 # The daemon's modules from left to right; proto and conf stand before them.
 DAEMON = """
-    clock log tick stats rates beat notify runas locks listen
+    clock log tick tally stats rates beat notify runas locks listen
     tx request turns deadlines mailbox crew answer access
     budget pragma guard functions dbconn dbcopy upkeep bind setting stmt wal
     slow exec control
@@ -22,7 +22,7 @@ DAEMON = """
     hots collect local road ends
     metrics
     admin admin_about admin_dbs admin_clients admin_stats admin_acts
-    admin_backup
+    admin_costs admin_room admin_set admin_backup
     dispatch
     dump worker
     exporter server

@@ -27,6 +27,7 @@ static struct sender {
 } senders[CLIENTS_N];
 
 static int64_t sent_n, acknowledged_n;
+static long put_n; /* at most so many requests were sent */
 
 static char *
 ask(const char *sql, const char *columns)
@@ -138,20 +139,30 @@ act_on_client(bool kill_it)
 	free(text);
 }
 
-/* Those that are not closing are as many as the daemon counts. */
+static long
+get_state(const char *state, const char *name)
+{
+	const char *at = strstr(state, name);
+
+	ck_assert_ptr_nonnull(at);
+	return strtol(at + strlen(name), NULL, 10);
+}
+
+/* Those that are not closing are as many as the daemon counts; no more requests
+ * than were sent are under way, and none less than none. */
 static void
 check_sum(void)
 {
 	char *text = ask("SHOW CLIENTS", "state");
 	char *state = ask("SHOW STATE", "name value");
-	const char *at = strstr(state, "clients|");
 	long n = 0;
 
 	for (const char *p = text; *p; p = strchr(p, '\n') + 1)
 		n += strncmp(p, "closing", 7) != 0;
-	ck_assert_ptr_nonnull(at);
 	/* a killed one counts until its last bytes are written */
-	ck_assert_int_le(n, strtol(at + strlen("clients|"), NULL, 10));
+	ck_assert_int_le(n, get_state(state, "clients|"));
+	ck_assert_int_ge(get_state(state, "requests|"), 1);
+	ck_assert_int_le(get_state(state, "requests|"), put_n + 1);
 	free(text);
 	free(state);
 }
@@ -161,6 +172,7 @@ act(int i)
 {
 	struct sender *s = &senders[random() % CLIENTS_N];
 
+	put_n += 3;
 	switch (random() % 10) {
 	case 0:
 		act_on_client(true);
@@ -188,14 +200,18 @@ act(int i)
 static bool
 is_quiet(const void *arg)
 {
-	char *pools = ask(
-	    "SHOW POOLS", "writer queue readers_busy snapshots reader_queue");
+	char *pools = ask("SHOW POOLS",
+	    "clients active waiting writer queue queue_bytes readers_busy "
+	    "snapshots reader_queue");
+	char *clients = ask("SHOW CLIENTS", "state");
 	char *state = ask("SHOW STATE", "name value");
-	bool quiet = strcmp(pools, "idle|0|0|0|0\n") == 0 &&
-	    strstr(state, "clients|1\n") != NULL;
+	bool quiet = strcmp(pools, "0|0|0|idle|0|0|0|0|0\n") == 0 &&
+	    strcmp(clients, "busy\n") == 0 && /* who asks */
+	    strstr(state, "clients|1\n") && strstr(state, "requests|1\n");
 
 	(void)arg;
 	free(pools);
+	free(clients);
 	free(state);
 	return quiet;
 }

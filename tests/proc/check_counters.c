@@ -182,6 +182,9 @@ START_TEST(reads_are_counted_by_the_way_they_ran)
 	expect("read_batches", 1);
 	expect("reads_escalated", 1);
 	expect("reads_heavy", 2);
+	/* CREATE TABLE, the two long reads, SHOW STATS itself */
+	expect("requests_away", 4);
+	expect("requests_home", 3);
 	expect("errors", 0);
 	expect_hist("queue_wait", "inline", 9, -1);
 	expect_hist("execution", "inline", 9, -1);
@@ -255,6 +258,9 @@ START_TEST(errors_are_counted_by_their_code)
 	a.timeout_ms = 30;
 	raw_run(&a, 0, "INSERT INTO t(v) VALUES(NULL)", ERR_DEADLINE);
 	a.timeout_ms = 0;
+	look();
+	/* one waits for the writer, and SHOW STATS sees itself */
+	ck_assert_int_eq(get("requests_away") - get("requests_home"), 2);
 	raw_end(&b, false);
 	raw_expect(&a, ids[1], 0);
 	look();

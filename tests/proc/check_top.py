@@ -161,6 +161,30 @@ class Top(unittest.TestCase):
         self.keys("q")
         self.expect_restored()
 
+    def test_shows_which_statements_take_the_time(self) -> None:
+        self.start()
+        self.cli(*["SELECT 'hard', count(*) FROM t x, t y, t z"] * 2)
+        busy = subprocess.Popen(
+            ["sh", "-c", "yes \"SELECT 'easy';\" | %s -s %s app" % (
+                CLI, self.socket)], stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True)
+        self.addCleanup(busy.wait)
+        self.keys("t")
+        self.see(r"^ +CALLS/S +MS/S +MEAN +P99 +ERRORS DATABASE +STATEMENT$")
+        screen = self.see(r"^ +[1-9]\d+ +\d+\.\d +\S+ms +\S+ms +0 app +"
+                          "SELECT 'easy'")
+        self.assertRegex(screen, r"(?m)^ +0 +0\.0 .* app +SELECT 'hard'")
+        self.assertLessEqual(max(map(len, screen.split("\n"))), 80)
+        self.keys("k")  # which is about clients
+        self.keys("s")
+        self.see("t clients  s sort: calls$")
+        os.killpg(busy.pid, signal.SIGTERM)
+        self.keys("t")
+        self.see("^ *CLIENT +PID")
+        self.see("t statements")
+        self.keys("q")
+        self.expect_restored()
+
     def test_signals_leave_the_terminal_as_it_was(self) -> None:
         for signo in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             with self.subTest(signo=signo):

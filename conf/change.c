@@ -1,0 +1,173 @@
+/* change.c - one option that is changed while the daemon runs.
+ *
+ * What may change is a number, which others read meanwhile, without a lock; where a
+ * value comes from, and the list of databases, are under the conf's.
+ *
+ * Thread: any.
+ */
+#include "conf/conf.h"
+
+#include <string.h>
+
+#include "conf/conf_impl.h"
+
+static int
+check_live(const struct option *o, char *err)
+{
+	if (o->reload != LIVE) {
+		snprintf(err, CONF_ERR_MAX,
+		    "%s cannot change while the daemon runs: change it in the "
+		    "configuration and restart the daemon",
+		    o->name);
+		return -1;
+	}
+	if (option_is_text(o) || o->type == NAMES) {
+		snprintf(err, CONF_ERR_MAX,
+		    "%s is no number: change it in the configuration and "
+		    "reload it (RELOAD)",
+		    o->name);
+		return -1;
+	}
+	return 0;
+}
+
+/* Split "app.group_time" in two. */
+static int
+find(const char *name, struct conf_change *change, char *err)
+{
+	const char *dot = strrchr(name, '.');
+	size_t n = dot ? (size_t)(dot - name) : 0;
+
+	memset(change, 0, sizeof(*change));
+	change->option = conf_find_option(dot ? dot + 1 : name, err);
+	if (!change->option || check_live(change->option, err) < 0)
+		return -1;
+	if (dot && (n == 0 || n > CONF_NAME_MAX)) {
+		snprintf(err, CONF_ERR_MAX, "write it as DATABASE.%s",
+		    change->option->name);
+		return -1;
+	}
+	memcpy(change->database, name, n);
+	return dot ? conf_check_scope(change->option, err) : 0;
+}
+
+/* A value that an option is to have. */
+struct wish {
+	const struct option *option;
+	int64_t n;
+	char *err;
+};
+
+/* Would a database that has the value be as it should?  own: it alone gets it. */
+static int
+check_value(const struct conf *conf, const struct wish *wish,
+    const struct conf_db *db, bool own)
+{
+	struct conf_db *copy = conf_db_copy(db);
+	int rc;
+
+	if (!copy)
+		return conf_fail_memory(wish->err);
+	option_set_live(wish->option, copy, wish->n);
+	if (own)
+		copy->origins[option_id(wish->option)].from = CONF_FROM_SET;
+	rc = conf_check_db(conf, copy, wish->err);
+	conf_db_free(copy);
+	return rc;
+}
+
+static bool
+inherits(const struct conf_db *db, const struct option *o)
+{
+	return db->origins[option_id(o)].from == CONF_FROM_DEFAULT;
+}
+
+/* Under the lock, as what follows. */
+static int
+change_db(struct conf *conf, const struct wish *wish, const char *name)
+{
+	struct conf_db *db = conf_find_db(conf, name, strlen(name));
+
+	if (!db) {
+		snprintf(wish->err, CONF_ERR_MAX,
+		    "no database of the configuration is called %s; those of "
+		    "the directory have what is set for all",
+		    name);
+		return -1;
+	}
+	if (check_value(conf, wish, db, true) < 0)
+		return -1;
+	option_set_live(wish->option, db, wish->n);
+	db->origins[option_id(wish->option)] =
+	    (struct conf_origin){ CONF_FROM_SET, 0 };
+	return 0;
+}
+
+/* Of all databases that were not given their own. */
+static int
+change_default(struct conf *conf, const struct wish *wish)
+{
+	const struct option *o = wish->option;
+
+	for (size_t i = 0; i < conf->db_n; i++)
+		if (inherits(&conf->dbs[i], o) &&
+		    check_value(conf, wish, &conf->dbs[i], false) < 0)
+			return -1;
+	option_set_live(o, &conf->db_default, wish->n);
+	for (size_t i = 0; i < conf->db_n; i++)
+		if (inherits(&conf->dbs[i], o))
+			option_set_live(o, &conf->dbs[i], wish->n);
+	return 0;
+}
+
+static int
+change_top(struct conf *conf, const struct wish *wish)
+{
+	if (wish->option->scope == GLOBAL)
+		option_set_live(wish->option, conf, wish->n);
+	else if (change_default(conf, wish) < 0)
+		return -1;
+	conf->origins[option_id(wish->option)] =
+	    (struct conf_origin){ CONF_FROM_SET, 0 };
+	return 0;
+}
+
+int
+conf_change(struct conf *conf, const char *name, const char *value,
+    struct conf_change *ret, char err[CONF_ERR_MAX])
+{
+	struct option_value v = { 0 };
+	struct conf_change change;
+	struct wish wish;
+	int rc;
+
+	if (find(name, &change, err) < 0 ||
+	    option_parse(change.option, value, &v, err) < 0)
+		return -1;
+	wish = (struct wish){ change.option, v.n, err };
+	pthread_rwlock_wrlock(conf->lock);
+	rc = change.database[0] ? change_db(conf, &wish, change.database)
+				: change_top(conf, &wish);
+	pthread_rwlock_unlock(conf->lock);
+	if (rc == 0)
+		*ret = change;
+	return rc;
+}
+
+/* What holds now, which may be a later change. */
+void
+conf_change_db(const struct conf *conf, const struct conf_change *change,
+    struct conf_db *db)
+{
+	const struct option *o = change->option;
+	const struct conf_db *own;
+
+	if (o->scope == GLOBAL ||
+	    (change->database[0] && strcmp(change->database, db->name) != 0))
+		return;
+	pthread_rwlock_rdlock(conf->lock);
+	own = db->family ? NULL
+			 : conf_find_db(conf, db->name, strlen(db->name));
+	option_set_live(o, db, option_get(o, own ? own : &conf->db_default));
+	pthread_rwlock_unlock(conf->lock);
+}

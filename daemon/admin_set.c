@@ -1,0 +1,64 @@
+/* admin_set.c - SET, on @admin: an option is changed while the daemon runs. */
+#include "daemon/admin_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "daemon/tick.h"
+#include "proto/error.h"
+
+/* Cut it where blanks begin that stand at its end, or quotes that stand around
+ * it; gives where it begins. */
+static char *
+trim(char *text)
+{
+	size_t n;
+
+	text += strspn(text, " ");
+	n = strlen(text);
+	while (n > 0 && text[n - 1] == ' ')
+		n--;
+	if (n > 1 && text[0] == '"' && text[n - 1] == '"') {
+		text++;
+		n -= 2;
+	}
+	text[n] = '\0';
+	return text;
+}
+
+static void
+run_set(struct admin *ad)
+{
+	struct conf *conf = ad->home->dbs->conf;
+	struct conf_change change;
+	char text[ADMIN_WORDS_BYTES], err[CONF_ERR_MAX], *equals;
+
+	snprintf(text, sizeof(text), "%s", ad->args);
+	equals = strchr(text, '=');
+	if (!equals) {
+		failure_set(&ad->r->failure, ERR_FIELD_RANGE,
+		    "write it as: %s %s", ad->command->words,
+		    ad->command->args);
+		return;
+	}
+	*equals++ = '\0';
+	if (conf_change(conf, trim(text), trim(equals), &change, err) < 0) {
+		failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
+		    "nothing has changed: %s", err);
+		return;
+	}
+	dbs_change(ad->home->dbs, &change);
+	log_set_level(conf->log_level);
+	tick_want(); /* there may be a limit now */
+	admin_note(ad);
+}
+
+/* clang-format off */
+const struct admin_command admin_set_commands[] = {
+	{ .words = "SET", .args = "[DATABASE.]OPTION = VALUE", .right = ADMIN_ACTS,
+	  .run = run_set,
+	  .text = "change an option that SHOW CONFIG calls live, until the configuration is read again (RELOAD, SIGHUP, a restart)" },
+	{ .words = NULL },
+};
+/* clang-format on */
