@@ -218,7 +218,10 @@ check_db(const struct conf *conf, const struct conf_db *db, char *err)
 
 		if (rules[i].is_broken(conf, db))
 			return fail_at(conf, find_origin(conf, db, id), err,
-			    "database %s: %s", db->name, rules[i].text);
+			    "database %s: %s",
+			    db == &conf->db_default ? "of the directory"
+						    : db->name,
+			    rules[i].text);
 	}
 	return 0;
 }
@@ -230,6 +233,9 @@ conf_check(const struct conf *conf, char err[CONF_ERR_MAX])
 		if (check_db(conf, &conf->dbs[i], err) < 0)
 			return -1;
 	}
+	if (conf->directory[0] != '\0' &&
+	    check_db(conf, &conf->db_default, err) < 0)
+		return -1;
 	return check_files(conf, err);
 }
 

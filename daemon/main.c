@@ -12,6 +12,7 @@
 #include "daemon/listen.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
+#include "daemon/retire.h"
 #include "daemon/runas.h"
 #include "daemon/server.h"
 #include "daemon/stats.h"
@@ -241,6 +242,7 @@ struct reloading {
 	const struct args *args;
 	struct conf *conf;
 	struct dbs *dbs;
+	struct server *server;
 };
 
 static void
@@ -258,6 +260,32 @@ log_restart(void *arg, const char *line)
 	again_say(line);
 }
 
+static int
+refuse_memory(void)
+{
+	log_refusal("out of memory");
+	return -1;
+}
+
+/* From here on it is in force.  Workers may be looking at the lists that were. */
+static int
+put_in_force(const struct reloading *r, struct conf *fresh)
+{
+	struct conf_changes changes = { .say = log_restart };
+	struct retire *retire = server_new_retire(r->server);
+
+	if (!retire)
+		return refuse_memory();
+	if (dbs_reload(r->dbs, fresh, &changes) < 0) {
+		retire_start(retire, NULL);
+		return refuse_memory();
+	}
+	conf_reload(r->conf, fresh, &changes);
+	dbs_reload_found(r->dbs, &changes);
+	retire_start(retire, changes.replaced);
+	return 0;
+}
+
 /* All of it, or nothing. */
 static int
 read_again(const struct reloading *r, struct conf *fresh)
@@ -270,12 +298,7 @@ read_again(const struct reloading *r, struct conf *fresh)
 	}
 	if (conf_check_places(fresh, log_refusal) > 0)
 		return -1;
-	if (dbs_reload(r->dbs, fresh, log_restart, NULL) < 0) {
-		log_refusal("out of memory");
-		return -1;
-	}
-	conf_reload(r->conf, fresh, log_restart, NULL);
-	return 0;
+	return put_in_force(r, fresh);
 }
 
 static void
@@ -337,7 +360,9 @@ serve(const struct args *args, struct conf *conf, struct listener *l,
     const struct notify *n)
 {
 	struct dbs dbs;
-	struct reloading reloading = { args, conf, &dbs };
+	struct reloading reloading = {
+		.args = args, .conf = conf, .dbs = &dbs
+	};
 	char err[SERVER_ERR_MAX];
 	struct server *server;
 	struct failure f;
@@ -355,6 +380,7 @@ serve(const struct args *args, struct conf *conf, struct listener *l,
 	}
 	rc = server_start(server, &dbs, err);
 	if (rc == 0) {
+		reloading.server = server;
 		server_on_reload(server, reload, &reloading);
 		say_ready(conf, l->path);
 		wal_log_rule();

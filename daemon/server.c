@@ -21,6 +21,7 @@
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "daemon/rates.h"
+#include "daemon/retire.h"
 #include "daemon/stats.h"
 #include "daemon/tick.h"
 #include "daemon/worker.h"
@@ -564,6 +565,12 @@ server_on_reload(struct server *s, void (*reload)(void *arg), void *arg)
 {
 	s->reload = reload;
 	s->reload_arg = arg;
+}
+
+struct retire *
+server_new_retire(const struct server *s)
+{
+	return retire_new(s->mailboxes, s->workers_n);
 }
 
 void

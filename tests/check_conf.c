@@ -224,6 +224,8 @@ static const struct {
 	{ "database a {\n path = x.db\n checkpoint = external\n}\n", 3,
 	  "database a: checkpoint = external leaves checkpoints to another "
 	  "program, which cannot open the file unless access = shared" },
+	{ "directory = \"/tmp\"\nreaders = {root}\n", 2,
+	  "database of the directory: readers are chosen, but everybody" },
 	{ "checkpoint = external\naccess = shared\n"
 	  "database a {\n path = x.db\n access = exclusive\n}\n", 1,
 	  "database a: checkpoint = external" },

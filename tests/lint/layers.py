@@ -18,7 +18,7 @@ DAEMON = """
     dbfile hot reader health keeper writer outside gate chores group script lease
     watch backup db dbrest dbs room session
     steps router
-    again out client
+    again retire out client
     hots collect local road ends
     metrics
     admin admin_about admin_dbs admin_clients admin_stats admin_acts

@@ -376,10 +376,13 @@ reload_once(int64_t i)
 	int64_t want = i + 1;
 
 	if (i % 2 == 0)
-		write_conf("max_open = %d\ndatabase b { path = \"%s\" }\n",
-		    (int)(100 + i), other("b"));
+		write_conf("max_open = %d\nwriters = {\"*\", %d}\n"
+			   "database b { path = \"%s\" }\n",
+		    (int)(100 + i), (int)i, other("b"));
 	else
-		write_conf("tx_max_age = %ds\n", (int)(10 + i % 50));
+		write_conf("tx_max_age = %ds\nreaders = {root, \"@%d\"}\n"
+			   "writers = root\n",
+		    (int)(10 + i % 50), (int)i);
 	ck_assert_int_eq(kill(live.pid, SIGHUP), 0);
 	proc_wait_until(has_reloaded, &want, "it has reloaded");
 	if (i % 10 == 0) {
