@@ -11,7 +11,7 @@ import sys
 
 # The daemon's modules from left to right; proto and conf stand before them.
 DAEMON = """
-    clock log tick stats rates beat notify runas locks listen
+    clock log tick stats rates beat notify runas locks sockfile listen
     tx request turns deadlines mailbox crew answer access
     budget pragma guard functions dbconn dbcopy upkeep bind setting stmt wal
     slow exec control
@@ -25,7 +25,7 @@ DAEMON = """
     admin_backup
     dispatch
     dump worker
-    exporter server
+    http exporter server
     main
 """.split()
 
@@ -48,7 +48,7 @@ PUBLIC = "client/sqlpool.h"
 DOORS = {
     r"sqlite3\.h": r"daemon/(bind|budget|dbconn|dbconn_impl|dbcopy|upkeep|functions|guard|setting|slow|stmt|wal)\.[ch]|client/cli/.*|tests/.*",
     r"msgpack(/.*)?\.h": r"proto/.*|tests/.*",
-    r"event2/.*": r"daemon/(worker|client|server|exporter)\.[ch]|client/adapters/.*"
+    r"event2/.*": r"daemon/(worker|client|server|http)\.[ch]|client/adapters/.*"
     r"|client/examples/.*|tests/.*",
     r"confuse\.h": r"conf/file\.c",
     r"readline/.*": r"client/cli/.*",
