@@ -357,7 +357,7 @@ prepare(const struct conf *conf, struct listener *l, char err[CONF_ERR_MAX])
 
 static int
 serve(const struct args *args, struct conf *conf, struct listener *l,
-    const struct notify *n)
+    struct notify *n)
 {
 	struct dbs dbs;
 	struct reloading reloading = {
@@ -371,8 +371,10 @@ serve(const struct args *args, struct conf *conf, struct listener *l,
 	failure_init(&f);
 	if (server_open(conf, l, n, &server, err) < 0)
 		return fail(err);
-	notify_say(n, "STATUS=opening %zu databases", conf->db_n);
-	if (dbs_open(conf, &dbs, &f) < 0) {
+	notify_begin(n, "opening the databases");
+	rc = dbs_open(conf, &dbs, &f);
+	notify_end(n);
+	if (rc < 0) {
 		fail(f.text ? f.text : "out of memory");
 		failure_fini(&f);
 		server_close(server);
@@ -388,11 +390,12 @@ serve(const struct args *args, struct conf *conf, struct listener *l,
 	} else {
 		fail(err);
 	}
+	notify_begin(n, "copying the WALs into the database files");
 	server_join(server);
 	dbs_stop(&dbs);
 	server_close(server);
-	notify_say(n, "STATUS=copying the WALs into the database files");
 	dbs_close(&dbs);
+	notify_end(n);
 	if (rc == 0)
 		log_info("stopped");
 	return rc;

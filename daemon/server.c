@@ -211,7 +211,8 @@ on_signal(int signo, short what, void *arg)
 	log_info("signal %d: stopping; what is under way has %.0f s", signo,
 	    (double)s->conf->shutdown_grace_us / 1e6);
 	notify_say(s->notify,
-	    "STOPPING=1\nSTATUS=stopping: what is under way may end");
+	    "STOPPING=1\n" NOTIFY_EXTEND
+	    "\nSTATUS=stopping: what is under way may end");
 	s->stopping_us = clock_now_us();
 	exporter_drain(s->exporter);
 	/* the next daemon accepts who connects to a socket that stays */
@@ -343,7 +344,8 @@ say_status(struct server *s)
 {
 	unsigned n = count_clients(s);
 
-	notify_say(s->notify, "STATUS=%s %u client%s",
+	notify_say(s->notify, "%sSTATUS=%s %u client%s",
+	    s->stopping_us ? NOTIFY_EXTEND "\n" : "",
 	    s->stopping_us ? "stopping, with" : "serving", n,
 	    n == 1 ? "" : "s");
 }

@@ -112,14 +112,17 @@ START_TEST(the_service_manager_is_told)
 	manager_open();
 	live_start(&live, NULL);
 	manager_expect("READY=1\nSTATUS=serving on ", 1);
-	expect_before("STATUS=opening 1 databases", "READY=1");
+	expect_before("EXTEND_TIMEOUT_USEC=60000000\nSTATUS=opening the "
+		      "databases",
+	    "READY=1");
 	conn = live_connect(&live, "test");
 	ck_assert_int_eq(live_get_int(conn, "SELECT 7"), 7);
 	kill(live.pid, SIGTERM);
-	manager_expect("STOPPING=1\n", 1);
+	manager_expect("STOPPING=1\nEXTEND_TIMEOUT_USEC=60000000\n", 1);
 	sqlpool_close(conn);
 	ck_assert_int_eq(live_wait_exit(&live, PROC_WAIT_MS), 0);
-	manager_expect("STATUS=copying the WALs", 1);
+	manager_expect(
+	    "EXTEND_TIMEOUT_USEC=60000000\nSTATUS=copying the WALs", 1);
 	expect_before("STOPPING=1", "STATUS=copying");
 	manager_close();
 	live_fini(&live);
