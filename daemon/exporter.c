@@ -156,7 +156,7 @@ open_socket(struct exporter *e, const struct conf *conf,
 		"choose another place with metrics_socket, or none: "
 		"metrics_socket = off" };
 	char why[CONF_ERR_MAX];
-	int n, fd;
+	int n, fd, rc;
 
 	if (strcmp(conf->metrics_socket, off) == 0)
 		return 0;
@@ -169,7 +169,13 @@ open_socket(struct exporter *e, const struct conf *conf,
 		    socket_path);
 		return 0;
 	}
-	if (sockfile_bind(&wish, &e->file, &fd, why) < 0) {
+	rc = sockfile_bind(&wish, &e->file, &fd, why);
+	if (rc < 0 && !conf->metrics_socket[0]) {
+		/* it may not have been made for us: systemd.socket(5) */
+		log_warn("no metrics: %s", why);
+		return 0;
+	}
+	if (rc < 0) {
 		snprintf(err, EXPORTER_ERR_MAX, "metrics: %.480s", why);
 		return -1;
 	}

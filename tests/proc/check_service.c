@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -392,6 +394,52 @@ START_TEST(who_connects_while_it_stops_is_left_to_the_next)
 	sqlpool_close(late);
 	live_stop(&live);
 	manager_close();
+	unmake_passed();
+	live_fini(&live);
+}
+END_TEST
+
+/* As ProtectSystem=strict does: systemd.exec(5). */
+static void
+pass_socket_read_only(void)
+{
+	char dir[LIVE_PATH_MAX + 8];
+
+	snprintf(dir, sizeof(dir), "%s/run", live.dir);
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount(dir, dir, NULL, MS_BIND, NULL) < 0 ||
+	    mount(NULL, dir, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) < 0)
+		proc_fail("mount: %s", strerror(errno));
+	pass_socket();
+}
+
+START_TEST(a_socket_that_is_passed_may_stand_where_nothing_can_be_written)
+{
+	struct sqlpool_conn *conn;
+	char dir[LIVE_PATH_MAX + 8], *log;
+
+	if (geteuid() != 0) {
+		printf("skipped: only root can mount\n");
+		return;
+	}
+	live_init(&live);
+	snprintf(dir, sizeof(dir), "%s/run", live.dir);
+	ck_assert_int_eq(mkdir(dir, 0700), 0);
+	snprintf(live.socket_path, sizeof(live.socket_path), "%.90s/run/s",
+	    live.dir);
+	make_passed(SOCK_STREAM);
+	live.before_exec = pass_socket_read_only;
+	ck_assert_int_eq(listen(passed_fd, 100), 0);
+	live_launch(&live, (const char *const[]){ live.db_path, NULL });
+	live_wait_ready(&live);
+	conn = live_connect(&live, "test");
+	ck_assert_int_eq(live_get_int(conn, "SELECT 7"), 7);
+	sqlpool_close(conn);
+	log = live_read_log(&live);
+	ck_assert_ptr_nonnull(strstr(log, "no metrics: "));
+	free(log);
+	live_stop(&live);
 	unmake_passed();
 	live_fini(&live);
 }
@@ -782,6 +830,8 @@ make_suite(void)
 	tcase_add_test(tc, the_watchdog_of_another_process_is_none);
 	tcase_add_test(tc, a_socket_that_is_passed_outlives_the_daemon);
 	tcase_add_test(tc, who_connects_while_it_stops_is_left_to_the_next);
+	tcase_add_test(
+	    tc, a_socket_that_is_passed_may_stand_where_nothing_can_be_written);
 	tcase_add_test(tc, something_else_that_is_passed_is_refused);
 	tcase_add_test(tc, a_limit_of_files_that_cannot_be_enough_is_named);
 	suite_add_tcase(suite, tc);
