@@ -521,6 +521,7 @@ TMPFILES   = $(PREFIX)/lib/tmpfiles.d/sqlpoold.conf
 
 doc_src = $(wildcard README.md LICENSE ARCHITECTURE.md proto/PROTOCOL.md)
 doc_examples = sqlpoold.conf.example conf/sqlpoold.logrotate \
+	conf/sqlpoold.rules.yml conf/sqlpoold.dashboard.json \
 	$(wildcard client/examples/*.c)
 units = $(wildcard conf/*.service conf/*.socket)
 completed = sqlpoold sqlpool-cli sqlpool-bench

@@ -80,15 +80,17 @@ is_same_file(const char *a, const char *b)
 	return strcmp(ra, rb) == 0;
 }
 
-/* Whether path is where SQLite keeps something of a database. */
+/* Whether path is where SQLite keeps something of a database: beside the file that a
+ * link leads to. */
 static bool
 is_side_file(const char *path, const char *db_path)
 {
 	static const char *const ends[] = { "-wal", "-shm", "-journal" };
-	char side[CONF_PATH_MAX + 16];
+	char real[PATH_MAX], side[PATH_MAX + 16];
 
+	resolve(db_path, real);
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-		snprintf(side, sizeof(side), "%s%s", db_path, ends[i]);
+		snprintf(side, sizeof(side), "%s%s", real, ends[i]);
 		if (is_same_file(path, side))
 			return true;
 	}

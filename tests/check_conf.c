@@ -538,6 +538,26 @@ START_TEST(conf_tests_the_places_it_names)
 }
 END_TEST
 
+START_TEST(conf_follows_the_link_to_a_database)
+{
+	char dir[] = "/tmp/check_conf.XXXXXX";
+	char link[64], real[64], text[256];
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(link, sizeof(link), "%s/l.db", dir);
+	ck_assert_int_eq(symlink("real.db", link), 0);
+	snprintf(text, sizeof(text),
+	    "log_file = \"%s/real.db-wal\"\ndatabase a { path = \"%s\" }\n",
+	    dir, link);
+	snprintf(real, sizeof(real), "%s/real.db", dir);
+	ck_assert_int_eq(mknod(real, S_IFREG | 0600, 0), 0);
+	ck_assert_int_eq(read_text(text), 0);
+	ck_assert_int_eq(conf_check(conf, err), -1);
+	assert_says("real.db-wal belongs to database a");
+	ck_assert(unlink(real) == 0 && unlink(link) == 0 && rmdir(dir) == 0);
+}
+END_TEST
+
 START_TEST(conf_says_why_a_file_cannot_be_read)
 {
 	ck_assert_int_eq(conf_read_file(conf, "/nowhere/at/all", err), -1);
@@ -738,6 +758,7 @@ conf_suite(void)
 	tcase_add_test(tc, conf_prints_a_file_that_reads_back_as_the_same);
 	tcase_add_test(tc, conf_tests_the_places_it_names);
 	tcase_add_test(tc, conf_refuses_a_socket_path_too_long_for_the_kernel);
+	tcase_add_test(tc, conf_follows_the_link_to_a_database);
 	tcase_add_test(tc, conf_says_why_a_file_cannot_be_read);
 	tcase_add_test(tc, conf_sets_an_option_by_name);
 	tcase_add_test(tc, conf_set_is_the_default_of_databases_old_and_new);
