@@ -3,12 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "conf/conf.h"
 #include "daemon/again.h"
 #include "daemon/db.h"
+#include "daemon/files.h"
 #include "daemon/listen.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
@@ -203,39 +203,6 @@ read_conf(const struct args *args, struct conf *conf, char err[CONF_ERR_MAX])
 	return rc;
 }
 
-/* Of the writer, the keeper and two workers, each with the file and its WAL. */
-#define FILES_PER_DB 8
-/* Standard ones, the log, event loops. */
-#define FILES_ELSE 64
-
-/* Take what is allowed, and see whether it can be enough.  What somebody wrote must
- * hold; what is there by default is a warning. */
-static int
-raise_file_limit(const struct conf *conf, char err[CONF_ERR_MAX])
-{
-	uint64_t dbs_n = conf->db_n + (conf->directory[0] ? conf->max_open : 0);
-	uint64_t need = FILES_ELSE + conf->max_clients + FILES_PER_DB * dbs_n;
-	struct rlimit lim;
-
-	if (getrlimit(RLIMIT_NOFILE, &lim) < 0)
-		return 0;
-	lim.rlim_cur = lim.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &lim) < 0 || lim.rlim_max >= need)
-		return 0;
-	snprintf(err, CONF_ERR_MAX,
-	    "at most %llu file descriptors are allowed (RLIMIT_NOFILE), and "
-	    "max_clients = %u with %llu open databases needs %llu: raise the "
-	    "limit (LimitNOFILE= of the service), or lower max_clients or "
-	    "max_open",
-	    (unsigned long long)lim.rlim_max, conf->max_clients,
-	    (unsigned long long)dbs_n, (unsigned long long)need);
-	if (conf->origins[CONF_ID_max_clients].from != CONF_FROM_DEFAULT ||
-	    conf->origins[CONF_ID_max_open].from != CONF_FROM_DEFAULT)
-		return -1;
-	log_warn("%s", err);
-	return 0;
-}
-
 /* --- Reading it again --------------------------------------------------------- */
 
 struct reloading {
@@ -292,7 +259,8 @@ read_again(const struct reloading *r, struct conf *fresh)
 {
 	char err[CONF_ERR_MAX] = "out of memory";
 
-	if (!fresh || read_conf(r->args, fresh, err) < 0) {
+	if (!fresh || read_conf(r->args, fresh, err) < 0 ||
+	    files_fit(fresh, err) < 0) {
 		log_refusal(err);
 		return -1;
 	}
@@ -339,9 +307,9 @@ say_ready(const struct conf *conf, const char *path)
 /* What is set up once, before there are threads; listening comes first, since root
  * may have to. */
 static int
-prepare(const struct conf *conf, struct listener *l, char err[CONF_ERR_MAX])
+prepare(struct conf *conf, struct listener *l, char err[CONF_ERR_MAX])
 {
-	if (runas_check(conf, err) < 0 || raise_file_limit(conf, err) < 0)
+	if (runas_check(conf, err) < 0 || files_fit(conf, err) < 0)
 		return -1;
 	if (dbconn_setup_library() < 0) {
 		snprintf(err, CONF_ERR_MAX, "cannot set up the SQLite library");

@@ -11,7 +11,7 @@ import sys
 
 # The daemon's modules from left to right; proto and conf stand before them.
 DAEMON = """
-    clock log tick stats rates beat notify runas locks sockfile listen
+    clock log tick stats rates beat notify runas files locks sockfile listen
     tx request turns deadlines mailbox crew answer access
     budget pragma guard functions dbconn dbcopy upkeep bind setting stmt wal
     slow exec control

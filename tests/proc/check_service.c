@@ -502,12 +502,40 @@ START_TEST(a_limit_of_files_that_cannot_be_enough_is_named)
 	free(log);
 	live_start(&live, LIVE_OPTIONS("max_clients=128"));
 	live_stop(&live);
-	/* what nobody wrote is a warning */
+	live_fini(&live);
+}
+END_TEST
+
+/* What nobody wrote is lowered: clients leave room for the databases. */
+START_TEST(clients_cannot_take_all_descriptors)
+{
+	static struct rawconn clients[128];
+	struct sqlpool_conn *admin;
+	struct rawreply r;
+	char *text;
+
+	live_init(&live);
+	live.before_exec = allow_few_files;
 	live_start(&live, NULL);
+	text = live_read_log(&live);
+	ck_assert_ptr_nonnull(strstr(text, "warn at most 200 file"));
+	ck_assert_ptr_nonnull(strstr(text, "until then max_clients is 128"));
+	free(text);
+	admin = live_connect_admin(&live);
+	free(live_ask(admin, "RELOAD", "needs_restart"));
+	text = live_ask(admin, "SHOW CONFIG", "name value");
+	ck_assert_ptr_nonnull(strstr(text, "\nmax_clients|128\n"));
+	free(text);
+	for (int i = 0; i < 128; i++)
+		raw_connect(&clients[i], live.socket_path);
+	ck_assert(raw_take(&clients[127], &r));
+	ck_assert_uint_eq(r.tell.code, SQLPOOL_ERR_TOO_MANY_CLIENTS);
+	raw_expect(&clients[0], raw_put_hello(&clients[0]), 0);
+	raw_run(&clients[0], 0, "CREATE TABLE t(a)", 0);
+	for (int i = 0; i < 128; i++)
+		raw_close(&clients[i]);
+	sqlpool_close(admin);
 	live_stop(&live);
-	log = live_read_log(&live);
-	ck_assert_ptr_nonnull(strstr(log, "warn at most 200 file"));
-	free(log);
 	live_fini(&live);
 }
 END_TEST
@@ -834,6 +862,7 @@ make_suite(void)
 	    tc, a_socket_that_is_passed_may_stand_where_nothing_can_be_written);
 	tcase_add_test(tc, something_else_that_is_passed_is_refused);
 	tcase_add_test(tc, a_limit_of_files_that_cannot_be_enough_is_named);
+	tcase_add_test(tc, clients_cannot_take_all_descriptors);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("log");
 	tcase_set_timeout(tc, 30);
