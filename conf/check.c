@@ -376,11 +376,27 @@ check_socket(const struct conf *conf, size_t i, void (*say)(const char *line))
 	    conf, &conf->origins[places[i].id], places[i].name, why, say);
 }
 
+/* Root may have read it, and another user is to read it again. */
+static int
+check_conf_file(const struct conf *conf, void (*say)(const char *line))
+{
+	char line[CONF_ERR_MAX];
+
+	if (conf->file[0] == '\0' || access(conf->file, R_OK) == 0)
+		return 0;
+	snprintf(line, sizeof(line),
+	    "%.200s cannot be read by uid %u (%s), so that it could not be "
+	    "reloaded: change its owner or mode",
+	    conf->file, (unsigned)geteuid(), strerror(errno));
+	say(line);
+	return 1;
+}
+
 int
 conf_check_places(const struct conf *conf, void (*say)(const char *line))
 {
 	char why[CONF_ERR_MAX], what[CONF_NAME_MAX + 16], dir[PATH_MAX];
-	int n = 0;
+	int n = check_conf_file(conf, say);
 
 	n += check_socket(conf, 0, say);
 	n += check_socket(conf, 1, say);

@@ -254,7 +254,7 @@ bool conf_name_is_good(const char *name, size_t n);
 int conf_check(const struct conf *conf, char err[CONF_ERR_MAX]);
 
 /* See whether this process could open what is named: each database's directory
- * can be written, the socket's exists.  say gets a line for each that is wrong.
+ * can be written, the socket's exists, the file can be read again.  say gets a line for each that is wrong.
  * Gives how many there are. */
 int conf_check_places(const struct conf *conf, void (*say)(const char *line));
 

@@ -400,6 +400,23 @@ START_TEST(a_test_run_looks_at_it_as_the_user_who_would_run_it)
 }
 END_TEST
 
+START_TEST(a_test_run_says_that_the_file_could_not_be_reloaded)
+{
+	char path[JOINED_MAX];
+
+	init_for_all();
+	if (!is_root())
+		return;
+	ck_assert_int_eq(chmod(live.dir, 0777), 0);
+	join(path, live.dir, "/root.conf");
+	write_file(path, "");
+	ck_assert_int_eq(chmod(path, 0600), 0);
+	expect_failure(ARGS("-t", "-u", "nobody", "-c", path, live.db_path),
+	    WORDS(path, "cannot be read by uid 65534", "reloaded"));
+	live_fini(&live);
+}
+END_TEST
+
 START_TEST(what_is_in_force_is_printed)
 {
 	char path[JOINED_MAX];
@@ -745,6 +762,7 @@ make_suite(void)
 	tcase_add_test(tc, root_that_becomes_another_user_needs_a_socket);
 	tcase_add_test(tc, a_test_run_opens_nothing);
 	tcase_add_test(tc, a_test_run_looks_at_it_as_the_user_who_would_run_it);
+	tcase_add_test(tc, a_test_run_says_that_the_file_could_not_be_reloaded);
 	tcase_add_test(tc, what_is_in_force_is_printed);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("others");
