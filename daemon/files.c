@@ -6,7 +6,7 @@
 #include "daemon/log.h"
 
 /* Of the writer, the keeper and two workers, each with the file and its WAL. */
-#define FILES_PER_DB 8
+#define FILES_PER_DB UINT64_C(8)
 /* Standard ones, the log, event loops. */
 #define FILES_ELSE 64
 /* With fewer there is nothing to share. */

@@ -36,7 +36,9 @@ struct visit {
 	bool answered;
 	bool drains; /* the reply is out, and our side is shut */
 	bool ended;  /* the client's side is shut */
-	struct visit *prev, *next;
+	/* cppcheck-suppress unusedStructMember; utlist uses it */
+	struct visit *prev;
+	struct visit *next;
 };
 
 struct http {
