@@ -53,7 +53,7 @@ DEPS_DEB = debhelper debootstrap dpkg-dev fakeroot lintian
 MSGPACK := $(shell $(PKG_CONFIG) --exists msgpack-c 2>/dev/null && \
 	echo msgpack-c || echo msgpack)
 
-DAEMON_PKGS = sqlite3 libevent_core libevent_extra libevent_pthreads \
+DAEMON_PKGS = sqlite3 libevent_core libevent_pthreads \
 	libconfuse $(MSGPACK)
 pkg_cflags := $(shell $(PKG_CONFIG) --cflags $(DAEMON_PKGS) check jansson \
 	readline 2>/dev/null)
@@ -523,6 +523,7 @@ TMPFILES   = $(PREFIX)/lib/tmpfiles.d/sqlpoold.conf
 
 doc_src = $(wildcard README.md LICENSE ARCHITECTURE.md proto/PROTOCOL.md)
 doc_examples = sqlpoold.conf.example conf/sqlpoold.logrotate \
+	conf/sqlpoold.rules.yml conf/sqlpoold.dashboard.json \
 	$(wildcard client/examples/*.c)
 units = $(wildcard conf/*.service conf/*.socket)
 completed = sqlpoold sqlpool-cli sqlpool-bench

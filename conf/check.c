@@ -80,15 +80,17 @@ is_same_file(const char *a, const char *b)
 	return strcmp(ra, rb) == 0;
 }
 
-/* Whether path is where SQLite keeps something of a database. */
+/* Whether path is where SQLite keeps something of a database: beside the file that a
+ * link leads to. */
 static bool
 is_side_file(const char *path, const char *db_path)
 {
 	static const char *const ends[] = { "-wal", "-shm", "-journal" };
-	char side[CONF_PATH_MAX + 16];
+	char real[PATH_MAX], side[PATH_MAX + 16];
 
+	resolve(db_path, real);
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-		snprintf(side, sizeof(side), "%s%s", db_path, ends[i]);
+		snprintf(side, sizeof(side), "%s%s", real, ends[i]);
 		if (is_same_file(path, side))
 			return true;
 	}
@@ -114,31 +116,72 @@ check_pair(const struct conf *conf, const struct conf_db *db,
 	return 0;
 }
 
+/* What else is put at a path. */
+static const struct {
+	const char *name;
+	size_t offset;
+	enum conf_id id;
+} places[] = {
+	{ "socket", offsetof(struct conf, socket), CONF_ID_socket },
+	{ "metrics_socket", offsetof(struct conf, metrics_socket),
+	    CONF_ID_metrics_socket },
+	{ "log_file", offsetof(struct conf, log_file), CONF_ID_log_file },
+};
+
+#define PLACES_N (sizeof(places) / sizeof(places[0]))
+
+static const char *
+get_place(const struct conf *conf, size_t i)
+{
+	const char *path = *(
+	    char *const *)((const char *)conf + places[i].offset);
+
+	return places[i].id == CONF_ID_metrics_socket &&
+		strcmp(path, "off") == 0
+	    ? ""
+	    : path;
+}
+
+static int
+check_place(const struct conf *conf, size_t i, char *err)
+{
+	const struct conf_origin *origin = &conf->origins[places[i].id];
+	const char *path = get_place(conf, i);
+
+	for (size_t j = 0; j < i; j++) {
+		if (get_place(conf, j)[0] != '\0' &&
+		    is_same_file(path, get_place(conf, j)))
+			return fail_at(conf, origin, err,
+			    "%s: %.200s is the %s: choose another path",
+			    places[i].name, path, places[j].name);
+	}
+	for (size_t j = 0; j < conf->db_n; j++) {
+		const struct conf_db *db = &conf->dbs[j];
+
+		if (is_same_file(path, db->path) ||
+		    is_side_file(path, db->path))
+			return fail_at(conf, origin, err,
+			    "%s: %.200s belongs to database %s: choose another "
+			    "path",
+			    places[i].name, path, db->name);
+	}
+	return 0;
+}
+
 static int
 check_files(const struct conf *conf, char *err)
 {
+	for (size_t i = 0; i < PLACES_N; i++) {
+		if (get_place(conf, i)[0] != '\0' &&
+		    check_place(conf, i, err) < 0)
+			return -1;
+	}
 	for (size_t i = 0; i < conf->db_n; i++) {
-		const struct conf_db *db = &conf->dbs[i];
-
-		if (conf->socket[0] != '\0' &&
-		    is_same_file(conf->socket, db->path))
-			return fail_at(conf, &conf->origins[CONF_ID_socket],
-			    err,
-			    "socket: %.200s is database %s: choose another "
-			    "path",
-			    conf->socket, db->name);
-		if (conf->log_file[0] != '\0' &&
-		    (is_same_file(conf->log_file, db->path) ||
-			is_side_file(conf->log_file, db->path)))
-			return fail_at(conf, &conf->origins[CONF_ID_log_file],
-			    err,
-			    "log_file: %.200s belongs to database %s: choose "
-			    "another path",
-			    conf->log_file, db->name);
 		for (size_t j = 0; j < conf->db_n; j++) {
 			/* the WAL of one may be named before it */
 			if (j != i &&
-			    check_pair(conf, db, &conf->dbs[j], j < i, err) < 0)
+			    check_pair(conf, &conf->dbs[i], &conf->dbs[j],
+				j < i, err) < 0)
 				return -1;
 		}
 	}
@@ -218,7 +261,10 @@ conf_check_db(const struct conf *conf, const struct conf_db *db, char *err)
 
 		if (rules[i].is_broken(conf, db))
 			return fail_at(conf, find_origin(conf, db, id), err,
-			    "database %s: %s", db->name, rules[i].text);
+			    "database %s: %s",
+			    db == &conf->db_default ? "of the directory"
+						    : db->name,
+			    rules[i].text);
 	}
 	return 0;
 }
@@ -230,6 +276,9 @@ conf_check(const struct conf *conf, char err[CONF_ERR_MAX])
 		if (conf_check_db(conf, &conf->dbs[i], err) < 0)
 			return -1;
 	}
+	if (conf->directory[0] != '\0' &&
+	    check_db(conf, &conf->db_default, err) < 0)
+		return -1;
 	return check_files(conf, err);
 }
 
@@ -305,18 +354,52 @@ say_at(const struct conf *conf, const struct conf_origin *origin,
 	return 1;
 }
 
+static int
+check_socket(const struct conf *conf, size_t i, void (*say)(const char *line))
+{
+	const char *path = get_place(conf, i);
+	char why[CONF_ERR_MAX], dir[PATH_MAX];
+	struct stat st;
+
+	if (path[0] == '\0')
+		return 0;
+	get_directory(path, dir);
+	if (check_directory(dir, F_OK, why, sizeof(why)) == 0) {
+		if (lstat(path, &st) < 0 || S_ISSOCK(st.st_mode))
+			return 0;
+		snprintf(why, sizeof(why),
+		    "%.200s exists and is not a socket: remove it, or choose "
+		    "another path",
+		    path);
+	}
+	return say_at(
+	    conf, &conf->origins[places[i].id], places[i].name, why, say);
+}
+
+/* Root may have read it, and another user is to read it again. */
+static int
+check_conf_file(const struct conf *conf, void (*say)(const char *line))
+{
+	char line[CONF_ERR_MAX];
+
+	if (conf->file[0] == '\0' || access(conf->file, R_OK) == 0)
+		return 0;
+	snprintf(line, sizeof(line),
+	    "%.200s cannot be read by uid %u (%s), so that it could not be "
+	    "reloaded: change its owner or mode",
+	    conf->file, (unsigned)geteuid(), strerror(errno));
+	say(line);
+	return 1;
+}
+
 int
 conf_check_places(const struct conf *conf, void (*say)(const char *line))
 {
 	char why[CONF_ERR_MAX], what[CONF_NAME_MAX + 16], dir[PATH_MAX];
-	int n = 0;
+	int n = check_conf_file(conf, say);
 
-	if (conf->socket[0] != '\0') {
-		get_directory(conf->socket, dir);
-		if (check_directory(dir, F_OK, why, sizeof(why)) < 0)
-			n += say_at(conf, &conf->origins[CONF_ID_socket],
-			    "socket", why, say);
-	}
+	n += check_socket(conf, 0, say);
+	n += check_socket(conf, 1, say);
 	if (conf->directory[0] != '\0' &&
 	    check_directory(conf->directory, W_OK | X_OK, why, sizeof(why)) < 0)
 		n += say_at(conf, &conf->origins[CONF_ID_directory],

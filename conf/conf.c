@@ -227,10 +227,12 @@ conf_db_find(const struct conf *conf, const char *directory, const char *name)
 	}
 	free(path);
 	db->family = directory;
+	pthread_rwlock_rdlock(conf->lock);
 	if (conf->origins[CONF_ID_create].from == CONF_FROM_DEFAULT)
 		db->create = false;
 	if (conf->origins[CONF_ID_idle_close].from == CONF_FROM_DEFAULT)
 		db->idle_close_us = 5 * CONF_MIN;
+	pthread_rwlock_unlock(conf->lock);
 	return db;
 }
 

@@ -224,6 +224,17 @@ struct conf_db *conf_db_copy(const struct conf_db *from);
 /* Free one.  NULL is fine. */
 void conf_db_free(struct conf_db *db);
 
+/* What a reload tells its caller. */
+struct conf_changes {
+	/* what needs a restart, or could not be had; NULL: nobody wants to hear */
+	void (*say)(void *arg, const char *line);
+	void *arg;
+	struct conf_names
+	    *replaced; /* lists that nothing refers to any more, but
+				      * who was looking at one: names_free_all,
+				      * later */
+};
+
 /* Set what may change while the daemon runs to what another reading of the
  * configuration says.  What may not is said, and goes the other way: fresh is then
  * what is in force.  For conf_reload the databases, which somebody else has
@@ -231,10 +242,10 @@ void conf_db_free(struct conf_db *db);
  *
  * Other threads may read conf and db at the same time.  One thread at a time;
  * conf_walk may run in others. */
-void conf_reload(struct conf *conf, struct conf *fresh,
-    void (*say)(void *arg, const char *line), void *arg);
-void conf_db_reload(struct conf_db *db, struct conf_db *fresh,
-    void (*say)(void *arg, const char *line), void *arg);
+void conf_reload(
+    struct conf *conf, struct conf *fresh, struct conf_changes *changes);
+void conf_db_reload(
+    struct conf_db *db, struct conf_db *fresh, struct conf_changes *changes);
 
 /* One option that was given a number while the daemon runs. */
 struct option;
@@ -264,7 +275,7 @@ bool conf_name_is_good(const char *name, size_t n);
 int conf_check(const struct conf *conf, char err[CONF_ERR_MAX]);
 
 /* See whether this process could open what is named: each database's directory
- * can be written, the socket's exists.  say gets a line for each that is wrong.
+ * can be written, the socket's exists, the file can be read again.  say gets a line for each that is wrong.
  * Gives how many there are. */
 int conf_check_places(const struct conf *conf, void (*say)(const char *line));
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "conf/conf_impl.h"
+#include "conf/names.h"
 
 /* Room for the rows of options.def, two before and two after them. */
 #define FILE_OPTS_MAX (CONF_OPTIONS_N + 4)
@@ -91,7 +92,7 @@ check_top(const struct conf *conf, const struct option *o, const char *text,
 					      : (const void *)&conf->db_default;
 
 	if (o->type == NAMES)
-		had.text = option_get_names(o, base);
+		had.text = option_get_names(o, base)->text;
 	return check_once(o, &had, text, err);
 }
 

@@ -179,6 +179,29 @@ names_copy(const struct conf_names *names)
 }
 
 bool
+names_are_equal(const struct conf_names *a, const struct conf_names *b)
+{
+	if (strcmp(a->text, b->text) != 0 || a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (a->list[i].is_group != b->list[i].is_group ||
+		    a->list[i].id != b->list[i].id)
+			return false;
+	return true;
+}
+
+void
+names_free_all(struct conf_names *names)
+{
+	while (names != NULL) {
+		struct conf_names *next = names->next;
+
+		free(names);
+		names = next;
+	}
+}
+
+bool
 names_have(const struct conf_names *names, uint32_t uid, const uint32_t *gids,
     size_t gids_n)
 {

@@ -15,10 +15,11 @@ int names_find_user(const char *text, uint32_t *ret_uid);
 int names_find_group(const char *text, uint32_t *ret_gid);
 
 /* Users and @groups who may do something; a block of memory that is constant
- * once it is made. */
+ * once it is made, but for the first field. */
 struct conf_names {
-	char *text; /* "alice, @web", in the block */
-	bool all;   /* "*" is among them */
+	struct conf_names *next; /* of those that a reload has replaced */
+	char *text;              /* "alice, @web", in the block */
+	bool all;                /* "*" is among them */
 	size_t n;
 	struct {
 		bool is_group;
@@ -34,6 +35,12 @@ int names_parse(
 
 /* Copy a list.  NULL: out of memory. */
 struct conf_names *names_copy(const struct conf_names *names);
+
+/* Say whether two lists are of the same names, and these have the same numbers. */
+bool names_are_equal(const struct conf_names *a, const struct conf_names *b);
+
+/* Free a list, and those behind it.  NULL is fine. */
+void names_free_all(struct conf_names *names);
 
 /* Say whether a user, or one of its groups, is among them. */
 bool names_have(const struct conf_names *names, uint32_t uid,

@@ -337,11 +337,21 @@ option_get(const struct option *o, const void *base)
 	return 0;
 }
 
-char *
+const struct conf_names *
 option_get_names(const struct option *o, const void *base)
 {
-	return (*(struct conf_names *const *)((const char *)base + o->offset))
-	    ->text;
+	const void *field = (const char *)base + o->offset;
+
+	return __atomic_load_n(
+	    (struct conf_names *const *)field, __ATOMIC_ACQUIRE);
+}
+
+struct conf_names *
+option_swap_names(const struct option *o, void *base, struct conf_names *names)
+{
+	struct conf_names **field = (void *)((char *)base + o->offset);
+
+	return __atomic_exchange_n(field, names, __ATOMIC_ACQ_REL);
 }
 
 bool
@@ -354,7 +364,7 @@ option_has_default(const struct option *o, const void *base)
 	if (option_is_text(o))
 		return strcmp(*(char *const *)field, o->def) == 0;
 	if (o->type == NAMES)
-		return strcmp(option_get_names(o, base), o->def) == 0;
+		return strcmp(option_get_names(o, base)->text, o->def) == 0;
 	return option_parse(o, o->def, &v, err) == 0 &&
 	    v.n == option_get(o, base);
 }
@@ -378,7 +388,7 @@ option_print(const struct option *o, const void *base)
 	if (option_is_text(o))
 		return quote(*(char *const *)field);
 	if (o->type == NAMES)
-		return quote_names(option_get_names(o, base));
+		return quote_names(option_get_names(o, base)->text);
 	if (words != NULL)
 		return strdup(words[option_get(o, base)]);
 	return print_number(o, option_get(o, base));

@@ -75,8 +75,11 @@ int option_parse(const struct option *o, const char *text,
  * memory; the caller frees. */
 char *option_print(const struct option *o, const void *base);
 
-/* The text of a list, borrowed. */
-char *option_get_names(const struct option *o, const void *base);
+/* Get a list; set it while others read it, which gives the one that was there. */
+const struct conf_names *
+option_get_names(const struct option *o, const void *base);
+struct conf_names *
+option_swap_names(const struct option *o, void *base, struct conf_names *names);
 
 /* Write its default likewise, as options.def has it. */
 char *option_print_default(const struct option *o);

@@ -7,29 +7,57 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/names.h"
 #include "conf/option.h"
 
 struct reload {
 	const char *database; /* NULL: none */
-	void (*say)(void *arg, const char *line);
-	void *arg;
+	struct conf_changes *changes;
 };
+
+static void
+say(const struct reload *r, const struct option *o, const void *base,
+    const void *fresh, const char *why)
+{
+	char *now = option_print(o, base), *then = option_print(o, fresh);
+	char line[CONF_ERR_MAX];
+
+	if (r->changes->say) {
+		snprintf(line, sizeof(line),
+		    "%s%s%s = %.200s %s; until then it is %.200s",
+		    r->database ? r->database : "", r->database ? "." : "",
+		    o->name, then ? then : "?", why, now ? now : "?");
+		r->changes->say(r->changes->arg, line);
+	}
+	free(now);
+	free(then);
+}
 
 static void
 say_restart(const struct reload *r, const struct option *o, const void *base,
     const void *fresh)
 {
-	char *now = option_print(o, base), *then = option_print(o, fresh);
-	char line[CONF_ERR_MAX];
+	say(r, o, base, fresh, "needs a restart");
+}
 
-	snprintf(line, sizeof(line),
-	    "%s%s%s = %.200s needs a restart; until then "
-	    "it is %.200s",
-	    r->database ? r->database : "", r->database ? "." : "", o->name,
-	    then ? then : "?", now ? now : "?");
-	r->say(r->arg, line);
-	free(now);
-	free(then);
+/* Who looks at the list that was there may go on to do so. */
+static void
+reload_names(
+    const struct reload *r, const struct option *o, void *base, void *fresh)
+{
+	const struct conf_names *names = option_get_names(o, fresh);
+	struct conf_names *copy, *was;
+
+	if (names_are_equal(option_get_names(o, base), names))
+		return;
+	copy = names_copy(names);
+	if (!copy) {
+		say(r, o, base, fresh, "needs memory: reload it again");
+		return;
+	}
+	was = option_swap_names(o, base, copy);
+	was->next = r->changes->replaced;
+	r->changes->replaced = was;
 }
 
 /* One option of base, which is the conf, its db_default, or a database. */
@@ -40,13 +68,7 @@ reload_option(
 	struct option_value v = { 0 };
 
 	if (o->type == NAMES) {
-		if (strcmp(option_get_names(o, base),
-			option_get_names(o, fresh)) != 0) {
-			say_restart(r, o, base, fresh);
-			option_fini(o, fresh);
-			*(void **)((char *)fresh + o->offset) = NULL;
-			option_copy(o, fresh, base);
-		}
+		reload_names(r, o, base, fresh);
 		return;
 	}
 	if (option_is_text(o)) {
@@ -68,10 +90,10 @@ reload_option(
 }
 
 void
-conf_db_reload(struct conf_db *db, struct conf_db *fresh,
-    void (*say)(void *arg, const char *line), void *arg)
+conf_db_reload(
+    struct conf_db *db, struct conf_db *fresh, struct conf_changes *changes)
 {
-	struct reload r = { db->name, say, arg };
+	struct reload r = { db->name, changes };
 
 	for (const struct option *o = option_next(NULL); o; o = option_next(o))
 		if (o->scope == DATABASE)
@@ -105,10 +127,9 @@ move_over(struct conf *conf, struct conf *fresh)
 }
 
 void
-conf_reload(struct conf *conf, struct conf *fresh,
-    void (*say)(void *arg, const char *line), void *arg)
+conf_reload(struct conf *conf, struct conf *fresh, struct conf_changes *changes)
 {
-	struct reload r = { NULL, say, arg };
+	struct reload r = { NULL, changes };
 
 	for (const struct option *o = option_next(NULL); o;
 	     o = option_next(o)) {

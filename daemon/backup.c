@@ -80,13 +80,20 @@ static bool
 resolve(const char *path, char out[PATH_MAX])
 {
 	char copy[PATH_MAX], dir[PATH_MAX];
-	const char *name = strrchr(path, '/');
+	const char *slash = strrchr(path, '/');
 
 	snprintf(copy, sizeof(copy), "%s", path);
-	if (!name || !realpath(dirname(copy), dir))
+	if (!realpath(dirname(copy), dir))
 		return false;
-	return snprintf(out, PATH_MAX, "%s%s", strcmp(dir, "/") ? dir : "",
-		   name) < PATH_MAX;
+	return snprintf(out, PATH_MAX, "%s/%s", strcmp(dir, "/") ? dir : "",
+		   slash ? slash + 1 : path) < PATH_MAX;
+}
+
+/* A database's: SQLite follows a link, and keeps the WAL beside the file. */
+static bool
+resolve_db(const char *path, char out[PATH_MAX])
+{
+	return realpath(path, out) || resolve(path, out);
 }
 
 static bool
@@ -106,7 +113,7 @@ backup_check_path(
 		".partial" };
 	char target[PATH_MAX], db[PATH_MAX], side[PATH_MAX + 16];
 
-	if (!resolve(order->path, target) || !resolve(db_path, db))
+	if (!resolve(order->path, target) || !resolve_db(db_path, db))
 		return 0; /* it fails by itself */
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
 		snprintf(side, sizeof(side), "%s%s", db, ends[i]);

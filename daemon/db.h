@@ -109,6 +109,7 @@ struct dbs {
 	_Atomic unsigned wanting_n; /* workers look at it, too */
 	unsigned roomed_n;
 	unsigned behind_n;  /* databases that are behind another one */
+	unsigned reloads_n; /* of the defaults of what is found in directory */
 	uint64_t seq_floor; /* the largest commit number of those that were
 			     * closed and are not known any more */
 };
@@ -168,10 +169,14 @@ void dbs_change(struct dbs *dbs, const struct conf_change *change);
 
 /* Have the databases be those of another reading of the configuration: new ones
  * are known from now on, what is not there any more is closed when what is under
- * way has ended, and the others change what may change (conf_db_reload, which says
- * what may not).  Main thread.  Errors: -ERR_NO_MEMORY: nothing has changed. */
-int dbs_reload(struct dbs *dbs, struct conf *fresh,
-    void (*say)(void *arg, const char *line), void *arg);
+ * way has ended, and the others change what may change (conf_db_reload).  Main
+ * thread.  Errors: -ERR_NO_MEMORY: nothing has changed. */
+int
+dbs_reload(struct dbs *dbs, struct conf *fresh, struct conf_changes *changes);
+
+/* Have those of the directory do so, once conf_reload has changed the defaults.  What
+ * may not change has been said of these.  Main thread. */
+void dbs_reload_found(struct dbs *dbs, struct conf_changes *changes);
 
 /* --- Room for those of the directory: room.c ----------------------------------- */
 

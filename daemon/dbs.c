@@ -150,15 +150,16 @@ find_known(struct dbs *dbs, struct span name)
 	return db;
 }
 
-/* One of the directory is known from now on, or since a moment ago. */
+/* One of the directory is known from now on, or since a moment ago.  With a
+ * configuration of before the last reload it is not: NULL, like out of memory. */
 static struct db *
-add_found(struct dbs *dbs, struct conf_db *conf)
+add_found(struct dbs *dbs, struct conf_db *conf, unsigned reloads_n)
 {
 	struct db *db;
 
 	pthread_mutex_lock(&dbs->lock);
 	db = find_by_name(dbs, conf->name, strlen(conf->name));
-	if (!db)
+	if (!db && dbs->reloads_n == reloads_n)
 		db = db_ref(add(dbs, conf));
 	pthread_mutex_unlock(&dbs->lock);
 	if (!db || db->conf != conf)
@@ -166,23 +167,42 @@ add_found(struct dbs *dbs, struct conf_db *conf)
 	return db;
 }
 
+static unsigned
+count_reloads(struct dbs *dbs)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&dbs->lock);
+	n = dbs->reloads_n;
+	pthread_mutex_unlock(&dbs->lock);
+	return n;
+}
+
 /* Look for one in the directory. */
 static int
 find_in_directory(
     struct dbs *dbs, const char *name, struct db **ret_db, struct failure *f)
 {
-	struct conf_db *conf = conf_db_find(dbs->conf, dbs->directory, name);
-	int rc;
+	struct db *db = NULL;
+	unsigned reloads_n;
 
-	if (!conf)
-		return failure_set(f, ERR_NO_MEMORY, "out of memory");
-	rc = dbfile_look_up(dbs->directory, name, conf->create, f);
-	if (rc < 0) {
-		conf_db_free(conf);
-		return rc;
-	}
-	*ret_db = add_found(dbs, conf);
-	return *ret_db ? 0 : failure_set(f, ERR_NO_MEMORY, "out of memory");
+	do {
+		struct conf_db *conf;
+		int rc;
+
+		reloads_n = count_reloads(dbs);
+		conf = conf_db_find(dbs->conf, dbs->directory, name);
+		if (!conf)
+			break;
+		rc = dbfile_look_up(dbs->directory, name, conf->create, f);
+		if (rc < 0) {
+			conf_db_free(conf);
+			return rc;
+		}
+		db = add_found(dbs, conf, reloads_n);
+	} while (!db && count_reloads(dbs) != reloads_n);
+	*ret_db = db;
+	return db ? 0 : failure_set(f, ERR_NO_MEMORY, "out of memory");
 }
 
 static int
@@ -327,6 +347,20 @@ find_directory(const struct conf *conf, struct dbs *dbs, struct failure *f)
 	return 0;
 }
 
+/* Under the lock: one that was found in the directory is ended; the configuration has
+ * its name. */
+static void
+end_found(struct dbs *dbs, const char *name)
+{
+	struct db_named *named;
+
+	HASH_FIND(hh, dbs->by_name, name, strlen(name), named);
+	if (!named || !named->db.conf->family)
+		return;
+	HASH_DEL(dbs->by_name, named);
+	db_end(&named->db);
+}
+
 /* Referenced, for the configuration.  NULL: out of memory. */
 static struct db *
 add_configured(struct dbs *dbs, const struct conf_db *conf)
@@ -335,8 +369,10 @@ add_configured(struct dbs *dbs, const struct conf_db *conf)
 	struct db *db = NULL;
 
 	pthread_mutex_lock(&dbs->lock);
-	if (own)
+	if (own) {
+		end_found(dbs, own->name);
 		db = db_ref(add(dbs, own));
+	}
 	pthread_mutex_unlock(&dbs->lock);
 	if (!db)
 		conf_db_free(own);
@@ -485,14 +521,26 @@ is_one_of(struct db *const *list, const struct db *db)
 void
 dbs_change(struct dbs *dbs, const struct conf_change *change)
 {
-	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db))
+	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
+		pthread_mutex_lock(&dbs->lock); /* as reload_db */
 		conf_change_db(dbs->conf, change, db->conf);
+		pthread_mutex_unlock(&dbs->lock);
+	}
 	room_note_idle(dbs); /* more may be open now */
 }
 
+/* Not while somebody copies what it has: replace. */
+static void
+reload_db(struct dbs *dbs, struct db *db, struct conf_db *fresh,
+    struct conf_changes *changes)
+{
+	pthread_mutex_lock(&dbs->lock);
+	conf_db_reload(db->conf, fresh, changes);
+	pthread_mutex_unlock(&dbs->lock);
+}
+
 int
-dbs_reload(struct dbs *dbs, struct conf *fresh,
-    void (*say)(void *arg, const char *line), void *arg)
+dbs_reload(struct dbs *dbs, struct conf *fresh, struct conf_changes *changes)
 {
 	struct db **added = calloc(fresh->db_n + 1, sizeof(struct db *));
 
@@ -507,7 +555,7 @@ dbs_reload(struct dbs *dbs, struct conf *fresh,
 		    is_one_of(added, db))
 			continue;
 		if (conf) {
-			conf_db_reload(db->conf, conf, say, arg);
+			reload_db(dbs, db, conf, changes);
 			continue;
 		}
 		pthread_mutex_lock(&dbs->lock);
@@ -522,6 +570,33 @@ dbs_reload(struct dbs *dbs, struct conf *fresh,
 	}
 	free(added);
 	return 0;
+}
+
+/* A worker that finds one meanwhile does so with the new defaults, or sees that
+ * there are such. */
+void
+dbs_reload_found(struct dbs *dbs, struct conf_changes *changes)
+{
+	struct conf_changes quiet = { .replaced = changes->replaced };
+
+	if (!dbs->directory)
+		return;
+	pthread_mutex_lock(&dbs->lock);
+	dbs->reloads_n++;
+	pthread_mutex_unlock(&dbs->lock);
+	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
+		struct conf_db *fresh = !db->conf->family
+		    ? NULL
+		    : conf_db_find(dbs->conf, dbs->directory, db->conf->name);
+
+		if (fresh)
+			reload_db(dbs, db, fresh, &quiet);
+		else if (db->conf->family)
+			log_error("reload: %s keeps its options: out of memory",
+			    db->conf->name);
+		conf_db_free(fresh);
+	}
+	changes->replaced = quiet.replaced;
 }
 
 /* --- Now and then ---------------------------------------------------------------- */
@@ -551,12 +626,14 @@ dbs_tick(struct dbs *dbs)
 static void
 replace(struct dbs *dbs, struct db *db)
 {
-	struct conf_db *own = db->conf->family ? NULL : conf_db_copy(db->conf);
 	struct db_named *named = (struct db_named *)db;
+	struct conf_db *own = NULL;
 	bool first;
 
 	pthread_mutex_lock(&dbs->lock);
 	first = !atomic_load(&db->removed);
+	if (first && !db->conf->family)
+		own = conf_db_copy(db->conf);
 	if (first) {
 		HASH_DEL(dbs->by_name, named);
 		db_end(db);

@@ -124,8 +124,6 @@ check_body(struct client *cl, struct request *r)
 	    "request type %d is not known to this daemon", (int)r->type);
 }
 
-/* A transaction may always be ended, also by one who may do nothing in it any
- * more. */
 static int
 check_access(struct client *cl, struct request *r, bool admin)
 {
@@ -134,10 +132,12 @@ check_access(struct client *cl, struct request *r, bool admin)
 	if (admin)
 		return access_check(
 		    &cl->peer, conf, NULL, RIGHT_OBSERVE, &r->failure);
-	if (r->type == TYPE_TX_END)
+	if (r->type == TYPE_TX_END ||
+	    access_check(
+		&cl->peer, conf, r->db->conf, RIGHT_READ, &r->failure) == 0 ||
+	    road_lets_end(cl, r))
 		return 0;
-	return access_check(
-	    &cl->peer, conf, r->db->conf, RIGHT_READ, &r->failure);
+	return -r->failure.code;
 }
 
 static void

@@ -1,31 +1,22 @@
-/* exporter.c - HTTP by libevent. */
+/* exporter.c - the page, and where it is served. */
 #include "daemon/exporter.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <event2/buffer.h>
-#include <event2/event.h>
-#include <event2/http.h>
-#include <event2/listener.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "conf/conf.h"
 #include "daemon/clock.h"
+#include "daemon/http.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
-#include "daemon/tick.h"
+#include "daemon/sockfile.h"
 
-#define TIMEOUT_S        5
-#define HEAD_BYTES_MAX   8192
-#define BACKLOG          128
-#define ACCEPTS_PER_TICK 16
 /* A page serves so long. */
 #define PAGE_US 250000
 
@@ -39,16 +30,13 @@ struct page {
 };
 
 struct exporter {
-	struct evhttp *http;
+	struct http *http;
 	struct dbs *dbs;
 	struct page *page; /* the last one made, or NULL */
 	int64_t page_us;   /* when */
-	struct evconnlistener *listeners[2];
-	unsigned listeners_n;
-	unsigned accepts_n; /* in this tick */
-	bool resting;       /* no more in this tick */
 	bool draining;
-	char path[CONF_SOCKET_MAX + 1]; /* "": no socket */
+	char path[CONF_SOCKET_MAX + 1];
+	struct sockfile file; /* at the path */
 };
 
 /* --- Pages ---------------------------------------------------------------------- */
@@ -98,87 +86,58 @@ get_page(struct exporter *e)
 /* --- Requests --------------------------------------------------------------------- */
 
 static void
-answer(struct evhttp_request *req, int code, const char *reason)
+put_text(struct http_reply *reply, const char *status, const char *text)
 {
-	struct evbuffer *body = evhttp_request_get_output_buffer(req);
-
-	evhttp_add_header(evhttp_request_get_output_headers(req),
-	    "Content-Type", "text/plain; charset=utf-8");
-	evbuffer_add_printf(body, "%s\n", reason);
-	evhttp_send_reply(req, code, reason, NULL);
+	reply->status = status;
+	reply->type = "text/plain; charset=utf-8";
+	reply->body = text;
+	reply->body_n = strlen(text);
 }
 
 static void
-on_metrics(struct evhttp_request *req, void *arg)
+put_metrics(struct exporter *e, struct http_reply *reply)
 {
-	struct exporter *e = arg;
 	struct page *p = e->dbs ? get_page(e) : NULL;
 
-	if (!p ||
-	    evbuffer_add_reference(evhttp_request_get_output_buffer(req),
-		p->text.p, p->text.n, on_page_sent, p) < 0) {
-		answer(req, HTTP_SERVUNAVAIL, "no page");
+	if (!p) {
+		put_text(reply, "503 Service Unavailable", "no page\n");
 		return;
 	}
 	p->refs++;
-	evhttp_add_header(
-	    evhttp_request_get_output_headers(req), "Content-Type", page_type);
-	evhttp_send_reply(req, HTTP_OK, "OK", NULL);
+	*reply = (struct http_reply){
+		.status = "200 OK",
+		.type = page_type,
+		.body = p->text.p,
+		.body_n = p->text.n,
+		.sent = on_page_sent,
+		.arg = p,
+	};
 }
 
 static void
-on_health(struct evhttp_request *req, void *arg)
-{
-	(void)arg;
-	answer(req, HTTP_OK, "ok");
-}
-
-static void
-on_ready(struct evhttp_request *req, void *arg)
-{
-	const struct exporter *e = arg;
-
-	if (e->dbs && !e->draining)
-		answer(req, HTTP_OK, "ready");
-	else
-		answer(req, HTTP_SERVUNAVAIL, "draining");
-}
-
-static void
-on_other(struct evhttp_request *req, void *arg)
-{
-	(void)arg;
-	answer(req, HTTP_NOTFOUND, "/metrics, /healthz, /readyz");
-}
-
-/* --- Connections -------------------------------------------------------------------- */
-
-/* Each connection comes by here.  After so many the listeners rest until the next
- * tick: with the timeout that bounds how many there can be. */
-static struct bufferevent *
-on_connection(struct event_base *base, void *arg)
+on_get(void *arg, const char *path, struct http_reply *ret_reply)
 {
 	struct exporter *e = arg;
 
-	(void)base;
-	if (++e->accepts_n < ACCEPTS_PER_TICK)
-		return NULL; /* libevent makes its own */
-	e->resting = true;
-	tick_want();
-	for (unsigned i = 0; i < e->listeners_n; i++)
-		evconnlistener_disable(e->listeners[i]);
-	return NULL;
+	if (strcmp(path, "/metrics") == 0)
+		put_metrics(e, ret_reply);
+	else if (strcmp(path, "/healthz") == 0)
+		put_text(ret_reply, "200 OK", "ok\n");
+	else if (strcmp(path, "/readyz") != 0)
+		put_text(ret_reply, "404 Not Found",
+		    "/metrics, /healthz, /readyz\n");
+	else if (e->dbs && !e->draining)
+		put_text(ret_reply, "200 OK", "ready\n");
+	else
+		put_text(ret_reply, "503 Service Unavailable", "draining\n");
 }
+
+/* --- Sockets -------------------------------------------------------------------------- */
 
 void
 exporter_tick(struct exporter *e)
 {
-	e->accepts_n = 0;
-	if (!e->resting)
-		return;
-	e->resting = false;
-	for (unsigned i = 0; i < e->listeners_n; i++)
-		evconnlistener_enable(e->listeners[i]);
+	http_tick(e->http);
 }
 
 static int
@@ -190,89 +149,41 @@ fail(char *err, const char *what, const char *why, const char *remedy)
 }
 
 static int
-listen_on(struct exporter *e, struct event_base *base, int fd)
+open_socket(struct exporter *e, const struct conf *conf,
+    const char *socket_path, char *err)
 {
-	struct evconnlistener *l;
-
-	if (listen(fd, BACKLOG) < 0)
-		return -1;
-	l = evconnlistener_new(base, NULL, NULL,
-	    LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
-	if (!l)
-		return -1;
-	if (!evhttp_bind_listener(e->http, l)) {
-		evconnlistener_free(l);
-		return -1;
-	}
-	e->listeners[e->listeners_n++] = l;
-	return 0;
-}
-
-/* Is nobody there?  A daemon that was killed leaves its file behind. */
-static bool
-is_left_behind(const struct sockaddr_un *sa)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool refused = fd >= 0 &&
-	    connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) < 0 &&
-	    errno == ECONNREFUSED;
-
-	if (fd >= 0)
-		close(fd);
-	return refused;
-}
-
-static int
-bind_unix(const struct sockaddr_un *sa, unsigned mode)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	mode_t old = umask(0777 & ~mode);
-	int rc = fd < 0 ? -1
-			: bind(fd, (const struct sockaddr *)sa, sizeof(*sa));
-
-	if (rc < 0 && errno == EADDRINUSE && is_left_behind(sa) &&
-	    unlink(sa->sun_path) == 0)
-		rc = bind(fd, (const struct sockaddr *)sa, sizeof(*sa));
-	umask(old);
-	if (rc == 0)
-		return fd;
-	rc = errno;
-	if (fd >= 0)
-		close(fd);
-	errno = rc;
-	return -1;
-}
-
-static int
-open_socket(struct exporter *e, struct event_base *base,
-    const struct conf *conf, const char *socket_path, char *err)
-{
-	static const char remedy[] = "choose another place with "
-				     "metrics_socket, or none: metrics_socket "
-				     "= off";
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int n, fd;
+	struct sockfile_wish wish = { e->path, conf->socket_mode,
+		"choose another place with metrics_socket, or none: "
+		"metrics_socket = off" };
+	char why[CONF_ERR_MAX];
+	int n, fd, rc;
 
 	if (strcmp(conf->metrics_socket, off) == 0)
 		return 0;
-	n = conf->metrics_socket[0] ? snprintf(sa.sun_path, sizeof(sa.sun_path),
-					  "%s", conf->metrics_socket)
-				    : snprintf(sa.sun_path, sizeof(sa.sun_path),
-					  "%s.metrics", socket_path);
-	if (n >= (int)sizeof(sa.sun_path)) { /* it was given none */
+	n = conf->metrics_socket[0]
+	    ? snprintf(e->path, sizeof(e->path), "%s", conf->metrics_socket)
+	    : snprintf(e->path, sizeof(e->path), "%s.metrics", socket_path);
+	if (n >= (int)sizeof(e->path)) { /* it was given none */
 		log_warn("no metrics: %s.metrics is too long for a socket; set "
 			 "metrics_socket",
 		    socket_path);
 		return 0;
 	}
-	fd = bind_unix(&sa, conf->socket_mode);
-	if (fd < 0)
-		return fail(err, sa.sun_path, strerror(errno), remedy);
-	snprintf(e->path, sizeof(e->path), "%s", sa.sun_path);
-	if (listen_on(e, base, fd) == 0)
+	rc = sockfile_bind(&wish, &e->file, &fd, why);
+	if (rc < 0 && !conf->metrics_socket[0]) {
+		/* it may not have been made for us: systemd.socket(5) */
+		log_warn("no metrics: %s", why);
 		return 0;
+	}
+	if (rc < 0) {
+		snprintf(err, EXPORTER_ERR_MAX, "metrics: %.480s", why);
+		return -1;
+	}
+	if (http_listen(e->http, fd) == 0)
+		return 0;
+	fail(err, e->path, strerror(errno), wish.remedy);
 	close(fd);
-	return fail(err, sa.sun_path, strerror(errno), remedy);
+	return -1;
 }
 
 /* "127.0.0.1:9187", "[::1]:9187", or the port alone.  Whoever reaches the port may
@@ -309,8 +220,7 @@ parse_address(const char *text, struct sockaddr_storage *ret, socklen_t *ret_n)
 }
 
 static int
-open_port(
-    struct exporter *e, struct event_base *base, const char *text, char *err)
+open_port(struct exporter *e, const char *text, char *err)
 {
 	static const int on = 1;
 	struct sockaddr_storage sa;
@@ -328,32 +238,13 @@ open_port(
 	if (fd >= 0 &&
 	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
 	    bind(fd, (struct sockaddr *)&sa, n) == 0 &&
-	    listen_on(e, base, fd) == 0)
+	    http_listen(e->http, fd) == 0)
 		return 0;
 	fail(err, text, strerror(errno),
 	    "choose another port with metrics_listen");
 	if (fd >= 0)
 		close(fd);
 	return -1;
-}
-
-static int
-set_up(struct exporter *e, struct event_base *base)
-{
-	e->http = evhttp_new(base);
-	if (!e->http)
-		return -1;
-	evhttp_set_allowed_methods(e->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
-	evhttp_set_timeout(e->http, TIMEOUT_S);
-	evhttp_set_max_headers_size(e->http, HEAD_BYTES_MAX);
-	evhttp_set_max_body_size(e->http, 0);
-	evhttp_set_bevcb(e->http, on_connection, e);
-	evhttp_set_gencb(e->http, on_other, e);
-	return evhttp_set_cb(e->http, "/metrics", on_metrics, e) ||
-		evhttp_set_cb(e->http, "/healthz", on_health, e) ||
-		evhttp_set_cb(e->http, "/readyz", on_ready, e)
-	    ? -1
-	    : 0;
 }
 
 int
@@ -364,12 +255,14 @@ exporter_open(struct event_base *base, const struct conf *conf,
 	struct exporter *e = calloc(1, sizeof(*e));
 	int rc = -1;
 
-	if (!e || set_up(e, base) < 0)
+	if (e)
+		e->http = http_new(base, on_get, e);
+	if (!e || !e->http)
 		snprintf(err, EXPORTER_ERR_MAX, "out of memory for metrics");
 	else
-		rc = open_socket(e, base, conf, socket, err);
+		rc = open_socket(e, conf, socket, err);
 	if (rc == 0)
-		rc = open_port(e, base, conf->metrics_listen, err);
+		rc = open_port(e, conf->metrics_listen, err);
 	if (rc < 0) {
 		exporter_close(e);
 		return -1;
@@ -395,10 +288,8 @@ exporter_close(struct exporter *e)
 {
 	if (!e)
 		return;
-	if (e->http)
-		evhttp_free(e->http); /* and the listeners */
-	if (e->path[0])
-		unlink(e->path);
+	http_free(e->http);
+	sockfile_remove(e->path, &e->file);
 	page_unref(e->page);
 	free(e);
 }

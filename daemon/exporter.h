@@ -2,9 +2,7 @@
  *
  * On a Unix socket of its own and, if that is configured, on a port of the loopback
  * interface.  Main thread, in its event loop: a page takes it a millisecond or so,
- * is made at most four times a second, and shared by all who ask meanwhile.  A
- * client that is slow, or says nothing, is hung up on; only so many are accepted
- * in a tick, and longer heads or any body are refused.
+ * is made at most four times a second, and shared by all who ask meanwhile.
  */
 #ifndef DAEMON_EXPORTER_H
 #define DAEMON_EXPORTER_H
@@ -27,7 +25,7 @@ int exporter_open(struct event_base *base, const struct conf *conf,
 /* Serve this.  Before the event loop runs. */
 void exporter_serve(struct exporter *e, struct dbs *dbs);
 
-/* Ten times a second. */
+/* Once a second or more often. */
 void exporter_tick(struct exporter *e);
 
 /* The daemon stops: /readyz says so. */

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "conf/names.h"
-#include "daemon/log.h"
 #include "daemon/runas.h"
 #include "proto/sockpath.h"
 
@@ -83,56 +82,10 @@ choose_path(const struct conf *conf, char out[CONF_SOCKET_MAX + 1],
 
 /* --- Listening ----------------------------------------------------------------- */
 
-static struct sockaddr_un
-make_address(const char *path)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
-	return sa;
-}
-
-/* Is somebody listening there?  Else a socket file that is left is removed. */
-static int
-clear_path(const char *path, char err[CONF_ERR_MAX])
-{
-	struct sockaddr_un sa = make_address(path);
-	struct stat st;
-	int fd, rc;
-
-	if (lstat(path, &st) < 0)
-		return 0;
-	if (!S_ISSOCK(st.st_mode)) {
-		snprintf(err, CONF_ERR_MAX,
-		    "%s exists and is not a socket; "
-		    "remove it, or choose another socket with -s PATH",
-		    path);
-		return -1;
-	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0) {
-		snprintf(err, CONF_ERR_MAX, "socket: %s", strerror(errno));
-		return -1;
-	}
-	rc = connect(fd, (struct sockaddr *)&sa, sizeof(sa));
-	if (rc == 0 || errno != ECONNREFUSED) {
-		snprintf(err, CONF_ERR_MAX,
-		    "a daemon listens on %s already%s"
-		    "; stop it, or choose another socket with -s PATH",
-		    path, rc == 0 ? "" : ", or it cannot be asked");
-		close(fd);
-		return -1;
-	}
-	close(fd);
-	log_info("removing the socket %s, which a daemon left behind", path);
-	unlink(path);
-	return 0;
-}
-
 /* Give the socket file to whom the configuration says; as it comes, to who the
  * daemon runs as. */
 static int
-give_path(const struct conf *conf, const char *path)
+give_path(const struct conf *conf, const struct listener *l)
 {
 	uint32_t uid = (uint32_t)-1, gid = (uint32_t)-1;
 
@@ -146,57 +99,29 @@ give_path(const struct conf *conf, const char *path)
 		return -1;
 	if (uid == (uint32_t)-1 && gid == (uint32_t)-1)
 		return 0;
-	return lchown(path, uid, gid);
+	return sockfile_give(l->path, &l->file, uid, gid);
 }
 
 static int
-bind_path(const struct conf *conf, const char *path, char err[CONF_ERR_MAX])
+make_socket(const struct conf *conf, struct listener *l, char err[CONF_ERR_MAX])
 {
-	struct sockaddr_un sa = make_address(path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	mode_t old = umask(0777 & ~conf->socket_mode);
-	int rc = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&sa, sizeof(sa));
+	struct sockfile_wish wish = { l->path, conf->socket_mode,
+		"choose another socket with -s PATH" };
 
-	umask(old);
-	if (rc == 0)
-		return fd;
-	snprintf(err, CONF_ERR_MAX,
-	    "cannot listen on %s: %s; make sure that its directory exists and is "
-	    "yours to write, or choose another socket with -s PATH",
-	    path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return -1;
-}
-
-static int
-make_socket(const struct conf *conf, const char *path, int *ret_fd,
-    char err[CONF_ERR_MAX])
-{
-	int fd;
-
-	if (clear_path(path, err) < 0)
+	if (sockfile_bind(&wish, &l->file, &l->fd, err) < 0)
 		return -1;
-	fd = bind_path(conf, path, err);
-	if (fd < 0)
-		return -1;
-	if (give_path(conf, path) < 0) {
+	if (give_path(conf, l) < 0) {
 		snprintf(err, CONF_ERR_MAX,
 		    "cannot give the socket %s to its owner and group: %s; "
 		    "choose a group of your own as socket_group, and no "
 		    "socket_owner, or start it as root",
-		    path, strerror(errno));
-		goto out;
-	}
-	if (listen(fd, BACKLOG) < 0) {
+		    l->path, strerror(errno));
+	} else if (listen(l->fd, BACKLOG) < 0) {
 		snprintf(err, CONF_ERR_MAX, "listen: %s", strerror(errno));
-		goto out;
+	} else {
+		return 0;
 	}
-	*ret_fd = fd;
-	return 0;
-out:
-	close(fd);
-	unlink(path);
+	listen_close(l);
 	return -1;
 }
 
@@ -263,7 +188,7 @@ listen_open(
 		return take_passed(ret_l, err);
 	if (choose_path(conf, ret_l->path, err) < 0)
 		return -1;
-	return make_socket(conf, ret_l->path, &ret_l->fd, err);
+	return make_socket(conf, ret_l, err);
 }
 
 void
@@ -273,6 +198,5 @@ listen_close(struct listener *l)
 		return;
 	close(l->fd);
 	l->fd = -1;
-	if (!l->passed)
-		unlink(l->path);
+	sockfile_remove(l->path, &l->file);
 }

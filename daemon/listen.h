@@ -6,12 +6,14 @@
 #define DAEMON_LISTEN_H
 
 #include "conf/conf.h"
+#include "daemon/sockfile.h"
 
 /* A socket that listens. */
 struct listener {
 	int fd; /* -1: none */
 	char path[CONF_SOCKET_MAX + 1];
-	bool passed; /* the service manager made it, and keeps it */
+	bool passed;          /* the service manager made it, and keeps it */
+	struct sockfile file; /* of one that we made */
 };
 
 /* Take the socket that the service manager has made and passed

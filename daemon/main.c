@@ -3,15 +3,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "conf/conf.h"
 #include "daemon/again.h"
 #include "daemon/db.h"
+#include "daemon/files.h"
 #include "daemon/listen.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
+#include "daemon/retire.h"
 #include "daemon/runas.h"
 #include "daemon/server.h"
 #include "daemon/stats.h"
@@ -202,45 +203,13 @@ read_conf(const struct args *args, struct conf *conf, char err[CONF_ERR_MAX])
 	return rc;
 }
 
-/* Of the writer, the keeper and two workers, each with the file and its WAL. */
-#define FILES_PER_DB 8
-/* Standard ones, the log, event loops. */
-#define FILES_ELSE 64
-
-/* Take what is allowed, and see whether it can be enough.  What somebody wrote must
- * hold; what is there by default is a warning. */
-static int
-raise_file_limit(const struct conf *conf, char err[CONF_ERR_MAX])
-{
-	uint64_t dbs_n = conf->db_n + (conf->directory[0] ? conf->max_open : 0);
-	uint64_t need = FILES_ELSE + conf->max_clients + FILES_PER_DB * dbs_n;
-	struct rlimit lim;
-
-	if (getrlimit(RLIMIT_NOFILE, &lim) < 0)
-		return 0;
-	lim.rlim_cur = lim.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &lim) < 0 || lim.rlim_max >= need)
-		return 0;
-	snprintf(err, CONF_ERR_MAX,
-	    "at most %llu file descriptors are allowed (RLIMIT_NOFILE), and "
-	    "max_clients = %u with %llu open databases needs %llu: raise the "
-	    "limit (LimitNOFILE= of the service), or lower max_clients or "
-	    "max_open",
-	    (unsigned long long)lim.rlim_max, conf->max_clients,
-	    (unsigned long long)dbs_n, (unsigned long long)need);
-	if (conf->origins[CONF_ID_max_clients].from != CONF_FROM_DEFAULT ||
-	    conf->origins[CONF_ID_max_open].from != CONF_FROM_DEFAULT)
-		return -1;
-	log_warn("%s", err);
-	return 0;
-}
-
 /* --- Reading it again --------------------------------------------------------- */
 
 struct reloading {
 	const struct args *args;
 	struct conf *conf;
 	struct dbs *dbs;
+	struct server *server;
 };
 
 static void
@@ -258,24 +227,46 @@ log_restart(void *arg, const char *line)
 	again_say(line);
 }
 
+static int
+refuse_memory(void)
+{
+	log_refusal("out of memory");
+	return -1;
+}
+
+/* From here on it is in force.  Workers may be looking at the lists that were. */
+static int
+put_in_force(const struct reloading *r, struct conf *fresh)
+{
+	struct conf_changes changes = { .say = log_restart };
+	struct retire *retire = server_new_retire(r->server);
+
+	if (!retire)
+		return refuse_memory();
+	if (dbs_reload(r->dbs, fresh, &changes) < 0) {
+		retire_start(retire, NULL);
+		return refuse_memory();
+	}
+	conf_reload(r->conf, fresh, &changes);
+	dbs_reload_found(r->dbs, &changes);
+	retire_start(retire, changes.replaced);
+	return 0;
+}
+
 /* All of it, or nothing. */
 static int
 read_again(const struct reloading *r, struct conf *fresh)
 {
 	char err[CONF_ERR_MAX] = "out of memory";
 
-	if (!fresh || read_conf(r->args, fresh, err) < 0) {
+	if (!fresh || read_conf(r->args, fresh, err) < 0 ||
+	    files_fit(fresh, err) < 0) {
 		log_refusal(err);
 		return -1;
 	}
 	if (conf_check_places(fresh, log_refusal) > 0)
 		return -1;
-	if (dbs_reload(r->dbs, fresh, log_restart, NULL) < 0) {
-		log_refusal("out of memory");
-		return -1;
-	}
-	conf_reload(r->conf, fresh, log_restart, NULL);
-	return 0;
+	return put_in_force(r, fresh);
 }
 
 static void
@@ -316,9 +307,9 @@ say_ready(const struct conf *conf, const char *path)
 /* What is set up once, before there are threads; listening comes first, since root
  * may have to. */
 static int
-prepare(const struct conf *conf, struct listener *l, char err[CONF_ERR_MAX])
+prepare(struct conf *conf, struct listener *l, char err[CONF_ERR_MAX])
 {
-	if (runas_check(conf, err) < 0 || raise_file_limit(conf, err) < 0)
+	if (runas_check(conf, err) < 0 || files_fit(conf, err) < 0)
 		return -1;
 	if (dbconn_setup_library() < 0) {
 		snprintf(err, CONF_ERR_MAX, "cannot set up the SQLite library");
@@ -334,10 +325,12 @@ prepare(const struct conf *conf, struct listener *l, char err[CONF_ERR_MAX])
 
 static int
 serve(const struct args *args, struct conf *conf, struct listener *l,
-    const struct notify *n)
+    struct notify *n)
 {
 	struct dbs dbs;
-	struct reloading reloading = { args, conf, &dbs };
+	struct reloading reloading = {
+		.args = args, .conf = conf, .dbs = &dbs
+	};
 	char err[SERVER_ERR_MAX];
 	struct server *server;
 	struct failure f;
@@ -346,8 +339,10 @@ serve(const struct args *args, struct conf *conf, struct listener *l,
 	failure_init(&f);
 	if (server_open(conf, l, n, &server, err) < 0)
 		return fail(err);
-	notify_say(n, "STATUS=opening %zu databases", conf->db_n);
-	if (dbs_open(conf, &dbs, &f) < 0) {
+	notify_begin(n, "opening the databases");
+	rc = dbs_open(conf, &dbs, &f);
+	notify_end(n);
+	if (rc < 0) {
 		fail(f.text ? f.text : "out of memory");
 		failure_fini(&f);
 		server_close(server);
@@ -355,6 +350,7 @@ serve(const struct args *args, struct conf *conf, struct listener *l,
 	}
 	rc = server_start(server, &dbs, err);
 	if (rc == 0) {
+		reloading.server = server;
 		server_on_reload(server, reload, &reloading);
 		say_ready(conf, l->path);
 		wal_log_rule();
@@ -362,11 +358,12 @@ serve(const struct args *args, struct conf *conf, struct listener *l,
 	} else {
 		fail(err);
 	}
+	notify_begin(n, "copying the WALs into the database files");
 	server_join(server);
 	dbs_stop(&dbs);
 	server_close(server);
-	notify_say(n, "STATUS=copying the WALs into the database files");
 	dbs_close(&dbs);
+	notify_end(n);
 	if (rc == 0)
 		log_info("stopped");
 	return rc;

@@ -209,13 +209,26 @@ road_waiting(struct loop *loop)
 	}
 }
 
+bool
+road_lets_end(struct client *cl, struct request *r)
+{
+	const struct session *s = session_find(cl->sessions, r->stream);
+
+	if (!s || !s->hot || s->db != r->db || !s->hot->conn ||
+	    !router_is_end(r, s->hot->conn))
+		return false;
+	failure_fini(&r->failure);
+	return true;
+}
+
 /* The only way to a writer: a client that may not write has none. */
 static int
 submit_write(struct client *cl, struct request *r)
 {
-	if (r->type != TYPE_TX_END && /* which may always end */
+	if (r->type != TYPE_TX_END &&
 	    access_check(&cl->peer, cl->loop->conf, r->db->conf, RIGHT_WRITE,
-		&r->failure) < 0)
+		&r->failure) < 0 &&
+	    !road_lets_end(cl, r))
 		return -r->failure.code;
 	if (!r->place) {
 		r->place = client_get_place(cl, r->db);

@@ -17,6 +17,11 @@
  * checked and its database is found. */
 void road_take(struct client *cl, struct request *r);
 
+/* Say whether a statement that is denied ends its stream's transaction, as TX_END
+ * does: that may always come, also from one who may do nothing in it any more.  Its
+ * failure is none then. */
+bool road_lets_end(struct client *cl, struct request *r);
+
 /* Let a request outlive the turn: with bytes of its own, a deadline, and its place
  * in the bounds of its client.  Does nothing the second time.
  * Errors, with r->failure set: -ERR_TOO_MANY_REQUESTS, -ERR_NO_MEMORY. */

@@ -123,6 +123,20 @@ is_end(const struct request *r, const struct stmt *st, bool *ret_commit)
 	return *ret_commit || stmt_get_tx(st) == STMT_TX_ROLLBACK;
 }
 
+bool
+router_is_end(struct request *r, struct dbconn *hot)
+{
+	struct failure f;
+	struct stmt *st = NULL;
+	bool commit, ends = false;
+
+	failure_init(&f);
+	if (r->type == TYPE_EXEC && stmt_prepare(hot, r->sql, &st, &f) == 0)
+		ends = is_end(r, st, &commit);
+	failure_fini(&f);
+	return ends;
+}
+
 static enum road
 fail_expired(struct request *r, const struct session *s)
 {

@@ -31,4 +31,7 @@ enum road router_choose(struct request *r, struct dbconn *hot,
 enum road router_choose_in_tx(struct request *r, const struct session *s,
     struct dbconn *hot, bool behind_writes);
 
+/* Say whether its statement is COMMIT or ROLLBACK. */
+bool router_is_end(struct request *r, struct dbconn *hot);
+
 #endif

@@ -21,6 +21,7 @@
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "daemon/rates.h"
+#include "daemon/retire.h"
 #include "daemon/stats.h"
 #include "daemon/tick.h"
 #include "daemon/worker.h"
@@ -210,7 +211,8 @@ on_signal(int signo, short what, void *arg)
 	log_info("signal %d: stopping; what is under way has %.0f s", signo,
 	    (double)s->conf->shutdown_grace_us / 1e6);
 	notify_say(s->notify,
-	    "STOPPING=1\nSTATUS=stopping: what is under way may end");
+	    "STOPPING=1\n" NOTIFY_EXTEND
+	    "\nSTATUS=stopping: what is under way may end");
 	s->stopping_us = clock_now_us();
 	exporter_drain(s->exporter);
 	/* the next daemon accepts who connects to a socket that stays */
@@ -342,7 +344,8 @@ say_status(struct server *s)
 {
 	unsigned n = count_clients(s);
 
-	notify_say(s->notify, "STATUS=%s %u client%s",
+	notify_say(s->notify, "%sSTATUS=%s %u client%s",
+	    s->stopping_us ? NOTIFY_EXTEND "\n" : "",
 	    s->stopping_us ? "stopping, with" : "serving", n,
 	    n == 1 ? "" : "s");
 }
@@ -564,6 +567,12 @@ server_on_reload(struct server *s, void (*reload)(void *arg), void *arg)
 {
 	s->reload = reload;
 	s->reload_arg = arg;
+}
+
+struct retire *
+server_new_retire(const struct server *s)
+{
+	return retire_new(s->mailboxes, s->workers_n);
 }
 
 void

@@ -12,6 +12,7 @@
 struct dbs;
 struct listener;
 struct notify;
+struct retire;
 struct server;
 
 /* Set it up: signals are taken from now on.  l and n are borrowed.  -1: err says
@@ -25,6 +26,9 @@ int server_start(struct server *s, struct dbs *dbs, char err[SERVER_ERR_MAX]);
 
 /* Have reload called, by the main thread, for each SIGHUP.  Before server_run. */
 void server_on_reload(struct server *s, void (*reload)(void *arg), void *arg);
+
+/* Make the way of lists past all workers: retire.h.  NULL: out of memory. */
+struct retire *server_new_retire(const struct server *s);
 
 /* Say that it is ready; accept and serve until SIGTERM or SIGINT; then let what is
  * under way end within the grace time.  A second signal ends it at once.  SIGUSR1

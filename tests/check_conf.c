@@ -209,7 +209,11 @@ static const struct {
 	  "database b { path = \"x.db\" }\n", 1,
 	  "database a: x.db-shm belongs to database b" },
 	{ "database a { path = \"/tmp/s\" }\nsocket = \"/tmp//s\"\n", 2,
-	  "socket: /tmp//s is database a: choose another path" },
+	  "socket: /tmp//s belongs to database a: choose another path" },
+	{ "metrics_socket = \"/tmp/s-wal\"\ndatabase a { path = \"/tmp/s\" }\n",
+	  1, "metrics_socket: /tmp/s-wal belongs to database a: choose" },
+	{ "log_file = \"/tmp/s\"\nsocket = \"/tmp/../tmp/s\"\n", 1,
+	  "log_file: /tmp/s is the socket: choose another path" },
 	{ "log_format = xml\n", 1, "log_format = xml: write text or json" },
 	{ "database a { path = \"/tmp/x\" }\nlog_file = \"/tmp/x-wal\"\n", 2,
 	  "log_file: /tmp/x-wal belongs to database a: choose another path" },
@@ -224,6 +228,8 @@ static const struct {
 	{ "database a {\n path = x.db\n checkpoint = external\n}\n", 3,
 	  "database a: checkpoint = external leaves checkpoints to another "
 	  "program, which cannot open the file unless access = shared" },
+	{ "directory = \"/tmp\"\nreaders = {root}\n", 2,
+	  "database of the directory: readers are chosen, but everybody" },
 	{ "checkpoint = external\naccess = shared\n"
 	  "database a {\n path = x.db\n access = exclusive\n}\n", 1,
 	  "database a: checkpoint = external" },
@@ -489,19 +495,20 @@ START_TEST(conf_prints_a_file_that_reads_back_as_the_same)
 }
 END_TEST
 
-static char problems[4][CONF_ERR_MAX];
+static char problems[5][CONF_ERR_MAX];
 static int problems_n;
 
 static void
 keep_problem(const char *line)
 {
-	ck_assert_int_lt(problems_n, 4);
+	ck_assert_int_lt(problems_n, 5);
 	snprintf(problems[problems_n++], CONF_ERR_MAX, "%s", line);
 }
 
 START_TEST(conf_tests_the_places_it_names)
 {
 	int rc = read_text("socket = \"/no/such/dir/s\"\n"
+			   "metrics_socket = \"/dev/null\"\n"
 			   "database a { path = \"/no/such/dir/a.db\" }\n"
 			   "database b { path = \"/dev\" }\n"
 			   "database c { path = \"/dev/null/c.db\" }\n"
@@ -509,21 +516,45 @@ START_TEST(conf_tests_the_places_it_names)
 
 	ck_assert_msg(rc == 0, "%s", err);
 	problems_n = 0;
-	ck_assert_int_eq(conf_check_places(conf, keep_problem), 4);
-	ck_assert_int_eq(problems_n, 4);
+	ck_assert_int_eq(conf_check_places(conf, keep_problem), 5);
+	ck_assert_int_eq(problems_n, 5);
 	snprintf(err, sizeof(err),
 	    "%s:1: socket: directory /no/such/dir: No such file or directory: "
 	    "create it or correct the path",
 	    file);
 	ck_assert_str_eq(problems[0], err);
 	snprintf(err, sizeof(err),
-	    "%s:2: database a: directory /no/such/dir: "
-	    "No such",
+	    "%s:2: metrics_socket: /dev/null exists and is not a socket: ",
 	    file);
 	ck_assert_int_eq(strncmp(problems[1], err, strlen(err)), 0);
-	ck_assert_ptr_nonnull(strstr(problems[2], "/dev is a directory: give"));
+	snprintf(err, sizeof(err),
+	    "%s:3: database a: directory /no/such/dir: "
+	    "No such",
+	    file);
+	ck_assert_int_eq(strncmp(problems[2], err, strlen(err)), 0);
+	ck_assert_ptr_nonnull(strstr(problems[3], "/dev is a directory: give"));
 	ck_assert_ptr_nonnull(
-	    strstr(problems[3], "/dev/null is not a directory"));
+	    strstr(problems[4], "/dev/null is not a directory"));
+}
+END_TEST
+
+START_TEST(conf_follows_the_link_to_a_database)
+{
+	char dir[] = "/tmp/check_conf.XXXXXX";
+	char link[64], real[64], text[256];
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(link, sizeof(link), "%s/l.db", dir);
+	ck_assert_int_eq(symlink("real.db", link), 0);
+	snprintf(text, sizeof(text),
+	    "log_file = \"%s/real.db-wal\"\ndatabase a { path = \"%s\" }\n",
+	    dir, link);
+	snprintf(real, sizeof(real), "%s/real.db", dir);
+	ck_assert_int_eq(mknod(real, S_IFREG | 0600, 0), 0);
+	ck_assert_int_eq(read_text(text), 0);
+	ck_assert_int_eq(conf_check(conf, err), -1);
+	assert_says("real.db-wal belongs to database a");
+	ck_assert(unlink(real) == 0 && unlink(link) == 0 && rmdir(dir) == 0);
 }
 END_TEST
 
@@ -727,6 +758,7 @@ conf_suite(void)
 	tcase_add_test(tc, conf_prints_a_file_that_reads_back_as_the_same);
 	tcase_add_test(tc, conf_tests_the_places_it_names);
 	tcase_add_test(tc, conf_refuses_a_socket_path_too_long_for_the_kernel);
+	tcase_add_test(tc, conf_follows_the_link_to_a_database);
 	tcase_add_test(tc, conf_says_why_a_file_cannot_be_read);
 	tcase_add_test(tc, conf_sets_an_option_by_name);
 	tcase_add_test(tc, conf_set_is_the_default_of_databases_old_and_new);

@@ -11,21 +11,21 @@ import sys
 
 # The daemon's modules from left to right; proto and conf stand before them.
 DAEMON = """
-    clock log tick tally stats rates beat notify runas locks listen
+    clock log tick tally stats rates beat notify runas files locks sockfile listen
     tx request turns deadlines mailbox crew answer access
     budget pragma guard functions dbconn dbcopy upkeep bind setting stmt wal
     slow exec control
     dbfile hot reader health keeper writer outside gate chores group script lease
     watch backup db dbrest dbs room session
     steps router
-    again out client
+    again retire out client
     hots collect local road ends
     metrics
     admin admin_about admin_dbs admin_clients admin_stats admin_acts
     admin_costs admin_room admin_set admin_backup
     dispatch
     dump worker
-    exporter server
+    http exporter server
     main
 """.split()
 
@@ -48,7 +48,7 @@ PUBLIC = "client/sqlpool.h"
 DOORS = {
     r"sqlite3\.h": r"daemon/(bind|budget|dbconn|dbconn_impl|dbcopy|upkeep|functions|guard|setting|slow|stmt|wal)\.[ch]|client/cli/.*|tests/.*",
     r"msgpack(/.*)?\.h": r"proto/.*|tests/.*",
-    r"event2/.*": r"daemon/(worker|client|server|exporter)\.[ch]|client/adapters/.*"
+    r"event2/.*": r"daemon/(worker|client|server|http)\.[ch]|client/adapters/.*"
     r"|client/examples/.*|tests/.*",
     r"confuse\.h": r"conf/file\.c",
     r"readline/.*": r"client/cli/.*",

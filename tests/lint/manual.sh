@@ -35,3 +35,15 @@ if ! [ -s "$tmp/manual" ] || ! diff -u "$tmp/example" "$tmp/manual"; then
 	echo "conf/sqlpoold.conf.5 (+) differs from the options (-)" >&2
 	exit 1
 fi
+
+# Those that need a restart, but for the path, which is the database.
+awk -F'[(, ]+' '
+	/^OPTION/ { name = $4 }
+	/ FIXED,$/ && name != "path" { print name }
+' conf/options.def >"$tmp/fixed"
+sed -n '/need a restart/,/^\.Pp/s/^\.Ic \([a-z_]*\).*/\1/p' \
+	conf/sqlpoold.conf.5 >"$tmp/restart"
+if ! [ -s "$tmp/fixed" ] || ! diff -u "$tmp/fixed" "$tmp/restart"; then
+	echo "conf/sqlpoold.conf.5 (+): what needs a restart is this (-)" >&2
+	exit 1
+fi

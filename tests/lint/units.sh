@@ -11,6 +11,17 @@ fi
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
+# The metrics need a place beside the socket, or none.
+for unit in conf/*.socket; do
+	dir=$(sed -n 's,^ListenStream=\(.*\)/.*,\1,p' "$unit")
+	if ! grep -qe "^ReadWritePaths=-$dir\$" \
+		-e '^Environment=SQLPOOLD_METRICS_SOCKET=off$' \
+		"${unit%.socket}.service"; then
+		echo "units: $unit: its service cannot write to $dir" >&2
+		exit 1
+	fi
+done
+
 # The program need not be installed, nor the users.
 for unit in conf/*.service conf/*.socket; do
 	sed -e 's,/usr/sbin/sqlpoold,/bin/true,' "$unit" >"$tmp/${unit##*/}"

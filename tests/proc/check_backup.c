@@ -368,6 +368,30 @@ START_TEST(backup_refuses_what_it_must_not_write)
 }
 END_TEST
 
+static void
+enter_dir(void)
+{
+	PROC_CHECK(chdir(live.dir) == 0, "chdir");
+}
+
+/* As the daemon's arguments have it: beside it, or behind a link. */
+START_TEST(backup_knows_a_database_by_any_path)
+{
+	static const char *const specs[] = { "app=app.db", "app=links/l.db" };
+
+	live_stop(&live);
+	ck_assert_int_eq(mkdir(in_dir("links").text, 0700), 0);
+	ck_assert_int_eq(symlink("../app.db", in_dir("links/l.db").text), 0);
+	live.before_exec = enter_dir;
+	live_launch(&live, LIVE_OPTIONS("-s", live.socket_path, specs[_i]));
+	live_wait_ready(&live);
+	assert_refused(live.db_path, "REPLACE", "is a database that is served");
+	assert_refused(
+	    in_dir("app.db-wal").text, "REPLACE", "or belongs to one");
+	assert_refused(in_dir("app.db-journal").text, "", "or belongs to one");
+}
+END_TEST
+
 /* Each file there is a database, known to the daemon by now or not. */
 START_TEST(backup_refuses_the_directory_of_databases)
 {
@@ -462,6 +486,7 @@ main(void)
 	tcase_add_test(tc, backup_says_how_far_it_is);
 	tcase_add_test(tc, backup_does_not_keep_the_daemon_from_stopping);
 	tcase_add_test(tc, backup_refuses_what_it_must_not_write);
+	tcase_add_loop_test(tc, backup_knows_a_database_by_any_path, 0, 2);
 	tcase_add_test(tc, backup_refuses_the_directory_of_databases);
 	tcase_add_test(tc, backup_that_takes_too_long_is_given_up);
 	tcase_add_test(tc, backup_of_a_name_with_signs_is_a_database);

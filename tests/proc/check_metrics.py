@@ -227,6 +227,56 @@ class Metrics(unittest.TestCase):
         for one in silent:
             one.close()
 
+    def test_head_has_a_length_and_no_body(self) -> None:
+        daemon = self.start()
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(daemon.socket + ".metrics")
+            one.sendall(b"HEAD /metrics HTTP/1.1\r\n\r\n")
+            one.shutdown(socket.SHUT_WR)
+            text = b"".join(iter(lambda: one.recv(65536), b""))
+        head, body = text.split(b"\r\n\r\n")
+        self.assertEqual(body, b"")
+        self.assertRegex(head, rb"Content-Length: [1-9]\d{3}")
+
+    def test_client_that_never_stops_asking_is_cut_off(self) -> None:
+        daemon = self.start("workers=1")
+        with socket.socket(socket.AF_UNIX) as one:
+            one.settimeout(30 * SLOW)
+            one.connect(daemon.socket + ".metrics")
+            with self.assertRaises(ConnectionError):
+                for _ in range(10000):
+                    one.sendall(b"GET /metrics HTTP/1.1\r\n\r\n" * 100)
+
+    def test_oldest_of_too_many_makes_room(self) -> None:
+        daemon = self.start("workers=1")
+        held: list[socket.socket] = []
+        for _ in range(80):
+            one = socket.socket(socket.AF_UNIX)
+            self.addCleanup(one.close)
+            one.settimeout(30 * SLOW)
+            one.connect(daemon.socket + ".metrics")
+            held.append(one)
+        begun = time.monotonic()
+        self.assertEqual(held[0].recv(1), b"")
+        if SLOW == 1:  # before its time was over
+            self.assertLess(time.monotonic() - begun, 4)
+        held[79].sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+        self.assertIn(b"200 OK", held[79].recv(1000))
+
+    def test_file_in_the_place_of_its_socket_is_left_alone(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            path = pathlib.Path(directory, "precious.db")
+            path.write_text("of somebody else")
+            user = ["-u", "root"] if os.getuid() == 0 else []
+            done = subprocess.run(
+                [DAEMON, "-s", directory + "/s", *user, "-o",
+                 "metrics_socket=%s" % path, directory + "/x.db"],
+                capture_output=True, text=True, check=False)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("precious.db exists and is not a socket",
+                          done.stderr)
+            self.assertEqual(path.read_text(), "of somebody else")
+
     def test_socket_of_a_dead_daemon_is_replaced(self) -> None:
         daemon = self.start()
         daemon.process.kill()

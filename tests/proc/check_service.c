@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -112,14 +114,17 @@ START_TEST(the_service_manager_is_told)
 	manager_open();
 	live_start(&live, NULL);
 	manager_expect("READY=1\nSTATUS=serving on ", 1);
-	expect_before("STATUS=opening 1 databases", "READY=1");
+	expect_before("EXTEND_TIMEOUT_USEC=60000000\nSTATUS=opening the "
+		      "databases",
+	    "READY=1");
 	conn = live_connect(&live, "test");
 	ck_assert_int_eq(live_get_int(conn, "SELECT 7"), 7);
 	kill(live.pid, SIGTERM);
-	manager_expect("STOPPING=1\n", 1);
+	manager_expect("STOPPING=1\nEXTEND_TIMEOUT_USEC=60000000\n", 1);
 	sqlpool_close(conn);
 	ck_assert_int_eq(live_wait_exit(&live, PROC_WAIT_MS), 0);
-	manager_expect("STATUS=copying the WALs", 1);
+	manager_expect(
+	    "EXTEND_TIMEOUT_USEC=60000000\nSTATUS=copying the WALs", 1);
 	expect_before("STOPPING=1", "STATUS=copying");
 	manager_close();
 	live_fini(&live);
@@ -394,6 +399,52 @@ START_TEST(who_connects_while_it_stops_is_left_to_the_next)
 }
 END_TEST
 
+/* As ProtectSystem=strict does: systemd.exec(5). */
+static void
+pass_socket_read_only(void)
+{
+	char dir[LIVE_PATH_MAX + 8];
+
+	snprintf(dir, sizeof(dir), "%s/run", live.dir);
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount(dir, dir, NULL, MS_BIND, NULL) < 0 ||
+	    mount(NULL, dir, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) < 0)
+		proc_fail("mount: %s", strerror(errno));
+	pass_socket();
+}
+
+START_TEST(a_socket_that_is_passed_may_stand_where_nothing_can_be_written)
+{
+	struct sqlpool_conn *conn;
+	char dir[LIVE_PATH_MAX + 8], *log;
+
+	if (geteuid() != 0) {
+		printf("skipped: only root can mount\n");
+		return;
+	}
+	live_init(&live);
+	snprintf(dir, sizeof(dir), "%s/run", live.dir);
+	ck_assert_int_eq(mkdir(dir, 0700), 0);
+	snprintf(live.socket_path, sizeof(live.socket_path), "%.90s/run/s",
+	    live.dir);
+	make_passed(SOCK_STREAM);
+	live.before_exec = pass_socket_read_only;
+	ck_assert_int_eq(listen(passed_fd, 100), 0);
+	live_launch(&live, (const char *const[]){ live.db_path, NULL });
+	live_wait_ready(&live);
+	conn = live_connect(&live, "test");
+	ck_assert_int_eq(live_get_int(conn, "SELECT 7"), 7);
+	sqlpool_close(conn);
+	log = live_read_log(&live);
+	ck_assert_ptr_nonnull(strstr(log, "no metrics: "));
+	free(log);
+	live_stop(&live);
+	unmake_passed();
+	live_fini(&live);
+}
+END_TEST
+
 static void
 expect_no_start(const char *says)
 {
@@ -451,12 +502,40 @@ START_TEST(a_limit_of_files_that_cannot_be_enough_is_named)
 	free(log);
 	live_start(&live, LIVE_OPTIONS("max_clients=128"));
 	live_stop(&live);
-	/* what nobody wrote is a warning */
+	live_fini(&live);
+}
+END_TEST
+
+/* What nobody wrote is lowered: clients leave room for the databases. */
+START_TEST(clients_cannot_take_all_descriptors)
+{
+	static struct rawconn clients[128];
+	struct sqlpool_conn *admin;
+	struct rawreply r;
+	char *text;
+
+	live_init(&live);
+	live.before_exec = allow_few_files;
 	live_start(&live, NULL);
+	text = live_read_log(&live);
+	ck_assert_ptr_nonnull(strstr(text, "warn at most 200 file"));
+	ck_assert_ptr_nonnull(strstr(text, "until then max_clients is 128"));
+	free(text);
+	admin = live_connect_admin(&live);
+	free(live_ask(admin, "RELOAD", "needs_restart"));
+	text = live_ask(admin, "SHOW CONFIG", "name value");
+	ck_assert_ptr_nonnull(strstr(text, "\nmax_clients|128\n"));
+	free(text);
+	for (int i = 0; i < 128; i++)
+		raw_connect(&clients[i], live.socket_path);
+	ck_assert(raw_take(&clients[127], &r));
+	ck_assert_uint_eq(r.tell.code, SQLPOOL_ERR_TOO_MANY_CLIENTS);
+	raw_expect(&clients[0], raw_put_hello(&clients[0]), 0);
+	raw_run(&clients[0], 0, "CREATE TABLE t(a)", 0);
+	for (int i = 0; i < 128; i++)
+		raw_close(&clients[i]);
+	sqlpool_close(admin);
 	live_stop(&live);
-	log = live_read_log(&live);
-	ck_assert_ptr_nonnull(strstr(log, "warn at most 200 file"));
-	free(log);
 	live_fini(&live);
 }
 END_TEST
@@ -779,8 +858,11 @@ make_suite(void)
 	tcase_add_test(tc, the_watchdog_of_another_process_is_none);
 	tcase_add_test(tc, a_socket_that_is_passed_outlives_the_daemon);
 	tcase_add_test(tc, who_connects_while_it_stops_is_left_to_the_next);
+	tcase_add_test(
+	    tc, a_socket_that_is_passed_may_stand_where_nothing_can_be_written);
 	tcase_add_test(tc, something_else_that_is_passed_is_refused);
 	tcase_add_test(tc, a_limit_of_files_that_cannot_be_enough_is_named);
+	tcase_add_test(tc, clients_cannot_take_all_descriptors);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("log");
 	tcase_set_timeout(tc, 30);

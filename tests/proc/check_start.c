@@ -400,6 +400,23 @@ START_TEST(a_test_run_looks_at_it_as_the_user_who_would_run_it)
 }
 END_TEST
 
+START_TEST(a_test_run_says_that_the_file_could_not_be_reloaded)
+{
+	char path[JOINED_MAX];
+
+	init_for_all();
+	if (!is_root())
+		return;
+	ck_assert_int_eq(chmod(live.dir, 0777), 0);
+	join(path, live.dir, "/root.conf");
+	write_file(path, "");
+	ck_assert_int_eq(chmod(path, 0600), 0);
+	expect_failure(ARGS("-t", "-u", "nobody", "-c", path, live.db_path),
+	    WORDS(path, "cannot be read by uid 65534", "reloaded"));
+	live_fini(&live);
+}
+END_TEST
+
 START_TEST(what_is_in_force_is_printed)
 {
 	char path[JOINED_MAX];
@@ -639,6 +656,30 @@ START_TEST(a_file_in_the_sockets_place_is_left_alone)
 }
 END_TEST
 
+/* Somebody removes the file of a daemon that runs, and starts another one. */
+START_TEST(a_socket_that_took_the_place_of_its_own_is_left_alone)
+{
+	struct live first;
+	struct sqlpool_conn *conn;
+
+	live_init(&first);
+	live_start(&first, NULL);
+	ck_assert_int_eq(unlink(first.socket_path), 0);
+	live_init(&live);
+	snprintf(live.socket_path, sizeof(live.socket_path), "%s",
+	    first.socket_path);
+	live_start(&live, LIVE_OPTIONS("metrics_socket=off"));
+	live_stop(&first);
+	conn = live_connect(&live, "test");
+	ck_assert_int_eq(live_get_int(conn, "SELECT 7"), 7);
+	sqlpool_close(conn);
+	live_stop(&live);
+	ck_assert_int_lt(access(live.socket_path, F_OK), 0);
+	live_fini(&live);
+	live_fini(&first);
+}
+END_TEST
+
 START_TEST(a_socket_that_cannot_be_made_is_named)
 {
 	char path[JOINED_MAX];
@@ -721,6 +762,7 @@ make_suite(void)
 	tcase_add_test(tc, root_that_becomes_another_user_needs_a_socket);
 	tcase_add_test(tc, a_test_run_opens_nothing);
 	tcase_add_test(tc, a_test_run_looks_at_it_as_the_user_who_would_run_it);
+	tcase_add_test(tc, a_test_run_says_that_the_file_could_not_be_reloaded);
 	tcase_add_test(tc, what_is_in_force_is_printed);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("others");
@@ -733,6 +775,8 @@ make_suite(void)
 	tc = tcase_create("socket");
 	tcase_add_test(tc, a_stale_socket_is_replaced);
 	tcase_add_test(tc, a_file_in_the_sockets_place_is_left_alone);
+	tcase_add_test(
+	    tc, a_socket_that_took_the_place_of_its_own_is_left_alone);
 	tcase_add_test(tc, a_socket_that_cannot_be_made_is_named);
 	tcase_add_test(tc, the_longest_path_of_a_socket_works);
 	suite_add_tcase(suite, tc);
