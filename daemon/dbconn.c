@@ -17,6 +17,10 @@
  * noise of what the query costs (facts.md section 4). */
 #define PROGRESS_OPCODES 1000
 
+/* The same for one with LIKE or GLOB, of which each may take milliseconds: about
+ * each row of a scan. */
+#define PROGRESS_OPCODES_LONG 8
+
 /* A connection of this process never meets a lock for long: the writer is one,
  * WAL readers take none.  This bounds what is left, such as recovery when the
  * file is opened. */
@@ -34,6 +38,10 @@
  * 0.03 s for 64 KB, 8 s for 1 MB (tests/check_long.c). */
 #define SMALL_MEMORY_BYTES (8 << 20)
 #define SMALL_VALUE_BYTES  (64 << 10)
+
+/* The longest pattern there: 20 ms for a text of 64 KB.  As sqlite.org/security.html
+ * has it for whom nobody trusts. */
+#define SMALL_PATTERN_BYTES 50
 
 static const char *const verb_sql[DBCONN_VERBS_N] = {
 	[DBCONN_BEGIN] = "BEGIN",
@@ -83,16 +91,22 @@ dbconn_fail_memory(const struct dbconn *c, struct failure *f)
 	    (long long)c->conf->request_memory_bytes / 1024);
 }
 
+bool
+dbconn_is_pattern_too_long(const struct dbconn *c, int rc)
+{
+	return rc == SQLITE_ERROR &&
+	    strcmp(sqlite3_errmsg(c->db), "LIKE or GLOB pattern too complex") ==
+	    0;
+}
+
 /* SQLite's message; its own where the limit is ours. */
 static const char *
-get_message(const struct dbconn *c)
+get_message(const struct dbconn *c, int code)
 {
-	const char *message = sqlite3_errmsg(c->db);
-
-	if (strcmp(message, "LIKE or GLOB pattern too complex") == 0)
+	if (dbconn_is_pattern_too_long(c, code))
 		return "a LIKE or GLOB pattern may have at most 256 bytes; "
 		       "find longer text with instr()";
-	return message;
+	return sqlite3_errmsg(c->db);
 }
 
 int
@@ -120,7 +134,7 @@ dbconn_fail(struct dbconn *c, int rc, struct failure *f)
 		return dbconn_fail_locked(c, f);
 	failure_set(f, code, "%s",
 	    c->db && code == sqlite3_extended_errcode(c->db)
-		? get_message(c)
+		? get_message(c, code)
 		: sqlite3_errstr(code));
 	if (c->db)
 		f->offset = sqlite3_error_offset(c->db);
@@ -160,6 +174,16 @@ on_progress(void *arg)
 		return 1;
 	}
 	return 0;
+}
+
+void
+dbconn_set_pace(struct dbconn *c, bool often)
+{
+	if (c->looks_often == often)
+		return;
+	c->looks_often = often;
+	sqlite3_progress_handler(c->db,
+	    often ? PROGRESS_OPCODES_LONG : PROGRESS_OPCODES, on_progress, c);
 }
 
 static int
@@ -391,6 +415,9 @@ set_up(struct dbconn *c, struct failure *f)
 	    : INNER_BUSY_MS;
 	dbconn_set_busy_timeout(c);
 	rc = guard_install(&c->guard, c->db);
+	if (c->role == DBCONN_HOT)
+		sqlite3_limit(c->db, SQLITE_LIMIT_LIKE_PATTERN_LENGTH,
+		    SMALL_PATTERN_BYTES);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_wal_autocheckpoint(c->db, 0);
 	if (rc == SQLITE_OK)

@@ -271,10 +271,12 @@ run_inline(struct client *cl, struct request *r)
 	if (borrows)
 		r->vars = NULL;
 	client_end_reply(cl, b);
-	if (result == HOT_TOO_LONG)
+	if (result == HOT_TOO_LONG) {
 		hand_to_readers(cl, r);
-	else
-		client_free_request(cl, r);
+		return;
+	}
+	loop->now_us = r->ended_us;
+	client_free_request(cl, r);
 }
 
 /* The last write that the client has under way on a database, or NULL. */
