@@ -79,11 +79,27 @@ dbconn_get_library_version(void)
 	return sqlite3_libversion();
 }
 
+static int
+fail_total(struct failure *f)
+{
+	stats_add(STAT_memory_full, 1);
+	failure_set(f, ERR_MEMORY_FULL,
+	    "the statements that run have %lld KB of memory together, and the "
+	    "limit of total_memory leaves too little for this one; try again "
+	    "later, have it sort, group or collect less at a time, or raise "
+	    "total_memory",
+	    (long long)budget_get_total() / 1024);
+	f->retry_ms = 100;
+	return -ERR_MEMORY_FULL;
+}
+
 int
 dbconn_fail_memory(const struct dbconn *c, struct failure *f)
 {
 	if (!c->memory.hit)
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	if (c->memory.hit_total)
+		return fail_total(f);
 	return failure_set(f, ERR_MEMORY_LIMIT,
 	    "the statement needed more than %lld KB of memory, the limit of "
 	    "request_memory; have it sort, group or collect less at a time, or "
@@ -517,6 +533,7 @@ dbconn_close(struct dbconn *c)
 {
 	if (!c)
 		return;
+	budget_end(&c->memory);
 	stmt_drop_all(c);
 	for (int i = 0; i < DBCONN_VERBS_N; i++)
 		sqlite3_finalize(c->verbs[i]);
@@ -552,6 +569,12 @@ dbconn_begin_memory(struct dbconn *c)
 	/* what fills the page cache is not the statement's */
 	budget_begin(
 	    &c->memory, c->conf->request_memory_bytes + c->conf->cache_bytes);
+}
+
+void
+dbconn_end_memory(struct dbconn *c)
+{
+	budget_end(&c->memory);
 }
 
 void

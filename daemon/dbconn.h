@@ -70,6 +70,9 @@ struct stats_set *dbconn_get_stats(const struct dbconn *c);
  * never).  stop NULL: by nothing. */
 void dbconn_watch(struct dbconn *c, const _Atomic int *stop, int64_t end_us);
 
+/* The statement has run: others may have the memory that it had (total_memory). */
+void dbconn_end_memory(struct dbconn *c);
+
 /* Bound the statement that was prepared last to what a worker can spare: little
  * memory, and no value so long that a function of SQLite, which nothing can stop,
  * takes long.  What goes beyond is over its budget. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/budget.h"
 #include "daemon/clock.h"
 #include "daemon/db.h"
 #include "daemon/log.h"
@@ -365,6 +366,7 @@ dbs_open(const struct conf *conf, struct dbs *dbs, struct failure *f)
 
 	*dbs = (struct dbs){ .conf = conf, .epoch = make_epoch() };
 	pthread_mutex_init(&dbs->lock, NULL);
+	budget_set_total(&conf->total_memory_bytes);
 	rc = start_crews(conf, dbs);
 	if (rc < 0)
 		failure_set(f, ERR_NO_MEMORY, "cannot start threads");
@@ -409,6 +411,7 @@ dbs_close(struct dbs *dbs)
 	free(dbs->known);
 	free(dbs->directory);
 	pthread_mutex_destroy(&dbs->lock);
+	budget_set_total(NULL);
 	*dbs = (struct dbs){ 0 };
 }
 

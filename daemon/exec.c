@@ -51,6 +51,7 @@ exec_prepare(
 		rc = stmt_bind(conn, ex->stmt, r->params, &r->failure);
 	if (rc < 0) {
 		stmt_reset(ex->stmt);
+		dbconn_end_memory(conn);
 		ex->stmt = NULL;
 		return rc;
 	}
@@ -292,6 +293,7 @@ exec_close(struct exec *ex)
 		return;
 	slow_look(ex->conn, ex->stmt, ex->r, ex->waited_us);
 	stmt_reset(ex->stmt);
+	dbconn_end_memory(ex->conn);
 	take_vars(ex);
 	ex->stmt = NULL;
 }
@@ -420,6 +422,7 @@ run_step(struct exec *ex, const struct step *step)
 		rc = run_step_rows(ex);
 	slow_look(ex->conn, ex->stmt, r, 0);
 	stmt_reset(ex->stmt);
+	dbconn_end_memory(ex->conn);
 	if (rc == 0) {
 		take_vars(ex);
 		put_step_summary(ex, r->changes - changes_before);

@@ -214,6 +214,7 @@ prepare_once(struct dbconn *c, struct source *src, sqlite3_stmt **ret_s)
 	rc = sqlite3_prepare_v3(
 	    c->db, src->sql, src->bytes_n, src->flags, ret_s, &src->tail);
 	budget_leave();
+	budget_end(&c->memory);
 	return rc;
 }
 
@@ -237,6 +238,8 @@ needs_schema(struct dbconn *c, int rc)
 static int
 fail_prepare(struct dbconn *c, int rc, struct failure *f)
 {
+	if (rc == SQLITE_NOMEM && c->memory.hit_total)
+		return dbconn_fail_memory(c, f);
 	if (rc == SQLITE_NOMEM && c->memory.hit)
 		return failure_set(f, ERR_MEMORY_LIMIT,
 		    "preparing the statement took more than %lld KB of memory; "
