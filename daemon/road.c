@@ -739,6 +739,7 @@ go_on(const struct hot *h, struct request *r)
 	}
 	failure_set(&r->failure, h->failure.code, "%s",
 	    h->failure.text ? h->failure.text : "");
+	r->failure.retry_ms = h->failure.retry_ms;
 	local_fail(r->client, r);
 }
 
