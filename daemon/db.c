@@ -204,6 +204,10 @@ open_parts(struct db *db, struct failure *f)
 	if (rc < 0)
 		return dbfile_explain(db->conf, f);
 	rc = check_file(db, f); /* it may have been created */
+	/* what stands there now may be another one than what was opened, and the
+	 * readers would open that one */
+	if (rc == 0 && writer_has_moved(db->writer))
+		rc = dbfile_fail_replaced(db->conf, f);
 	if (rc) {
 		close_parts(db);
 		return rc;

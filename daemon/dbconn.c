@@ -555,6 +555,16 @@ dbconn_keep_wal(struct dbconn *c)
 	sqlite3_db_config(c->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 }
 
+bool
+dbconn_has_moved(const struct dbconn *c)
+{
+	int moved = 0;
+
+	/* sqlite.org/c3ref/c_fcntl_begin_atomic_write.html */
+	sqlite3_file_control(c->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+	return moved;
+}
+
 void
 dbconn_watch(struct dbconn *c, const _Atomic int *stop, int64_t end_us)
 {

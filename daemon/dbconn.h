@@ -63,6 +63,9 @@ void dbconn_close(struct dbconn *c);
 /* Close it without copying the WAL into the file, whoever was the last. */
 void dbconn_keep_wal(struct dbconn *c);
 
+/* Say whether another file than its own stands at its path now, or none. */
+bool dbconn_has_moved(const struct dbconn *c);
+
 /* Give the set that counts what runs on it; NULL for a KEEPER. */
 struct stats_set *dbconn_get_stats(const struct dbconn *c);
 

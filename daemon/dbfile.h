@@ -21,6 +21,10 @@ struct dbfile {
  * into words that help.  Returns -f->code. */
 int dbfile_explain(const struct conf_db *db, struct failure *f);
 
+/* Say that another file stands at its path than the one that was opened, or none.
+ * Returns -ERR_DATABASE_DOWN. */
+int dbfile_fail_replaced(const struct conf_db *db, struct failure *f);
+
 /* See whether a directory has a database of this name, a good one: a file NAME.db,
  * itself and not by a link.  One that is absent is there when it may be created.
  * Errors: -ERR_NO_DATABASE, with a text in f if there is something to say. */

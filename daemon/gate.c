@@ -462,6 +462,6 @@ writer_drain(struct writer *w)
 			  "%s-wal and check both",
 		    w->db_conf->name, w->db_conf->path, w->db_conf->path);
 	/* the last connection that closes would copy and delete it otherwise */
-	if (w->alarm || is_external(w) || !empty_log(w))
+	if (w->alarm || w->moved || is_external(w) || !empty_log(w))
 		dbconn_keep_wal(w->conn);
 }

@@ -51,6 +51,13 @@ writer_open(const struct conf *conf, const struct conf_db *db,
 	return 0;
 }
 
+bool
+writer_has_moved(struct writer *w)
+{
+	w->moved = dbconn_has_moved(w->conn);
+	return w->moved;
+}
+
 void
 writer_set_seq(struct writer *w, uint64_t seq)
 {

@@ -38,6 +38,10 @@ void writer_set_seq(struct writer *w, uint64_t seq);
  * is not there any more.  Whoever holds the database. */
 void writer_refuse(struct writer *w);
 
+/* When it was just opened: say whether another file stands at its path already.
+ * Its WAL may be that one's, and is left alone then. */
+bool writer_has_moved(struct writer *w);
+
 /* End it and its keeper: neither runs any more.  Nobody uses them.  NULL is
  * fine. */
 void writer_stop(struct writer *w);
