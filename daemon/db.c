@@ -166,6 +166,8 @@ check_file(struct db *db, struct failure *f)
 	int rc = 0;
 
 	dbfile_identify(db->conf->path, &file); /* it may not be there yet */
+	if (db->writer)
+		dbfile_identify_wal(db->conf->path, &file);
 	pthread_mutex_lock(&dbs->lock);
 	for (size_t i = 0; i < dbs->n && !other; i++)
 		if (dbs->known[i] && dbs->known[i] != db &&

@@ -15,6 +15,7 @@
 struct dbfile {
 	dev_t dev;
 	ino_t ino;
+	ino_t wal_ino; /* of the WAL that stands beside it; 0: not known */
 };
 
 /* Put the reason why a file cannot be opened, which f holds as SQLite's code,
@@ -34,11 +35,18 @@ int dbfile_look_up(
 /* Find out which file stands at a path.  False: none that can be seen. */
 bool dbfile_identify(const char *path, struct dbfile *ret_file);
 
+/* Note which WAL stands beside it, now that it is open. */
+void dbfile_identify_wal(const char *path, struct dbfile *file);
+
+/* Say whether both still stand at their paths.  A file that is none does. */
+bool dbfile_stands(const struct dbfile *file, const char *path);
+
 /* Open one more connection to a file that is open, if it still stands at its path:
  * another one would be read with this one's WAL beside it, and it would be copied
- * into that when the connection is closed.  A file that is none is not compared.
+ * into that when the connection is closed.  And without the WAL a new one would be
+ * made, which the others do not know.  A file that is none is not compared.
  * Errors: those of dbconn_open; -ERR_DATABASE_DOWN: another one stands there, or
- * none. */
+ * none, or another WAL, or none. */
 int dbfile_connect(const struct dbfile *file, const struct conf_db *db,
     enum dbconn_role role, struct dbconn **ret_conn, struct failure *f);
 

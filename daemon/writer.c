@@ -298,9 +298,11 @@ writer_get_longest(const struct writer *w)
 }
 
 void
-writer_note_shm_gone(struct writer *w)
+writer_note_gone(struct writer *w, enum writer_file file)
 {
-	if (!atomic_exchange(&w->shm_gone, true))
+	int none = WRITER_NO_FILE;
+
+	if (atomic_compare_exchange_strong(&w->lost, &none, (int)file))
 		squeue_kick(&w->q);
 }
 

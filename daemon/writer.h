@@ -91,8 +91,12 @@ void writer_get_holder(
 /* Give how long the log has been, committed, since its file was made or cut. */
 int64_t writer_get_longest(const struct writer *w);
 
-/* Stop writing: the -shm file was removed, so that others may not see its locks. */
-void writer_note_shm_gone(struct writer *w);
+/* Files beside a database that all who have it open share. */
+enum writer_file { WRITER_NO_FILE, WRITER_SHM, WRITER_WAL };
+
+/* Stop writing: one of them was removed, so that others may not see its locks, or
+ * its commits. */
+void writer_note_gone(struct writer *w, enum writer_file file);
 
 /* How many wait in the line now. */
 size_t writer_get_queue_n(struct writer *w);

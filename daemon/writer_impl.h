@@ -54,7 +54,7 @@ struct writer {
 	_Atomic int64_t chore_us; /* when chores are due; 0: never */
 	_Atomic int chore_stop;   /* not 0: somebody waits */
 	_Atomic int64_t longest_bytes; /* that the log has had */
-	_Atomic bool shm_gone;         /* its -shm file was removed */
+	_Atomic int lost;              /* enum writer_file: which was removed */
 	_Atomic bool in_turn;          /* it runs members of the line */
 	_Atomic bool held_back; /* the WAL is too large: a turn for each tick */
 	_Atomic bool ticked;

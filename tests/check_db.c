@@ -356,7 +356,7 @@ START_TEST(db_that_is_replaced_while_it_is_opened_says_so)
 	ck_assert_str_eq(replacement, "");
 	assert_says(why,
 	    fixture_format(&fx,
-		"%s was replaced or deleted just now; try again in a second",
+		"%s, or its WAL, was replaced or deleted just now; try again in a second",
 		fx.path));
 	ck_assert_ptr_null(fixture_start(&fx));
 	fixture_take(&fx,
