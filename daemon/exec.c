@@ -566,22 +566,29 @@ exec_batch(struct exec *ex, struct dbconn *conn, struct request *r,
 }
 
 bool
-exec_batch_reads(struct dbconn *conn, struct request *r)
+exec_batch_reads(struct dbconn *conn, struct request *r, int64_t most_us)
 {
+	int64_t end_us = clock_now_us() + most_us;
 	struct failure f;
 	bool reads = true;
 
 	failure_init(&f);
-	for (size_t i = 0; i < r->steps_n && reads; i++) {
+	/* one that is to stop does so when it runs */
+	for (size_t i = 0; i < r->steps_n && reads && !request_get_stop(r);
+	     i++) {
 		struct stmt *st = NULL;
 		enum msg_kind kind;
 
+		if (most_us && clock_now_us() > end_us) {
+			r->unknown = true;
+			break;
+		}
 		reads = stmt_prepare(conn, r->steps[i].sql, &st, &f) == 0;
 		kind = stmt_get_kind(st);
 		reads = reads && (kind == KIND_READ || kind == KIND_EMPTY);
 	}
 	failure_fini(&f);
-	return reads;
+	return reads && !r->unknown;
 }
 
 /* --- Describing --------------------------------------------------------- */

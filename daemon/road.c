@@ -237,6 +237,15 @@ hand_to_writer(struct client *cl, struct request *r)
 		local_fail(cl, r);
 }
 
+/* What is not known is for the writer to find out, in the order of what its client
+ * sent.  One who may not write has no such order, and a reader finds out as well. */
+static bool
+is_for_readers(struct client *cl, const struct request *r)
+{
+	return r->unknown && !r->rerouted &&
+	    !access_may(&cl->peer, cl->loop->conf, r->db->conf, RIGHT_WRITE);
+}
+
 static void
 hand_to_backups(struct client *cl, struct request *r)
 {
@@ -400,7 +409,10 @@ take_road(
 			hand_to_readers(cl, r);
 		return;
 	case ROAD_WRITER:
-		hand_to_writer(cl, r);
+		if (is_for_readers(cl, r))
+			hand_to_readers(cl, r);
+		else
+			hand_to_writer(cl, r);
 		return;
 	case ROAD_BEGIN:
 		if (!begin(cl, r, mode))
