@@ -93,12 +93,12 @@ struct writer {
 	int64_t over_us; /* since when the WAL is over its hard limit; 0: not */
 	int64_t gate_us; /* when it may wait for readers again */
 	int64_t rest_times; /* how long it rests, in waits; 0: not at all */
-	bool moved;         /* another file stands at its path: writer_has_moved */
-	bool suspect;       /* it looked as if the WAL contradicted itself */
-	const char *alarm;  /* why nothing is written any more; or NULL */
-	bool is_stuck;      /* in a transaction that is to be undone */
-	int64_t try_us;     /* when to try the lock again, */
-	int64_t pause_us;   /* so long after the last time */
+	bool moved;   /* another file stands at its path: writer_has_moved */
+	bool suspect; /* it looked as if the WAL contradicted itself */
+	const char *alarm; /* why nothing is written any more; or NULL */
+	bool is_stuck;     /* in a transaction that is to be undone */
+	int64_t try_us;    /* when to try the lock again, */
+	int64_t pause_us;  /* so long after the last time */
 };
 
 /* A log that has not grown for so long is copied, however small. */
