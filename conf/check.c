@@ -277,7 +277,7 @@ conf_check(const struct conf *conf, char err[CONF_ERR_MAX])
 			return -1;
 	}
 	if (conf->directory[0] != '\0' &&
-	    check_db(conf, &conf->db_default, err) < 0)
+	    conf_check_db(conf, &conf->db_default, err) < 0)
 		return -1;
 	return check_files(conf, err);
 }

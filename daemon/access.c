@@ -126,6 +126,30 @@ deny(const struct peer *peer, const struct conf_db *db, enum right right,
 	    list->n ? "" : "root and the daemon's own user only", list->text);
 }
 
+static bool
+is_on_list(struct peer *peer, const struct conf_names *const *lists, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (lists[i]->all)
+			return true;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (is_among(peer, lists[i]))
+			return true;
+	}
+	return peer->uid == 0 || peer->uid == geteuid();
+}
+
+bool
+access_may(struct peer *peer, const struct conf *conf, const struct conf_db *db,
+    enum right right)
+{
+	const struct conf_names *lists[3];
+	size_t n = choose_lists(conf, db, right, lists);
+
+	return is_on_list(peer, lists, n);
+}
+
 int
 access_look(struct peer *peer, const struct conf *conf,
     const struct conf_db *db, enum right right, struct failure *f)
@@ -133,17 +157,8 @@ access_look(struct peer *peer, const struct conf *conf,
 	const struct conf_names *lists[3];
 	size_t n = choose_lists(conf, db, right, lists);
 
-	for (size_t i = 0; i < n; i++) {
-		if (lists[i]->all)
-			return 0;
-	}
-	for (size_t i = 0; i < n; i++) {
-		if (is_among(peer, lists[i]))
-			return 0;
-	}
-	if (peer->uid == 0 || peer->uid == geteuid())
-		return 0;
-	return deny(peer, db, right, lists[0], f);
+	return is_on_list(peer, lists, n) ? 0
+					  : deny(peer, db, right, lists[0], f);
 }
 
 /* --- Limits per user --------------------------------------------------------- */

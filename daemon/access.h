@@ -50,6 +50,10 @@ void peer_fini(struct peer *peer);
 int access_look(struct peer *peer, const struct conf *conf,
     const struct conf_db *db, enum right right, struct failure *f);
 
+/* Say the same, to whom it is no refusal: nothing is counted. */
+bool access_may(struct peer *peer, const struct conf *conf,
+    const struct conf_db *db, enum right right);
+
 static inline int
 access_check(struct peer *peer, const struct conf *conf,
     const struct conf_db *db, enum right right, struct failure *f)

@@ -13,12 +13,87 @@ _Thread_local struct budget *budget_current;
 /* What stands below: set once, before there are threads. */
 static sqlite3_mem_methods below;
 
+/* What all budgets have taken, and may take: NULL is no bound. */
+static _Atomic int64_t total;
+static _Atomic(const _Atomic int64_t *) total_max;
+
+void
+budget_set_total(const _Atomic int64_t *bytes)
+{
+	atomic_store(&total_max, bytes);
+}
+
+int64_t
+budget_get_total(void)
+{
+	return atomic_load(&total);
+}
+
+static bool
+take_from_total(int64_t bytes)
+{
+	const _Atomic int64_t *max = atomic_load(&total_max);
+	int64_t taken = atomic_load(&total);
+
+	do {
+		if (max && taken + bytes > atomic_load(max))
+			return false;
+	} while (!atomic_compare_exchange_weak(&total, &taken, taken + bytes));
+	return true;
+}
+
+void
+budget_give_back(struct budget *b)
+{
+	atomic_fetch_sub(&total, b->shared);
+	b->granted -= b->shared;
+	b->left = b->left < b->granted ? b->left : b->granted;
+	b->shared = 0;
+}
+
+/* Have so many bytes, if the limits allow. */
+static bool
+grant(struct budget *b, int64_t bytes)
+{
+	int64_t missing = bytes - b->left;
+	int64_t most = b->limit - b->granted;
+	int64_t more = (missing / BUDGET_PIECE_BYTES + 1) * BUDGET_PIECE_BYTES;
+
+	if (missing > most) {
+		b->hit = true;
+		return false;
+	}
+	more = more < most ? more : most;
+	if (!take_from_total(more)) {
+		b->hit = b->hit_total = true;
+		return false;
+	}
+	b->granted += more;
+	b->left += more;
+	b->shared += more;
+	return true;
+}
+
+/* Much of what was shared is free again: others may have it. */
 static void
-give_back(struct budget *b, int64_t bytes)
+shrink(struct budget *b)
+{
+	int64_t bytes = b->left / 2 < b->shared ? b->left / 2 : b->shared;
+
+	atomic_fetch_sub(&total, bytes);
+	b->granted -= bytes;
+	b->left -= bytes;
+	b->shared -= bytes;
+}
+
+static void
+refund(struct budget *b, int64_t bytes)
 {
 	b->left += bytes;
-	if (b->left > b->limit)
-		b->left = b->limit;
+	if (b->left > b->granted)
+		b->left = b->granted;
+	if (b->shared && b->left > 4 * BUDGET_PIECE_BYTES)
+		shrink(b);
 }
 
 static void *
@@ -29,10 +104,8 @@ mem_malloc(int n)
 
 	if (!b)
 		return below.xMalloc(n);
-	if (n > b->left) {
-		b->hit = true;
+	if (n > b->left && !grant(b, n))
 		return NULL;
-	}
 	p = below.xMalloc(n);
 	if (p)
 		b->left -= below.xSize(p);
@@ -45,7 +118,7 @@ mem_free(void *p)
 	struct budget *b = budget_current;
 
 	if (b)
-		give_back(b, below.xSize(p));
+		refund(b, below.xSize(p));
 	below.xFree(p);
 }
 
@@ -59,13 +132,11 @@ mem_realloc(void *p, int n)
 	if (!b)
 		return below.xRealloc(p, n);
 	before = below.xSize(p);
-	if (n - before > b->left) {
-		b->hit = true;
+	if (n - before > b->left && !grant(b, n - before))
 		return NULL;
-	}
 	moved = below.xRealloc(p, n);
 	if (moved)
-		give_back(b, before - below.xSize(moved));
+		refund(b, before - below.xSize(moved));
 	return moved;
 }
 

@@ -7,6 +7,10 @@
  * come back too, but never more than the limit: so the memory of the process
  * grows by no more than that, whatever was there before.
  *
+ * All budgets together have a bound, too (total_memory).  What a budget has of it is
+ * taken in pieces: the first BUDGET_OWN_BYTES of each are its own, so that a small
+ * statement never looks at what is shared, and then BUDGET_PIECE_BYTES at a time.
+ *
  * SQLite's own limits (sqlite.org/c3ref/hard_heap_limit64.html) are for all
  * connections together, and need its statistics, which cost one global mutex for
  * each small allocation (facts.md 0.3).
@@ -16,12 +20,21 @@
 #ifndef DAEMON_BUDGET_H
 #define DAEMON_BUDGET_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#define BUDGET_OWN_BYTES   ((int64_t)256 << 10)
+#define BUDGET_PIECE_BYTES ((int64_t)1 << 20)
+
+/* In bytes. */
 struct budget {
-	int64_t limit, left; /* bytes */
-	bool hit;            /* something was refused */
+	int64_t limit;
+	int64_t granted; /* of the limit, so far */
+	int64_t left;    /* of what was granted */
+	int64_t shared;  /* of what was granted: what all have together */
+	bool hit;        /* something was refused, */
+	bool hit_total;  /* as others have all that there is */
 };
 
 /* The one that this thread is charged to; NULL: nobody is. */
@@ -31,11 +44,33 @@ extern _Thread_local struct budget *budget_current;
  * Errors: -ERR_INTERNAL. */
 int budget_install(void);
 
+/* What all budgets have together; borrowed, may change at any time.  NULL, and
+ * before it is called: they have no bound.  Main thread. */
+void budget_set_total(const _Atomic int64_t *bytes);
+
+/* Say how much of that is taken.  Any thread. */
+int64_t budget_get_total(void);
+
+/* Give back what it has of that. */
+void budget_give_back(struct budget *b);
+
+/* The statement is over. */
+static inline void
+budget_end(struct budget *b)
+{
+	if (b->shared)
+		budget_give_back(b);
+}
+
+/* Begin it anew. */
 static inline void
 budget_begin(struct budget *b, int64_t limit)
 {
-	b->limit = b->left = limit;
-	b->hit = false;
+	budget_end(b);
+	b->limit = limit;
+	b->granted = limit < BUDGET_OWN_BYTES ? limit : BUDGET_OWN_BYTES;
+	b->left = b->granted;
+	b->hit = b->hit_total = false;
 }
 
 static inline void

@@ -59,6 +59,8 @@ struct loop {
 	uint8_t *arena; /* what was read in this turn */
 	size_t arena_n;
 	struct line collected;  /* in order of arrival */
+	int64_t now_us;         /* when the last of those had had its turn */
+	uint64_t turn;          /* of them; counted */
 	struct client *clients; /* all of them */
 	size_t clients_n;
 	struct client *more;    /* those that has_more */
@@ -105,7 +107,10 @@ struct client {
 	unsigned reading_n;  /* with the heavy readers, or not sent yet */
 	struct line reads;   /* until it has fewer of those */
 	struct line parked;  /* behind its own writes */
-	struct line held;    /* until its output drains */
+	struct line held;    /* until its output drains, or the next turn */
+	uint64_t turn;   /* the last that it had a request in; what it has */
+	int64_t turn_us; /* taken of that */
+	bool late;       /* it had requests left when its time was up */
 	struct session *sessions;
 	struct prepared *prepared; /* uthash by number */
 	size_t prepared_bytes;

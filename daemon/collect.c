@@ -345,6 +345,14 @@ read_small(struct client *cl)
 	take_from_arena(cl, n + (size_t)got);
 }
 
+/* It has requests left from the last turn: those come first.  (One whose output
+ * waits is not read from at all.) */
+static bool
+is_behind(const struct client *cl)
+{
+	return cl->late && !client_is_clogged(cl);
+}
+
 void
 collect_more(struct loop *loop)
 {
@@ -359,7 +367,8 @@ collect_more(struct loop *loop)
 		cl->has_more = false;
 		if (cl->closed || cl->hangs_up)
 			continue;
-		if (loop->arena_n + 2 * READ_BYTES > COLLECT_ARENA_BYTES) {
+		if (is_behind(cl) ||
+		    loop->arena_n + 2 * READ_BYTES > COLLECT_ARENA_BYTES) {
 			client_mark_more(cl);
 			continue;
 		}
@@ -375,7 +384,7 @@ collect_read(struct client *cl)
 	struct loop *loop = cl->loop;
 
 	/* when the arena is full the rest is read in the next turn */
-	if (cl->has_more ||
+	if (cl->has_more || is_behind(cl) ||
 	    loop->arena_n + 2 * READ_BYTES > COLLECT_ARENA_BYTES)
 		return;
 	if (cl->partial.n > READ_BYTES)

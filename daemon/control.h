@@ -11,8 +11,9 @@
 #define DAEMON_CONTROL_H
 
 /* What those are told whose file is gone. */
-#define CONTROL_GONE_TEXT                                                   \
-	"is not the file any more that it was: it was replaced or deleted " \
+#define CONTROL_GONE_TEXT                                            \
+	"is not the file any more that it was: it, or its WAL, was " \
+	"replaced or deleted "                                       \
 	"while the daemon had it open; begin again"
 
 #include "daemon/exec.h"

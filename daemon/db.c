@@ -166,6 +166,8 @@ check_file(struct db *db, struct failure *f)
 	int rc = 0;
 
 	dbfile_identify(db->conf->path, &file); /* it may not be there yet */
+	if (db->writer)
+		dbfile_identify_wal(db->conf->path, &file);
 	pthread_mutex_lock(&dbs->lock);
 	for (size_t i = 0; i < dbs->n && !other; i++)
 		if (dbs->known[i] && dbs->known[i] != db &&
@@ -204,6 +206,10 @@ open_parts(struct db *db, struct failure *f)
 	if (rc < 0)
 		return dbfile_explain(db->conf, f);
 	rc = check_file(db, f); /* it may have been created */
+	/* what stands there now may be another one than what was opened, and the
+	 * readers would open that one */
+	if (rc == 0 && writer_has_moved(db->writer))
+		rc = dbfile_fail_replaced(db->conf, f);
 	if (rc) {
 		close_parts(db);
 		return rc;

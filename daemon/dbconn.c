@@ -17,6 +17,10 @@
  * noise of what the query costs (facts.md section 4). */
 #define PROGRESS_OPCODES 1000
 
+/* The same for one with LIKE or GLOB, of which each may take milliseconds: about
+ * each row of a scan. */
+#define PROGRESS_OPCODES_LONG 8
+
 /* A connection of this process never meets a lock for long: the writer is one,
  * WAL readers take none.  This bounds what is left, such as recovery when the
  * file is opened. */
@@ -34,6 +38,10 @@
  * 0.03 s for 64 KB, 8 s for 1 MB (tests/check_long.c). */
 #define SMALL_MEMORY_BYTES (8 << 20)
 #define SMALL_VALUE_BYTES  (64 << 10)
+
+/* The longest pattern there: 20 ms for a text of 64 KB.  As sqlite.org/security.html
+ * has it for whom nobody trusts. */
+#define SMALL_PATTERN_BYTES 50
 
 static const char *const verb_sql[DBCONN_VERBS_N] = {
 	[DBCONN_BEGIN] = "BEGIN",
@@ -71,11 +79,27 @@ dbconn_get_library_version(void)
 	return sqlite3_libversion();
 }
 
+static int
+fail_total(struct failure *f)
+{
+	stats_add(STAT_memory_full, 1);
+	failure_set(f, ERR_MEMORY_FULL,
+	    "the statements that run have %lld KB of memory together, and the "
+	    "limit of total_memory leaves too little for this one; try again "
+	    "later, have it sort, group or collect less at a time, or raise "
+	    "total_memory",
+	    (long long)budget_get_total() / 1024);
+	f->retry_ms = 100;
+	return -ERR_MEMORY_FULL;
+}
+
 int
 dbconn_fail_memory(const struct dbconn *c, struct failure *f)
 {
 	if (!c->memory.hit)
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");
+	if (c->memory.hit_total)
+		return fail_total(f);
 	return failure_set(f, ERR_MEMORY_LIMIT,
 	    "the statement needed more than %lld KB of memory, the limit of "
 	    "request_memory; have it sort, group or collect less at a time, or "
@@ -83,16 +107,22 @@ dbconn_fail_memory(const struct dbconn *c, struct failure *f)
 	    (long long)c->conf->request_memory_bytes / 1024);
 }
 
+bool
+dbconn_is_pattern_too_long(const struct dbconn *c, int rc)
+{
+	return rc == SQLITE_ERROR &&
+	    strcmp(sqlite3_errmsg(c->db), "LIKE or GLOB pattern too complex") ==
+	    0;
+}
+
 /* SQLite's message; its own where the limit is ours. */
 static const char *
-get_message(const struct dbconn *c)
+get_message(const struct dbconn *c, int code)
 {
-	const char *message = sqlite3_errmsg(c->db);
-
-	if (strcmp(message, "LIKE or GLOB pattern too complex") == 0)
+	if (dbconn_is_pattern_too_long(c, code))
 		return "a LIKE or GLOB pattern may have at most 256 bytes; "
 		       "find longer text with instr()";
-	return message;
+	return sqlite3_errmsg(c->db);
 }
 
 int
@@ -120,7 +150,7 @@ dbconn_fail(struct dbconn *c, int rc, struct failure *f)
 		return dbconn_fail_locked(c, f);
 	failure_set(f, code, "%s",
 	    c->db && code == sqlite3_extended_errcode(c->db)
-		? get_message(c)
+		? get_message(c, code)
 		: sqlite3_errstr(code));
 	if (c->db)
 		f->offset = sqlite3_error_offset(c->db);
@@ -166,6 +196,16 @@ on_progress(void *arg)
 		return 1;
 	}
 	return 0;
+}
+
+void
+dbconn_set_pace(struct dbconn *c, bool often)
+{
+	if (c->looks_often == often)
+		return;
+	c->looks_often = often;
+	sqlite3_progress_handler(c->db,
+	    often ? PROGRESS_OPCODES_LONG : PROGRESS_OPCODES, on_progress, c);
 }
 
 static int
@@ -397,6 +437,9 @@ set_up(struct dbconn *c, struct failure *f)
 	    : INNER_BUSY_MS;
 	dbconn_set_busy_timeout(c);
 	rc = guard_install(&c->guard, c->db);
+	if (c->role == DBCONN_HOT)
+		sqlite3_limit(c->db, SQLITE_LIMIT_LIKE_PATTERN_LENGTH,
+		    SMALL_PATTERN_BYTES);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_wal_autocheckpoint(c->db, 0);
 	if (rc == SQLITE_OK)
@@ -496,6 +539,7 @@ dbconn_close(struct dbconn *c)
 {
 	if (!c)
 		return;
+	budget_end(&c->memory);
 	stmt_drop_all(c);
 	for (int i = 0; i < DBCONN_VERBS_N; i++)
 		sqlite3_finalize(c->verbs[i]);
@@ -527,6 +571,16 @@ dbconn_keep_wal(struct dbconn *c)
 	sqlite3_db_config(c->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 }
 
+bool
+dbconn_has_moved(const struct dbconn *c)
+{
+	int moved = 0;
+
+	/* sqlite.org/c3ref/c_fcntl_begin_atomic_write.html */
+	sqlite3_file_control(c->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+	return moved;
+}
+
 void
 dbconn_watch(struct dbconn *c, const _Atomic int *stop, int64_t end_us)
 {
@@ -541,6 +595,12 @@ dbconn_begin_memory(struct dbconn *c)
 	/* what fills the page cache is not the statement's */
 	budget_begin(
 	    &c->memory, c->conf->request_memory_bytes + c->conf->cache_bytes);
+}
+
+void
+dbconn_end_memory(struct dbconn *c)
+{
+	budget_end(&c->memory);
 }
 
 void

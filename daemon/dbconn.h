@@ -63,12 +63,18 @@ void dbconn_close(struct dbconn *c);
 /* Close it without copying the WAL into the file, whoever was the last. */
 void dbconn_keep_wal(struct dbconn *c);
 
+/* Say whether another file than its own stands at its path now, or none. */
+bool dbconn_has_moved(const struct dbconn *c);
+
 /* Give the set that counts what runs on it; NULL for a KEEPER. */
 struct stats_set *dbconn_get_stats(const struct dbconn *c);
 
 /* Let a running statement be stopped: when *stop is not 0, or at end_us (0:
  * never).  stop NULL: by nothing. */
 void dbconn_watch(struct dbconn *c, const _Atomic int *stop, int64_t end_us);
+
+/* The statement has run: others may have the memory that it had (total_memory). */
+void dbconn_end_memory(struct dbconn *c);
 
 /* Bound the statement that was prepared last to what a worker can spare: little
  * memory, and no value so long that a function of SQLite, which nothing can stop,

@@ -35,6 +35,7 @@ struct dbconn {
 	bool over_budget;
 	struct budget memory;  /* of the statement that runs */
 	bool small;            /* it may take no more than a worker can spare */
+	bool looks_often;      /* dbconn_set_pace */
 	int busy_ms;           /* how long its statements wait for a lock */
 	sqlite3_stmt *running; /* borrowed: what was stepped last */
 	int64_t began_us;      /* when it had run for a while; 0: not yet */
@@ -50,6 +51,13 @@ int dbconn_fail(struct dbconn *c, int rc, struct failure *f);
 
 /* Begin a statement: it may take as much memory as the configuration says. */
 void dbconn_begin_memory(struct dbconn *c);
+
+/* Have the statement that runs next asked more often whether it is to stop: some
+ * of its opcodes may take long. */
+void dbconn_set_pace(struct dbconn *c, bool often);
+
+/* Say whether that is why a statement failed with this code of SQLite's. */
+bool dbconn_is_pattern_too_long(const struct dbconn *c, int rc);
 
 /* Let its statements wait for a lock as long as they do otherwise. */
 void dbconn_set_busy_timeout(struct dbconn *c);

@@ -12,8 +12,13 @@
 #include "daemon/locks.h"
 #include "proto/error.h"
 
-/* SQLite's primary codes: sqlite.org/rescode.html */
-enum { SQL_READONLY = 8, SQL_CANTOPEN = 14, SQL_NOTADB = 26 };
+/* SQLite's codes: sqlite.org/rescode.html */
+enum {
+	SQL_READONLY = 8,
+	SQL_READONLY_DBMOVED = 1032, /* extended */
+	SQL_CANTOPEN = 14,
+	SQL_NOTADB = 26,
+};
 
 static int
 explain_busy(const struct conf_db *db, struct failure *f)
@@ -84,6 +89,17 @@ explain_cantopen(const struct conf_db *db, struct failure *f)
 }
 
 int
+dbfile_fail_replaced(const struct conf_db *db, struct failure *f)
+{
+	failure_set(f, ERR_DATABASE_DOWN,
+	    "%s, or its WAL, was replaced or deleted just now; try again in a "
+	    "second",
+	    db->path);
+	f->retry_ms = 1000;
+	return -ERR_DATABASE_DOWN;
+}
+
+int
 dbfile_explain(const struct conf_db *db, struct failure *f)
 {
 	char *text;
@@ -91,6 +107,8 @@ dbfile_explain(const struct conf_db *db, struct failure *f)
 
 	if (code == ERR_EXTERNAL_BUSY)
 		return explain_busy(db, f);
+	if (code == SQL_READONLY_DBMOVED)
+		return dbfile_fail_replaced(db, f);
 	if ((code & 0xff) == SQL_NOTADB)
 		return failure_set(f, code,
 		    "cannot open %s: it is not an SQLite database, or it is "
@@ -132,27 +150,31 @@ dbfile_identify(const char *path, struct dbfile *ret_file)
 
 	if (stat(path, &st) < 0)
 		return false;
-	*ret_file = (struct dbfile){ st.st_dev, st.st_ino };
+	*ret_file = (struct dbfile){ st.st_dev, st.st_ino, 0 };
 	return true;
 }
 
-static bool
-stands(const struct dbfile *file, const char *path)
+void
+dbfile_identify_wal(const char *path, struct dbfile *file)
+{
+	char wal[PATH_MAX];
+	struct stat st;
+
+	snprintf(wal, sizeof(wal), "%s-wal", path);
+	file->wal_ino = stat(wal, &st) == 0 ? st.st_ino : 0;
+}
+
+bool
+dbfile_stands(const struct dbfile *file, const char *path)
 {
 	struct dbfile now = { 0 };
 
-	return file->ino == 0 ||
-	    (dbfile_identify(path, &now) && dbfile_is(file, &now));
-}
-
-static int
-fail_replaced(const struct conf_db *db, struct failure *f)
-{
-	failure_set(f, ERR_DATABASE_DOWN,
-	    "%s was replaced or deleted just now; try again in a second",
-	    db->path);
-	f->retry_ms = 1000;
-	return -ERR_DATABASE_DOWN;
+	if (file->ino == 0)
+		return true;
+	if (!dbfile_identify(path, &now) || !dbfile_is(file, &now))
+		return false;
+	dbfile_identify_wal(path, &now);
+	return file->wal_ino == 0 || file->wal_ino == now.wal_ino;
 }
 
 int
@@ -161,17 +183,17 @@ dbfile_connect(const struct dbfile *file, const struct conf_db *db,
 {
 	int rc;
 
-	if (!stands(file, db->path))
-		return fail_replaced(db, f);
+	if (!dbfile_stands(file, db->path))
+		return dbfile_fail_replaced(db, f);
 	rc = dbconn_open(db, role, ret_conn, f);
 	if (rc < 0)
 		return rc;
-	if (stands(file, db->path))
+	if (dbfile_stands(file, db->path))
 		return 0;
 	dbconn_keep_wal(*ret_conn);
 	dbconn_close(*ret_conn);
 	*ret_conn = NULL;
-	return fail_replaced(db, f);
+	return dbfile_fail_replaced(db, f);
 }
 
 bool

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/budget.h"
 #include "daemon/clock.h"
 #include "daemon/db.h"
 #include "daemon/log.h"
@@ -402,6 +403,7 @@ dbs_open(struct conf *conf, struct dbs *dbs, struct failure *f)
 
 	*dbs = (struct dbs){ .conf = conf, .epoch = make_epoch() };
 	pthread_mutex_init(&dbs->lock, NULL);
+	budget_set_total(&conf->total_memory_bytes);
 	rc = start_crews(conf, dbs);
 	if (rc < 0)
 		failure_set(f, ERR_NO_MEMORY, "cannot start threads");
@@ -446,6 +448,7 @@ dbs_close(struct dbs *dbs)
 	free(dbs->known);
 	free(dbs->directory);
 	pthread_mutex_destroy(&dbs->lock);
+	budget_set_total(NULL);
 	*dbs = (struct dbs){ 0 };
 }
 
@@ -647,8 +650,9 @@ replace(struct dbs *dbs, struct db *db)
 	if (!first)
 		return;
 	log_warn(
-	    "%s: %s was replaced or deleted while it was open; it is closed, "
-	    "and what is there then is opened for the next request",
+	    "%s: %s, or its WAL, was replaced or deleted while it was open; "
+	    "it is closed, and what is there then is opened for the next "
+	    "request",
 	    db->conf->name, db->conf->path);
 	if (!db_hold(db))
 		return;
@@ -657,16 +661,30 @@ replace(struct dbs *dbs, struct db *db)
 	db_release(db);
 }
 
+/* It may have been closed meanwhile, and its WAL is gone for that. */
+static bool
+is_open_still(struct db *db, const struct dbfile *file)
+{
+	bool is_so;
+
+	pthread_mutex_lock(&db->dbs->lock);
+	is_so = db->state == DB_OPEN && dbfile_is(file, &db->file) &&
+	    (file->wal_ino == 0 || file->wal_ino == db->file.wal_ino);
+	pthread_mutex_unlock(&db->dbs->lock);
+	return is_so;
+}
+
 bool
 dbs_check_file(struct dbs *dbs, struct db *db)
 {
-	struct dbfile now = { 0 }, was;
+	struct dbfile was;
 
 	pthread_mutex_lock(&dbs->lock);
 	was = db->file;
 	pthread_mutex_unlock(&dbs->lock);
-	if (was.ino == 0 ||
-	    (dbfile_identify(db->conf->path, &now) && dbfile_is(&was, &now)))
+	if (db->conf->access == CONF_ACCESS_SHARED)
+		was.wal_ino = 0; /* others have it, too: watch.c */
+	if (dbfile_stands(&was, db->conf->path) || !is_open_still(db, &was))
 		return true;
 	replace(dbs, db);
 	return false;

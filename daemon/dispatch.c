@@ -3,6 +3,7 @@
 
 #include "daemon/admin.h"
 #include "daemon/admin_backup.h"
+#include "daemon/clock.h"
 #include "daemon/collect.h"
 #include "daemon/hots.h"
 #include "daemon/local.h"
@@ -10,6 +11,10 @@
 #include "daemon/stats.h"
 #include "daemon/steps.h"
 #include "proto/error.h"
+
+/* After so long the requests of a client that are left wait for the next turn:
+ * preparing may take 0.2 s each, and 64 of them come in one. */
+#define TURN_US 5000
 
 static struct span
 look_up(void *arg, uint64_t number)
@@ -273,18 +278,44 @@ dispatch(struct client *cl, struct request *r)
 	}
 }
 
-/* Requests whose replies would pile up wait until the client has read some. */
+/* Begin to count what it takes of this turn. */
+static void
+enter_turn(struct client *cl)
+{
+	if (cl->turn == cl->loop->turn)
+		return;
+	cl->turn = cl->loop->turn;
+	cl->turn_us = 0;
+	cl->late = false;
+}
+
+/* Requests whose replies would pile up wait until the client has read some; and
+ * those of one that has had its time wait until the others had theirs. */
 static bool
 hold(struct client *cl, struct request *r)
 {
-	if (!cl->held.head && !client_is_clogged(cl))
+	bool is_over = cl->turn_us > TURN_US;
+
+	if (!cl->held.head && !is_over && !client_is_clogged(cl))
 		return false;
 	if (cl->closed || cl->hangs_up || collect_keep(r) < 0)
 		return false;
 	if (!cl->held.head)
 		cl->loop->held_n++;
+	cl->late = cl->late || is_over;
 	line_push(&cl->held, r);
 	return true;
+}
+
+/* What has run here has left its time. */
+static void
+charge(struct client *cl, int64_t before_us)
+{
+	struct loop *loop = cl->loop;
+
+	if (loop->now_us <= before_us)
+		loop->now_us = clock_now_us();
+	cl->turn_us += loop->now_us - before_us;
 }
 
 void
@@ -292,9 +323,18 @@ dispatch_collected(struct loop *loop)
 {
 	struct request *r;
 
-	while ((r = line_pop(&loop->collected)))
-		if (!hold(r->client, r))
-			dispatch(r->client, r);
+	loop->turn++;
+	loop->now_us = loop->collected.head ? clock_now_us() : 0;
+	while ((r = line_pop(&loop->collected))) {
+		struct client *cl = r->client;
+		int64_t before_us = loop->now_us;
+
+		enter_turn(cl);
+		if (hold(cl, r))
+			continue;
+		dispatch(cl, r);
+		charge(cl, before_us);
+	}
 	hots_end_batches(loop);
 }
 

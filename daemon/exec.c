@@ -52,6 +52,7 @@ exec_prepare(
 		rc = stmt_bind(conn, ex->stmt, r->params, &r->failure);
 	if (rc < 0) {
 		stmt_reset(ex->stmt);
+		dbconn_end_memory(conn);
 		ex->stmt = NULL;
 		return rc;
 	}
@@ -313,6 +314,7 @@ exec_close(struct exec *ex)
 	if (!ex->over)
 		slow_look(ex->conn, ex->stmt, r, ex->waited_us);
 	stmt_reset(ex->stmt);
+	dbconn_end_memory(ex->conn);
 	take_vars(ex);
 	if (ex->ran)
 		note_run(ex, r->changes, r->failure.code || ex->stmt_failed);
@@ -444,6 +446,7 @@ run_step(struct exec *ex, const struct step *step)
 		rc = run_step_rows(ex);
 	slow_look(ex->conn, ex->stmt, r, 0);
 	stmt_reset(ex->stmt);
+	dbconn_end_memory(ex->conn);
 	if (rc == 0) {
 		take_vars(ex);
 		put_step_summary(ex, r->changes - changes_before);
@@ -589,22 +592,29 @@ exec_batch(struct exec *ex, struct dbconn *conn, struct request *r,
 }
 
 bool
-exec_batch_reads(struct dbconn *conn, struct request *r)
+exec_batch_reads(struct dbconn *conn, struct request *r, int64_t most_us)
 {
+	int64_t end_us = clock_now_us() + most_us;
 	struct failure f;
 	bool reads = true;
 
 	failure_init(&f);
-	for (size_t i = 0; i < r->steps_n && reads; i++) {
+	/* one that is to stop does so when it runs */
+	for (size_t i = 0; i < r->steps_n && reads && !request_get_stop(r);
+	     i++) {
 		struct stmt *st = NULL;
 		enum msg_kind kind;
 
+		if (most_us && clock_now_us() > end_us) {
+			r->unknown = true;
+			break;
+		}
 		reads = stmt_prepare(conn, r->steps[i].sql, &st, &f) == 0;
 		kind = stmt_get_kind(st);
 		reads = reads && (kind == KIND_READ || kind == KIND_EMPTY);
 	}
 	failure_fini(&f);
-	return reads;
+	return reads && !r->unknown;
 }
 
 /* --- Describing --------------------------------------------------------- */

@@ -68,8 +68,9 @@ void exec_close(struct exec *ex);
 int exec_batch(struct exec *ex, struct dbconn *conn, struct request *r,
     struct buf *out, bool check_fks);
 
-/* Say whether all steps of a batch only read. */
-bool exec_batch_reads(struct dbconn *conn, struct request *r);
+/* Say whether all steps of a batch only read.  When preparing them takes longer than
+ * most_us (0: it may) that is not known, and r->unknown is set. */
+bool exec_batch_reads(struct dbconn *conn, struct request *r, int64_t most_us);
 
 /* Say what a statement is, in an OK reply: DESCRIBE and PREPARE. */
 void exec_describe(struct dbconn *conn, struct request *r, struct buf *out);

@@ -94,6 +94,53 @@ alarm_shm(struct writer *w)
 	    w->db_conf->name, w->db_conf->path);
 }
 
+/* Frames that are not copied. */
+static uint32_t
+get_backlog(struct writer *w)
+{
+	uint32_t copied, frames;
+
+	return wal_get_log(w->conn, &copied, &frames) && copied < frames
+	    ? frames - copied
+	    : 0;
+}
+
+/* Who has it open reads and writes it as before, and who opens the file now makes
+ * another one, though the -shm file tells of this one.  Nothing of it is left when
+ * the last one closes it: so it is copied now. */
+static void
+alarm_wal(struct writer *w)
+{
+	struct wal_copied log;
+	struct failure f;
+
+	w->alarm = "is not written any more: its -wal file was removed; see "
+		   "the daemon's log";
+	health_note_alarm(keeper_get_log(w->keeper), w->alarm);
+	failure_init(&f);
+	if (get_backlog(w) > 0) /* else: keeper.h */
+		wal_checkpoint(w->conn, WAL_COPY, 0, &log, &f);
+	failure_fini(&f);
+	log_error("%s: %s-wal was removed or replaced while it was in use: "
+		  "writes are refused from now on; %s; stop the others that "
+		  "have the file open, then restart the daemon",
+	    w->db_conf->name, w->db_conf->path,
+	    get_backlog(w) == 0
+		? "all that was in it is copied into the file"
+		: "not all that was in it could be copied into the file, "
+		  "and is lost when the daemon stops: make a BACKUP first");
+}
+
+/* While the keeper copies, the writer waits: gate_holds. */
+static void
+alarm_lost(struct writer *w)
+{
+	if (atomic_load(&w->lost) == WRITER_SHM)
+		alarm_shm(w);
+	else if (keeper_get_state(w->keeper) != KEEPER_COPYING)
+		alarm_wal(w);
+}
+
 /* Looked at before each turn, when nobody in this process commits.  A process
  * outside may begin the log anew (access = shared), and be between the two words,
  * of which it writes the frames first: so one look is not enough then. */
@@ -137,17 +184,6 @@ is_idle(const struct writer *w)
 	int64_t committed_us = atomic_load(&w->committed_us);
 
 	return committed_us && clock_now_us() - committed_us > GATE_IDLE_US;
-}
-
-/* Frames that are not copied. */
-static uint32_t
-get_backlog(struct writer *w)
-{
-	uint32_t copied, frames;
-
-	return wal_get_log(w->conn, &copied, &frames) && copied < frames
-	    ? frames - copied
-	    : 0;
 }
 
 static bool
@@ -382,11 +418,11 @@ take_turn(struct writer *w)
 {
 	int64_t bytes = wal_get_bytes(w->conn);
 
-	if (!w->alarm && atomic_load(&w->shm_gone))
-		alarm_shm(w);
+	if (!w->alarm && atomic_load(&w->lost))
+		alarm_lost(w);
 	else if (!w->alarm)
 		check_log(w);
-	if (w->alarm || w->is_stuck)
+	if (w->alarm || w->is_stuck || atomic_load(&w->lost))
 		return;
 	gate_look_for_restart(w);
 	if (is_external(w)) {
@@ -470,7 +506,7 @@ gate_holds(struct writer *w)
 {
 	if (w->alarm)
 		return false; /* they are refused at once */
-	if (w->gate_end_us)
+	if (w->gate_end_us || atomic_load(&w->lost))
 		return true;
 	/* what is all copied and only cannot begin anew is not helped by that */
 	if (is_over(w, wal_get_bytes(w->conn)) && get_backlog(w))
@@ -518,6 +554,6 @@ writer_drain(struct writer *w)
 			  "%s-wal and check both",
 		    w->db_conf->name, w->db_conf->path, w->db_conf->path);
 	/* the last connection that closes would copy and delete it otherwise */
-	if (w->alarm || is_external(w) || !empty_log(w))
+	if (w->alarm || w->moved || is_external(w) || !empty_log(w))
 		dbconn_keep_wal(w->conn);
 }

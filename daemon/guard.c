@@ -119,6 +119,8 @@ judge_function(struct guard *g, const char *name)
 		    "the daemon's log; use RAISE(), or a table");
 	if (strcasecmp(name, "count") == 0)
 		g->counts = true;
+	if (strcasecmp(name, "like") == 0 || strcasecmp(name, "glob") == 0)
+		g->matches = true;
 	return SQLITE_OK;
 }
 
@@ -333,7 +335,7 @@ guard_reset(struct guard *g)
 {
 	g->writes_rows = g->writes_schema = false;
 	g->pragma = g->pragma_writes = false;
-	g->counts = g->checks = false;
+	g->counts = g->checks = g->matches = false;
 	g->setting = NULL;
 	g->tx_op = GUARD_TX_NONE;
 	g->tx_name[0] = g->reason[0] = '\0';

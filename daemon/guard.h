@@ -46,6 +46,7 @@ struct guard {
 	/* what the statement being prepared was seen to do */
 	bool writes_rows, writes_schema, pragma, pragma_writes;
 	bool counts, checks; /* count(); integrity_check or quick_check */
+	bool matches;        /* LIKE or GLOB */
 	const struct pragma *setting; /* would set setting_value, and was made
 				       * a statement that does nothing; or
 				       * NULL */

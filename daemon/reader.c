@@ -644,7 +644,8 @@ run_statement(struct reader *rd, struct request *r)
 static int
 run_batch(struct reader *rd, struct request *r)
 {
-	if (exec_batch_reads(rd->conn, r))
+	r->unknown = false;
+	if (exec_batch_reads(rd->conn, r, 0))
 		return exec_batch(&rd->exec, rd->conn, r, &r->out, false);
 	if (r->tx)
 		return leave_for_writer(r);

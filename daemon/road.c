@@ -248,6 +248,15 @@ hand_to_writer(struct client *cl, struct request *r)
 		local_fail(cl, r);
 }
 
+/* What is not known is for the writer to find out, in the order of what its client
+ * sent.  One who may not write has no such order, and a reader finds out as well. */
+static bool
+is_for_readers(struct client *cl, const struct request *r)
+{
+	return r->unknown && !r->rerouted &&
+	    !access_may(&cl->peer, cl->loop->conf, r->db->conf, RIGHT_WRITE);
+}
+
 static void
 hand_to_backups(struct client *cl, struct request *r)
 {
@@ -284,10 +293,12 @@ run_inline(struct client *cl, struct request *r)
 	if (borrows)
 		r->vars = NULL;
 	client_end_reply(cl, b);
-	if (result == HOT_TOO_LONG)
+	if (result == HOT_TOO_LONG) {
 		hand_to_readers(cl, r);
-	else
-		client_free_request(cl, r);
+		return;
+	}
+	loop->now_us = r->ended_us;
+	client_free_request(cl, r);
 }
 
 /* The last write that the client has under way on a database, or NULL. */
@@ -411,7 +422,10 @@ take_road(
 			hand_to_readers(cl, r);
 		return;
 	case ROAD_WRITER:
-		hand_to_writer(cl, r);
+		if (is_for_readers(cl, r))
+			hand_to_readers(cl, r);
+		else
+			hand_to_writer(cl, r);
 		return;
 	case ROAD_BEGIN:
 		if (!begin(cl, r, mode))
@@ -750,6 +764,7 @@ go_on(const struct hot *h, struct request *r)
 	}
 	failure_set(&r->failure, h->failure.code, "%s",
 	    h->failure.text ? h->failure.text : "");
+	r->failure.retry_ms = h->failure.retry_ms;
 	local_fail(r->client, r);
 }
 

@@ -8,6 +8,10 @@
  * at worst: a longer one is not for a worker (tests/check_long.c). */
 #define TEXT_BYTES_MAX (64 << 10)
 
+/* So long a worker prepares the steps of a BATCH, to see whether one writes: there
+ * may be 10,000, of which each can take 0.2 s. */
+#define BATCH_TIME_US 5000
+
 #define SQL_ERROR 1 /* SQLITE_ERROR, sqlite.org/rescode.html */
 
 /* Transaction control where no transaction is: SQLite's own words. */
@@ -105,8 +109,9 @@ router_choose(struct request *r, struct dbconn *hot, const struct conf *conf,
 	if (r->type == TYPE_SCRIPT)
 		return ROAD_WRITER;
 	if (r->type == TYPE_BATCH)
-		return r->unknown || !exec_batch_reads(hot, r) ? ROAD_WRITER
-							       : ROAD_READERS;
+		return r->unknown || !exec_batch_reads(hot, r, BATCH_TIME_US)
+		    ? ROAD_WRITER
+		    : ROAD_READERS;
 	return choose_statement(r, hot, conf, behind_writes, ret_mode);
 }
 
@@ -184,8 +189,9 @@ choose_first(struct request *r, const struct session *s, const struct stmt *st,
 	}
 	if (begins_with_lease(s))
 		return ROAD_WRITER;
+	/* what is not known a reader finds out */
 	reads = r->type == TYPE_BATCH
-	    ? exec_batch_reads(hot, r)
+	    ? exec_batch_reads(hot, r, BATCH_TIME_US) || r->unknown
 	    : (r->kind == KIND_READ || r->kind == KIND_TX ||
 		  r->kind == KIND_EMPTY);
 	return reads || s->tx->mode == TX_MODE_READ ? ROAD_READERS

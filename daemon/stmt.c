@@ -52,6 +52,7 @@ struct stmt {
 	unsigned heavy_runs;
 	bool found;       /* it was not prepared for the run that comes next */
 	bool unstoppable; /* never for a worker */
+	bool matches;     /* a step of it may take long: dbconn_set_pace */
 	size_t bytes;     /* it takes about so much memory */
 	uint64_t used;
 	struct tally tally;
@@ -236,6 +237,7 @@ prepare_once(struct dbconn *c, struct source *src, sqlite3_stmt **ret_s)
 	rc = sqlite3_prepare_v3(
 	    c->db, src->sql, src->bytes_n, src->flags, ret_s, &src->tail);
 	budget_leave();
+	budget_end(&c->memory);
 	return rc;
 }
 
@@ -259,6 +261,8 @@ needs_schema(struct dbconn *c, int rc)
 static int
 fail_prepare(struct dbconn *c, int rc, struct failure *f)
 {
+	if (rc == SQLITE_NOMEM && c->memory.hit_total)
+		return dbconn_fail_memory(c, f);
 	if (rc == SQLITE_NOMEM && c->memory.hit)
 		return failure_set(f, ERR_MEMORY_LIMIT,
 		    "preparing the statement took more than %lld KB of memory; "
@@ -329,6 +333,7 @@ new_stmt(struct dbconn *c, struct span sql, sqlite3_stmt *s)
 		return NULL;
 	st->s = s;
 	st->kind = guard_get_kind(&c->guard, s);
+	st->matches = c->guard.matches;
 	st->unstoppable = st->kind == KIND_READ &&
 	    guard_is_unstoppable(&c->guard, s);
 	st->tx = get_tx(c, s);
@@ -540,7 +545,8 @@ note_small(struct dbconn *c, int rc)
 {
 	if (c->small &&
 	    ((c->memory.hit && (rc & 0xff) == SQLITE_NOMEM) ||
-		(rc & 0xff) == SQLITE_TOOBIG))
+		(rc & 0xff) == SQLITE_TOOBIG ||
+		dbconn_is_pattern_too_long(c, rc)))
 		c->over_budget = true;
 }
 
@@ -551,6 +557,7 @@ stmt_step(struct dbconn *c, struct stmt *st, struct failure *f)
 
 	c->guard.maintenance = st->kind == KIND_MAINTENANCE;
 	c->guard.reason[0] = '\0';
+	dbconn_set_pace(c, st->matches);
 	budget_enter(&c->memory);
 	c->running = st->s;
 	rc = sqlite3_step(st->s);

@@ -55,7 +55,7 @@ struct watch {
 	struct health_log *log;
 	struct wal_view view;
 	char wal_path[PATH_MAX], shm_path[PATH_MAX];
-	struct dbfile shm; /* access = shared: which file it is */
+	struct dbfile shm, wal; /* access = shared: which files they are */
 
 	_Atomic int64_t over_us; /* since when it is over its limit; 0: not */
 	_Atomic int64_t look_us; /* the last look */
@@ -97,8 +97,10 @@ watch_new(const struct conf_db *db, struct crew *crew,
 	w->log = keeper_get_log(parts->keeper);
 	snprintf(w->wal_path, sizeof(w->wal_path), "%s-wal", db->path);
 	snprintf(w->shm_path, sizeof(w->shm_path), "%s-shm", db->path);
-	if (db->access == CONF_ACCESS_SHARED)
+	if (db->access == CONF_ACCESS_SHARED) {
 		dbfile_identify(w->shm_path, &w->shm);
+		dbfile_identify(w->wal_path, &w->wal);
+	}
 	pthread_mutex_init(&w->lock, NULL);
 	w->seen.file_before = measure_file(w);
 	*ret_watch = w;
@@ -315,18 +317,17 @@ end_old(struct watch *w, const struct health *h)
 		    s->sql);
 }
 
-/* All processes that have the file open find each other's locks in its -shm file:
- * one that opens it when that is gone makes a new one, and finds none. */
+/* All processes that have the file open find each other's locks in its -shm file,
+ * and each other's commits in its -wal file: one that opens it when either is gone
+ * makes a new one, and finds none.  (With access = exclusive it is closed, and
+ * opened anew: dbs.c.) */
 static void
-look_for_shm(struct watch *w)
+look_for_others_files(struct watch *w)
 {
-	struct dbfile now = { 0 };
-
-	if (w->shm.ino == 0)
-		return;
-	dbfile_identify(w->shm_path, &now);
-	if (!dbfile_is(&w->shm, &now))
-		writer_note_shm_gone(w->writer);
+	if (!dbfile_stands(&w->shm, w->shm_path))
+		writer_note_gone(w->writer, WRITER_SHM);
+	else if (!dbfile_stands(&w->wal, w->wal_path))
+		writer_note_gone(w->writer, WRITER_WAL);
 }
 
 static void
@@ -335,7 +336,7 @@ watch_run(struct squeue *q)
 	struct watch *w = (struct watch *)q;
 	struct health h;
 
-	look_for_shm(w);
+	look_for_others_files(w);
 	look_outside(w);
 	watch_get_health(w, &h);
 	atomic_store(&w->look_us, h.facts.now_us);

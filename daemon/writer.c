@@ -51,6 +51,13 @@ writer_open(const struct conf *conf, const struct conf_db *db,
 	return 0;
 }
 
+bool
+writer_has_moved(struct writer *w)
+{
+	w->moved = dbconn_has_moved(w->conn);
+	return w->moved;
+}
+
 void
 writer_set_seq(struct writer *w, uint64_t seq)
 {
@@ -292,9 +299,11 @@ writer_get_longest(const struct writer *w)
 }
 
 void
-writer_note_shm_gone(struct writer *w)
+writer_note_gone(struct writer *w, enum writer_file file)
 {
-	if (!atomic_exchange(&w->shm_gone, true))
+	int none = WRITER_NO_FILE;
+
+	if (atomic_compare_exchange_strong(&w->lost, &none, (int)file))
 		squeue_kick(&w->q);
 }
 

@@ -38,6 +38,10 @@ void writer_set_seq(struct writer *w, uint64_t seq);
  * is not there any more.  Whoever holds the database. */
 void writer_refuse(struct writer *w);
 
+/* When it was just opened: say whether another file stands at its path already.
+ * Its WAL may be that one's, and is left alone then. */
+bool writer_has_moved(struct writer *w);
+
 /* End it and its keeper: neither runs any more.  Nobody uses them.  NULL is
  * fine. */
 void writer_stop(struct writer *w);
@@ -87,8 +91,12 @@ void writer_get_holder(
 /* Give how long the log has been, committed, since its file was made or cut. */
 int64_t writer_get_longest(const struct writer *w);
 
-/* Stop writing: the -shm file was removed, so that others may not see its locks. */
-void writer_note_shm_gone(struct writer *w);
+/* Files beside a database that all who have it open share. */
+enum writer_file { WRITER_NO_FILE, WRITER_SHM, WRITER_WAL };
+
+/* Stop writing: one of them was removed, so that others may not see its locks, or
+ * its commits. */
+void writer_note_gone(struct writer *w, enum writer_file file);
 
 /* Somebody who wants the WAL copied: embedded in what its errand is of. */
 struct writer_ask {

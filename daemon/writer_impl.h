@@ -55,8 +55,8 @@ struct writer {
 	_Atomic int64_t chore_us;          /* when chores are due; 0: never */
 	_Atomic int chore_stop;            /* not 0: somebody waits */
 	_Atomic int64_t longest_bytes;     /* that the log has had */
-	_Atomic bool shm_gone;             /* its -shm file was removed */
-	_Atomic bool in_turn;              /* it runs members of the line */
+	_Atomic int lost;       /* enum writer_file: which was removed */
+	_Atomic bool in_turn;   /* it runs members of the line */
 	_Atomic bool held_back; /* the WAL is too large: a turn for each tick */
 	_Atomic bool ticked;
 	_Atomic size_t running_at;  /* which of the members runs */
@@ -95,11 +95,12 @@ struct writer {
 	int64_t over_us; /* since when the WAL is over its hard limit; 0: not */
 	int64_t gate_us; /* when it may wait for readers again */
 	int64_t rest_times; /* how long it rests, in waits; 0: not at all */
-	bool suspect;       /* it looked as if the WAL contradicted itself */
-	const char *alarm;  /* why nothing is written any more; or NULL */
-	bool is_stuck;      /* in a transaction that is to be undone */
-	int64_t try_us;     /* when to try the lock again, */
-	int64_t pause_us;   /* so long after the last time */
+	bool moved;   /* another file stands at its path: writer_has_moved */
+	bool suspect; /* it looked as if the WAL contradicted itself */
+	const char *alarm; /* why nothing is written any more; or NULL */
+	bool is_stuck;     /* in a transaction that is to be undone */
+	int64_t try_us;    /* when to try the lock again, */
+	int64_t pause_us;  /* so long after the last time */
 };
 
 /* A log that has not grown for so long is copied, however small. */

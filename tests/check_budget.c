@@ -8,6 +8,7 @@
 #include "daemon/budget.h"
 #include "daemon/dbconn_impl.h"
 #include "daemon/hot.h"
+#include "daemon/stats.h"
 #include "daemon/writer_impl.h"
 #include "proto/error.h"
 #include "tests/lib/fixture.h"
@@ -428,7 +429,7 @@ END_TEST
 
 START_TEST(budget_charges_and_gives_back)
 {
-	struct budget b;
+	struct budget b = { 0 };
 	void *old, *p, *q;
 
 	fixture_open(&fx, NULL, NULL);
@@ -454,6 +455,157 @@ START_TEST(budget_charges_and_gives_back)
 	p = sqlite3_malloc(20000);
 	ck_assert_ptr_nonnull(p);
 	sqlite3_free(p);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* --- All together ----------------------------------------------------------- */
+
+static _Atomic int64_t total_bytes;
+
+START_TEST(budget_of_all_is_taken_in_pieces)
+{
+	struct budget b[2] = { 0 };
+	void *p, *q;
+
+	fixture_open(&fx, NULL, NULL);
+	atomic_store(&total_bytes, 3 * BUDGET_PIECE_BYTES);
+	budget_set_total(&total_bytes);
+	budget_begin(&b[0], 100L * MB);
+	budget_begin(&b[1], 100L * MB);
+	/* what is small is its own */
+	budget_enter(&b[0]);
+	p = sqlite3_malloc(200 << 10);
+	ck_assert_ptr_nonnull(p);
+	ck_assert_int_eq(budget_get_total(), 0);
+	p = sqlite3_realloc(p, MB);
+	ck_assert_ptr_nonnull(p);
+	ck_assert_int_eq(budget_get_total(), BUDGET_PIECE_BYTES);
+	/* the other one has what is left */
+	budget_enter(&b[1]);
+	q = sqlite3_malloc(2 * MB);
+	ck_assert_ptr_nonnull(q);
+	ck_assert_int_eq(budget_get_total(), 3 * BUDGET_PIECE_BYTES);
+	ck_assert_ptr_null(sqlite3_malloc(MB));
+	ck_assert(b[1].hit && b[1].hit_total);
+	/* a refusal takes nothing, and the end gives back */
+	ck_assert_int_eq(budget_get_total(), 3 * BUDGET_PIECE_BYTES);
+	budget_end(&b[0]);
+	ck_assert_int_eq(budget_get_total(), 2 * BUDGET_PIECE_BYTES);
+	sqlite3_free(q);
+	q = sqlite3_malloc(5 * MB / 2);
+	ck_assert_ptr_nonnull(q);
+	ck_assert_ptr_null(sqlite3_malloc(200L * MB));
+	budget_begin(&b[1], 100L * MB);
+	ck_assert_int_eq(budget_get_total(), 0);
+	ck_assert(!b[1].hit && !b[1].hit_total);
+	budget_leave();
+	sqlite3_free(p);
+	sqlite3_free(q);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* While it goes on: others may need it. */
+START_TEST(budget_of_all_has_back_what_was_freed)
+{
+	struct budget b = { 0 };
+	void *p[64];
+	int64_t most;
+
+	fixture_open(&fx, NULL, NULL);
+	budget_begin(&b, 100L * MB);
+	budget_enter(&b);
+	for (size_t i = 0; i < COUNT(p); i++)
+		p[i] = sqlite3_malloc(MB);
+	most = budget_get_total();
+	ck_assert_int_ge(most, 63L * MB);
+	for (size_t i = 0; i < COUNT(p); i++)
+		sqlite3_free(p[i]);
+	ck_assert_int_le(budget_get_total(), 8L * MB);
+	ck_assert_int_eq(b.shared, budget_get_total());
+	ck_assert_int_eq(b.granted, b.shared + BUDGET_OWN_BYTES);
+	ck_assert_int_eq(b.left, b.granted);
+	budget_leave();
+	budget_end(&b);
+	ck_assert_int_eq(budget_get_total(), 0);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* A sort of 2 MB that stands still keeps its memory; there are 3 MB. */
+START_TEST(budget_of_all_refuses_what_is_too_much)
+{
+	static const char sort[] =
+	    "SELECT text FROM (SELECT text FROM big LIMIT 12000) ORDER BY text";
+	struct request *r;
+	const char *text;
+
+	fixture_open(
+	    &fx, "total_memory=3MB cache_bytes=64KB result_memory=4KB", schema);
+	r = fixture_exec(&fx, sort, NULL);
+	atomic_store(&r->sent, 0);
+	fixture_read(&fx, r);
+	fixture_wait_bytes(&fx, r, 4096);
+	ck_assert_int_gt(budget_get_total(), MB);
+	for (int i = 0; i < 3; i++) {
+		struct request *other = i == 2
+		    ? fixture_script(&fx,
+			  "SELECT 1; SELECT group_concat(text) FROM big", true)
+		    : fixture_exec(&fx,
+			  i ? "INSERT INTO t SELECT 100, group_concat(text)"
+			      " FROM big"
+			    : sort,
+			  NULL);
+
+		text = fixture_take(&fx,
+		    i ? fixture_write(&fx, other) : fixture_read(&fx, other));
+		ck_assert_msg(
+		    strncmp(text, "ERROR name=MEMORY_FULL", 22) == 0 &&
+			strstr(text, "raise total_memory"),
+		    "%s", text);
+	}
+	ck_assert_uint_eq(stats_get(STAT_memory_full), 3);
+	/* what is small goes on */
+	ck_assert_str_eq(
+	    read_text("SELECT id FROM t WHERE v = 'two' ORDER BY v"),
+	    "DONE columns=['id'] rows=[[2]]");
+	ck_assert_str_eq(write_text("INSERT INTO t VALUES(13, 'c')"),
+	    "DONE changes=1 rowid=13");
+	fixture_fetch(r, UINT64_C(1) << 40);
+	fixture_wait(&fx, r);
+	ck_assert_int_eq(r->failure.code, 0);
+	request_free(r);
+	ck_assert_int_eq(budget_get_total(), 0);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* Whatever road it took, and however it ended. */
+START_TEST(budget_of_all_is_given_back_by_each)
+{
+	static const struct fixture_step steps[] = {
+		{ "INSERT INTO t VALUES(11, 'a')", NULL, NULL },
+		{ "UPDATE t SET v = hex(zeroblob(5000000))", NULL, NULL },
+		{ NULL, NULL, NULL },
+	};
+	struct hot h = { 0 };
+
+	fixture_open(&fx, OPTIONS " inline_budget=1s", schema);
+	for (size_t i = 0; i < COUNT(hungry); i++) {
+		read_text(hungry[i]);
+		ck_assert_int_eq(budget_get_total(), 0);
+	}
+	fixture_take(&fx, fixture_write(&fx, fixture_batch(&fx, steps)));
+	write_text("UPDATE t SET v = hex(zeroblob(1000000)) WHERE id = 1");
+	write_text("UPDATE t SET v = hex(zeroblob(5000000)) WHERE id = 1");
+	fixture_take(&fx,
+	    fixture_write(&fx,
+		fixture_script(
+		    &fx, "SELECT group_concat(text) FROM big", true)));
+	h.conn = fx.hot;
+	run_hot(&h, "SELECT length(group_concat(text)) FROM big");
+	ck_assert_int_eq(budget_get_total(), 0);
 	fixture_close(&fx);
 }
 END_TEST
@@ -491,6 +643,13 @@ main(void)
 	suite_add_tcase(s, tc);
 	tc = tcase_create("the allocator");
 	tcase_add_test(tc, budget_charges_and_gives_back);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("all");
+	tcase_set_timeout(tc, 20);
+	tcase_add_test(tc, budget_of_all_is_taken_in_pieces);
+	tcase_add_test(tc, budget_of_all_has_back_what_was_freed);
+	tcase_add_test(tc, budget_of_all_refuses_what_is_too_much);
+	tcase_add_test(tc, budget_of_all_is_given_back_by_each);
 	suite_add_tcase(s, tc);
 	return fixture_run(s);
 }

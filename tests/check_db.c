@@ -309,6 +309,68 @@ START_TEST(db_that_another_process_has_open_names_it)
 }
 END_TEST
 
+/* In the moment when SQLite has opened it: that is the old one. */
+static char replacement[PATH_MAX];
+
+static int
+replace_file(sqlite3 *db, char **message, const void *api)
+{
+	(void)db;
+	(void)message;
+	(void)api;
+	if (replacement[0])
+		ck_assert_int_eq(rename(replacement, fx.path), 0);
+	replacement[0] = '\0';
+	return SQLITE_OK;
+}
+
+/* Make it with SQLite alone. */
+static void
+make_db(const char *path, const char *sql)
+{
+	sqlite3 *db;
+
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, sql, 0, 0, 0), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+}
+
+/* A file that has to be switched to WAL mode is written to, and SQLite looks then;
+ * but not when it has that mode already. */
+START_TEST(db_that_is_replaced_while_it_is_opened_says_so)
+{
+	const char *why;
+
+	fixture_init(&fx, NULL, NULL);
+	make_db(fx.path,
+	    _i ? "CREATE TABLE t(v)"
+	       : "PRAGMA journal_mode=WAL; CREATE TABLE t(v)");
+	snprintf(replacement, sizeof(replacement), "%s.new", fx.path);
+	make_db(replacement,
+	    "CREATE TABLE t(v); CREATE TABLE u(v);"
+	    "INSERT INTO t VALUES('new')");
+	ck_assert_int_eq(
+	    sqlite3_auto_extension((void (*)(void))replace_file), SQLITE_OK);
+	why = fixture_start(&fx);
+	sqlite3_reset_auto_extension();
+	ck_assert_str_eq(replacement, "");
+	assert_says(why,
+	    fixture_format(&fx,
+		"%s, or its WAL, was replaced or deleted just now; try again in a second",
+		fx.path));
+	ck_assert_ptr_null(fixture_start(&fx));
+	fixture_take(&fx,
+	    fixture_write(
+		&fx, fixture_exec(&fx, "INSERT INTO t VALUES('more')", NULL)));
+	ck_assert_str_eq(fixture_take(&fx,
+			     fixture_read(&fx,
+				 fixture_exec(&fx,
+				     "SELECT group_concat(v) v FROM t", NULL))),
+	    "DONE columns=['v'] rows=[['new,more']]");
+	fixture_close(&fx);
+}
+END_TEST
+
 /* The tests may run as root, who may do anything: so as nobody, for a moment,
  * in a directory that nobody can get to. */
 static const char *
@@ -553,6 +615,8 @@ main(void)
 	    (int)(sizeof(no_files) / sizeof(no_files[0])));
 	tcase_add_test(tc, db_whose_schema_is_broken_says_what_sqlite_says);
 	tcase_add_test(tc, db_that_another_process_has_open_names_it);
+	tcase_add_loop_test(
+	    tc, db_that_is_replaced_while_it_is_opened_says_so, 0, 2);
 	tcase_add_test(tc, db_in_a_directory_that_cannot_be_written_says_so);
 	tcase_add_loop_test(tc, db_that_cannot_be_written_says_so, 0, 2);
 	tcase_add_loop_test(tc, db_that_finds_no_memory_says_so, 0, 2);

@@ -1,7 +1,9 @@
 /* check_router.c - which road a request takes. */
 #include <check.h>
+#include <stdio.h>
 
 #include "daemon/router.h"
+#include "daemon/stats.h"
 #include "proto/error.h"
 #include "tests/lib/fixture.h"
 
@@ -188,6 +190,48 @@ START_TEST(router_knows_the_road_of_a_batch)
 }
 END_TEST
 
+#define SLOW_N 10
+
+/* 12 tables, each of which names the one before twice: 25 ms each. */
+static struct span
+make_slow(size_t number)
+{
+	static char texts[SLOW_N][2000];
+	char *sql = texts[number];
+	size_t n;
+
+	n = (size_t)sprintf(sql, "WITH c0 AS (SELECT %zu AS x)", number);
+	for (int i = 1; i < 12; i++)
+		n += (size_t)sprintf(sql + n,
+		    ", c%d AS (SELECT (SELECT x FROM c%d) +"
+		    " (SELECT x FROM c%d) AS x)",
+		    i, i - 1, i - 1);
+	n += (size_t)sprintf(sql + n, " SELECT * FROM c11");
+	return (struct span){ (const uint8_t *)sql, n };
+}
+
+/* All of them would hold up the worker; whoever runs it finds out. */
+START_TEST(router_does_not_prepare_all_of_a_slow_batch)
+{
+	static struct fixture_step steps[SLOW_N + 1];
+	enum msg_tx_mode mode = TX_MODE_DEFERRED;
+	struct request *r;
+	uint64_t before;
+
+	for (size_t i = 0; i < SLOW_N; i++)
+		steps[i].sql = "SELECT 1";
+	r = fixture_batch(&fx, steps);
+	for (size_t i = 0; i < r->steps_n; i++)
+		r->steps[i].sql = make_slow(i);
+	before = stats_get(STAT_statements_prepared);
+	ck_assert_int_eq(
+	    router_choose(r, fx.hot, fx.conf, false, &mode), ROAD_WRITER);
+	ck_assert(r->unknown);
+	ck_assert_uint_lt(stats_get(STAT_statements_prepared), before + SLOW_N);
+	request_free(r);
+}
+END_TEST
+
 /* --- Inside one ------------------------------------------------------------ */
 
 enum what {
@@ -341,6 +385,7 @@ main(void)
 	tcase_add_loop_test(tc, router_knows_the_road_of_a_message, 0, 2);
 	tcase_add_loop_test(
 	    tc, router_knows_the_road_of_a_batch, 0, (int)COUNT(batches));
+	tcase_add_test(tc, router_does_not_prepare_all_of_a_slow_batch);
 	tcase_add_loop_test(
 	    tc, router_knows_the_road_inside_a_transaction, 0, (int)COUNT(txs));
 	tcase_add_test(

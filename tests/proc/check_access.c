@@ -224,6 +224,20 @@ try_calls(struct sqlpool_conn *conn)
 	sqlpool_stmt_free(st);
 }
 
+/* Texts that a worker does not prepare: what they are is found out elsewhere. */
+static void
+try_long_texts(struct sqlpool_conn *conn)
+{
+	static char sql[100000];
+
+	memset(sql, ' ', sizeof(sql) - 1);
+	memcpy(sql, "SELECT count(*) FROM t", 22);
+	PROC_CHECK(live_get_int(conn, sql) == 1, "a long read");
+	memset(sql, ' ', 22);
+	memcpy(sql, writes[0], strlen(writes[0]));
+	fail_to(conn, sql);
+}
+
 static void
 only_read(const void *arg)
 {
@@ -231,6 +245,7 @@ only_read(const void *arg)
 	(void)arg;
 
 	live_get_int(conn, "SELECT count(*) FROM t");
+	try_long_texts(conn);
 	try_statements(conn);
 	try_calls(conn);
 	live_exec(conn, "EXPLAIN INSERT INTO t VALUES (1)");

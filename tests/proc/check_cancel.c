@@ -9,6 +9,7 @@
 #include "daemon/clock.h"
 #include "proto/error.h"
 #include "proto/frame.h"
+#include "tests/lib/dice.h"
 #include "tests/lib/live.h"
 #include "tests/lib/rawconn.h"
 
@@ -256,6 +257,138 @@ START_TEST(cancel_stops_what_runs_within_10_ms)
 		best_us /= 2 * proc_get_slowness();
 	ck_assert_msg(best_us <= 10000, "%s takes %lld us to stop",
 	    runners[_i].sql, (long long)best_us);
+	stop();
+}
+END_TEST
+
+/* --- A thousand, at random ------------------------------------------------------ */
+
+#define ROUNDS   20
+#define IN_ROUND 50 /* requests, each of which is cancelled */
+#define STREAMS  3  /* with a transaction now and then */
+
+static const char *const any_sql[] = {
+	insert_sql,
+	"SELECT 1",
+	ENDLESS "SELECT count(*) FROM c",
+	ENDLESS "SELECT x, zeroblob(1000) FROM c",
+	"INSERT INTO t " ENDLESS "SELECT 'b', x FROM c",
+	"INSERT INTO t VALUES('c', 1) RETURNING n",
+};
+
+struct sent {
+	uint64_t first, last; /* ids of the round, cancels among them */
+	bool inserts[4 * IN_ROUND + 4 * STREAMS]; /* by id - first */
+};
+
+/* A request by itself, or the whole of a transaction around it. */
+static void
+put_any(struct sent *sent, uint32_t *dice)
+{
+	const char *sql = any_sql[dice_roll(dice, COUNT(any_sql))];
+	uint64_t stream = dice_roll(dice, 2 * STREAMS), id;
+
+	if (stream > STREAMS)
+		stream = 0;
+	if (stream)
+		raw_put_begin(&a, stream,
+		    dice_roll(dice, 2) ? TX_MODE_IMMEDIATE : TX_MODE_DEFERRED);
+	id = raw_put_exec(&a, stream, sql);
+	sent->inserts[id - sent->first] = stream == 0 && sql == insert_sql;
+	if (stream)
+		raw_put_end(&a, stream, false);
+}
+
+/* Cancel each, the first ones while others are sent, in any order. */
+static void
+put_round(struct sent *sent, uint32_t *dice)
+{
+	uint64_t n, step;
+
+	memset(sent, 0, sizeof(*sent));
+	sent->first = a.last_id + 1;
+	for (int i = 0; i < IN_ROUND; i++) {
+		put_any(sent, dice);
+		if (dice_roll(dice, 8) == 0)
+			raw_flush(&a);
+	}
+	n = a.last_id - sent->first + 1;
+	step = n % 7 ? 7 : 1; /* which meets all of them */
+	raw_flush(&a);
+	for (uint64_t at = dice_roll(dice, (uint32_t)n), i = 0; i < n; i++) {
+		struct msg_out m;
+
+		/* without an id: it is not answered */
+		msg_begin_body(&m, &a.out, TYPE_CANCEL, 0, 0);
+		msg_put_uint(&m, ASK_target, sent->first + (at + step * i) % n);
+		ck_assert_int_eq(msg_end(&m, FRAME_DEFAULT_MAX_BYTES), 0);
+	}
+	/* what was cancelled may have been an end */
+	for (uint64_t stream = 1; stream <= STREAMS; stream++)
+		raw_put_end(&a, stream, false);
+	sent->last = a.last_id;
+}
+
+/* One answer each.  Gives how many rows were inserted. */
+static int64_t
+take_round(const struct sent *sent)
+{
+	bool seen[COUNT(sent->inserts)] = { false };
+	int64_t inserted_n = 0;
+	struct rawreply r;
+
+	raw_flush(&a);
+	for (uint64_t n = sent->last - sent->first + 1; n > 0;) {
+		ck_assert(raw_take(&a, &r));
+		if (r.head.type == TYPE_ROWS)
+			continue;
+		ck_assert(r.head.id >= sent->first && r.head.id <= sent->last);
+		ck_assert(!seen[r.head.id - sent->first]);
+		seen[r.head.id - sent->first] = true;
+		if (sent->inserts[r.head.id - sent->first])
+			inserted_n += r.tell.code == 0;
+		n--;
+	}
+	return inserted_n;
+}
+
+static struct sqlpool_conn *admin;
+
+static bool
+is_idle(const void *arg)
+{
+	char *pools = live_ask(admin, "SHOW POOLS",
+	    "writer queue queue_bytes readers_busy snapshots reader_queue");
+	char *clients = live_ask(
+	    admin, "SHOW CLIENTS", "application requests bytes");
+	char *workers = live_ask(admin, "SHOW WORKERS", "waiting held");
+	bool is_so = strcmp(pools, "idle|0|0|0|0|0\n") == 0 &&
+	    strstr(clients, "raw|0|0\nraw|0|0\n") &&
+	    strcmp(workers, "0|0\n") == 0;
+
+	(void)arg;
+	free(pools);
+	free(clients);
+	free(workers);
+	return is_so;
+}
+
+START_TEST(a_thousand_random_cancels_leave_nothing)
+{
+	uint32_t dice = 2463534242;
+	struct sent sent;
+	int64_t inserted_n = 0;
+
+	start(LIVE_OPTIONS("workers=1"));
+	admin = live_connect_admin(&live);
+	for (int i = 0; i < ROUNDS; i++) {
+		put_round(&sent, &dice);
+		inserted_n += take_round(&sent);
+	}
+	ck_assert_int_eq(raw_run_int(&a, 0, count_sql), inserted_n);
+	ck_assert_int_ge(live_get_stat(&live, "cancels"), ROUNDS * 10);
+	proc_wait_until(is_idle, NULL, "all counters are zero");
+	sqlpool_close(admin);
 	stop();
 }
 END_TEST
@@ -537,6 +670,7 @@ make_suite(void)
 	    tc, cancel_stops_a_request_wherever_it_is, 0, (int)COUNT(requests));
 	tcase_add_loop_test(
 	    tc, cancel_stops_what_runs_within_10_ms, 0, (int)COUNT(runners));
+	tcase_add_test(tc, a_thousand_random_cancels_leave_nothing);
 	tcase_add_test(tc, cancel_does_not_reach_other_connections);
 	tcase_add_test(
 	    tc, cancel_takes_one_out_of_the_line_and_leaves_the_others);

@@ -691,6 +691,7 @@ START_TEST(the_line_for_room_is_bounded)
 	raw_flush(&c);
 	ck_assert(raw_take(&c, &r));
 	ck_assert_uint_eq(r.tell.code, ERR_QUEUE_FULL);
+	ck_assert_uint_eq(r.tell.retry_ms, 100);
 	ck_assert_ptr_nonnull(memmem(r.tell.message.p, r.tell.message.n,
 	    "1 databases of ", strlen("1 databases of ")));
 	late = r.head.id == ids[0] ? ids[1] : ids[0];

@@ -16,6 +16,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "tests/lib/live.h"
@@ -248,6 +249,98 @@ START_TEST(a_full_disk_loses_nothing_when_the_daemon_dies)
 }
 END_TEST
 
+/* --- Checkpoints ------------------------------------------------------------ */
+
+#define LEFT_BYTES ((off_t)768 << 10)
+
+/* Take the rest of the disk, but for a little. */
+static void
+take_rest(void)
+{
+	char path[LIVE_PATH_MAX + 16];
+	struct statvfs st;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/more", disk);
+	ck_assert_int_eq(statvfs(disk, &st), 0);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert_int_eq(
+	    posix_fallocate(
+		fd, 0, (off_t)st.f_bavail * (off_t)st.f_bsize - LEFT_BYTES),
+	    0);
+	close(fd);
+}
+
+static struct sqlpool_conn *admin;
+
+static bool
+is_wal(const char *columns, const char *want)
+{
+	char *text = live_ask(admin, "SHOW WAL", columns);
+	bool is_so = strstr(text, want) != NULL;
+
+	free(text);
+	return is_so;
+}
+
+static bool
+has_failed(const void *arg)
+{
+	(void)arg;
+	return is_wal("cause", "checkpoint_fails") &&
+	    is_wal("text", "s: database or disk is full; look after the disk");
+}
+
+static bool
+has_copied(const void *arg)
+{
+	(void)arg;
+	return is_wal("cause", "none");
+}
+
+/* The log has all of it, and the file no room to grow. */
+START_TEST(a_checkpoint_without_room_is_said_and_done_later)
+{
+	struct sqlpool_conn *conn, *reader;
+	int64_t n = 0;
+
+	live_init(&live);
+	if (!make_tmpfs())
+		return;
+	live_start(&live, LIVE_OPTIONS("wal_limit=1MB", "wal_gate_time=10ms"));
+	conn = live_connect(&live, "test");
+	reader = live_connect(&live, "reader");
+	admin = live_connect_admin(&live);
+	live_exec(conn, "CREATE TABLE t(id, n, v)");
+	/* nothing is copied while it reads */
+	live_exec(reader, "BEGIN");
+	ck_assert_int_eq(live_get_int(reader, "SELECT count(*) FROM t"), 0);
+	for (; n < 150; n++)
+		ck_assert_int_eq(insert(conn, 1, n), 0);
+	take_rest();
+	live_exec(reader, "COMMIT");
+	/* now it is copied as far as there is room, which the log needs too */
+	for (int i = 0; i < 20; i++)
+		n += insert(conn, 1, n) == 0;
+	ck_assert_int_gt(n, 150);
+	proc_wait_until(has_failed, NULL, "the checkpoint fails");
+	ck_assert_int_eq(live_get_int(conn, "SELECT count(*) FROM t"), n);
+	free_tmpfs();
+	for (int i = 0; i < 20; i++, n++)
+		ck_assert_int_eq(insert(conn, 1, n), 0);
+	proc_wait_until(has_copied, NULL, "it is copied");
+	sqlpool_close(admin);
+	sqlpool_close(reader);
+	sqlpool_close(conn);
+	live_stop(&live);
+	live_check_file(live.db_path);
+	ck_assert_int_eq(
+	    live_read_file_int(live.db_path, "SELECT count(*) FROM t"), n);
+	umount2(disk, MNT_DETACH);
+	live_fini(&live);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -260,6 +353,7 @@ main(void)
 	tcase_add_loop_test(tc, a_full_disk_is_said_and_survived, 0, 3);
 	tcase_add_loop_test(
 	    tc, a_full_disk_loses_nothing_when_the_daemon_dies, 0, 2);
+	tcase_add_test(tc, a_checkpoint_without_room_is_said_and_done_later);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

@@ -23,6 +23,8 @@
  * when it moves. */
 #define READS_N 20
 
+#define SQL_ERROR 1 /* SQLITE_ERROR, sqlite.org/rescode.html */
+
 #define ENDLESS                                                           \
 	"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)" \
 	" INSERT INTO t SELECT "
@@ -79,11 +81,11 @@ stop(void)
 }
 
 static int64_t
-measure_wait_us(void)
+measure_wait_us(int reads_n)
 {
 	int64_t worst_us = 0;
 
-	for (int i = 0; i < READS_N; i++) {
+	for (int i = 0; i < reads_n; i++) {
 		int64_t begin_us = clock_now_us(), took_us;
 
 		ck_assert_int_eq(raw_run_int(&witness, 0, "SELECT 77"), 77);
@@ -94,9 +96,9 @@ measure_wait_us(void)
 }
 
 static void
-expect_short_wait(const char *what)
+expect_short_wait(const char *what, int reads_n)
 {
-	int64_t us = measure_wait_us();
+	int64_t us = measure_wait_us(reads_n);
 
 	ck_assert_msg(us < WAIT_US * proc_get_slowness(),
 	    "%s: another client waited for %.3f s", what, (double)us / 1e6);
@@ -107,21 +109,72 @@ START_TEST(long_function_holds_up_nobody)
 	start();
 	raw_put_exec(&hungry, 0, worst[_i]);
 	raw_flush(&hungry);
-	expect_short_wait(worst[_i]);
+	expect_short_wait(worst[_i], READS_N);
+	stop();
+}
+END_TEST
+
+/* A table of rows that are each as long as a worker may have them. */
+static void
+fill(const char *bytes, const char *rows)
+{
+	char sql[256];
+
+	snprintf(sql, sizeof(sql),
+	    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c"
+	    " LIMIT %s) INSERT INTO t SELECT hex(zeroblob(%s)) FROM c",
+	    rows, bytes);
+	raw_run(&witness, 0, sql, 0);
+}
+
+/* Each takes milliseconds, and a worker's statement is asked after so many opcodes
+ * whether its time is up. */
+START_TEST(long_patterns_of_many_rows_hold_up_nobody)
+{
+	static const char *const reads[] = {
+		"SELECT count(*) FROM t WHERE x LIKE '%' || hex(zeroblob(120)) || '1'",
+		"SELECT count(*) FROM t WHERE x LIKE '%' || hex(zeroblob(24)) || '1'",
+		"SELECT sum(x GLOB '*' || hex(zeroblob(120)) || '1') FROM t",
+	};
+
+	start();
+	fill("30000", "300");
+	raw_put_exec(&hungry, 0, reads[_i]);
+	raw_flush(&hungry);
+	expect_short_wait(reads[_i], READS_N);
+	stop();
+}
+END_TEST
+
+/* It goes to the readers, where it may be as long as 256 bytes. */
+START_TEST(long_pattern_has_its_answer)
+{
+	start();
+	raw_run(
+	    &hungry, 0, "INSERT INTO t VALUES(hex(zeroblob(200)) || '1')", 0);
+	ck_assert_int_eq(raw_run_int(&hungry, 0,
+			     "SELECT count(*) FROM t WHERE x LIKE '%' ||"
+			     " hex(zeroblob(120)) || '1'"),
+	    1);
+	raw_run(&hungry, 0,
+	    "SELECT count(*) FROM t WHERE x LIKE '%' || hex(zeroblob(150))",
+	    SQL_ERROR);
 	stop();
 }
 END_TEST
 
 /* --- Preparing --------------------------------------------------------------- */
 
-/* 30 tables, each of which names the one before twice. */
+/* Tables, each of which names the one before twice. */
 static void
-make_doubling(struct buf *b)
+make_doubling(struct buf *b, int first, int tables_n)
 {
 	char part[128];
 
-	buf_put(b, "WITH c0 AS (SELECT 1 AS x)", 26);
-	for (int i = 1; i < 30; i++) {
+	buf_cut(b, 0);
+	snprintf(part, sizeof(part), "WITH c0 AS (SELECT %d AS x)", first);
+	buf_put(b, part, strlen(part));
+	for (int i = 1; i < tables_n; i++) {
 		int n = snprintf(part, sizeof(part),
 		    ", c%d AS (SELECT (SELECT x FROM c%d) +"
 		    " (SELECT x FROM c%d) AS x)",
@@ -129,7 +182,8 @@ make_doubling(struct buf *b)
 
 		buf_put(b, part, (size_t)n);
 	}
-	buf_put(b, " SELECT * FROM c29", 18);
+	snprintf(part, sizeof(part), " SELECT * FROM c%d", tables_n - 1);
+	buf_put(b, part, strlen(part));
 }
 
 /* head, then unit as often as fits, then tail. */
@@ -161,15 +215,58 @@ START_TEST(long_text_holds_up_nobody)
 	if (texts[_i].head)
 		make_long(&b, texts[_i].head, texts[_i].unit, texts[_i].tail);
 	else
-		make_doubling(&b);
+		make_doubling(&b, 1, 30);
 	buf_put(&b, "", 1);
 	ck_assert(!buf_failed(&b));
 	start();
 	raw_put_exec(&hungry, 0, (const char *)b.p);
 	raw_flush(&hungry);
-	expect_short_wait(texts[_i].head ? texts[_i].head : "WITH");
+	expect_short_wait(texts[_i].head ? texts[_i].head : "WITH", READS_N);
 	stop();
 	buf_fini(&b);
+}
+END_TEST
+
+/* Texts that are all to be prepared, as they begin with another number each. */
+static void
+put_texts(int n, int tables_n)
+{
+	struct buf b;
+
+	buf_init(&b);
+	for (int i = 0; i < n; i++) {
+		make_doubling(&b, i, tables_n);
+		buf_put(&b, "", 1);
+		ck_assert(!buf_failed(&b));
+		raw_put_exec(&hungry, 0, (const char *)b.p);
+	}
+	raw_flush(&hungry);
+	buf_fini(&b);
+}
+
+/* Each takes 50 ms, and all of them arrive at once. */
+START_TEST(long_texts_in_a_row_hold_up_nobody)
+{
+	start();
+	put_texts(40, 13);
+	expect_short_wait("40 of WITH", 2);
+	stop();
+}
+END_TEST
+
+/* Though they take several turns: 0.5 ms each. */
+START_TEST(long_texts_in_a_row_keep_their_order)
+{
+	struct rawreply r;
+
+	start();
+	put_texts(64, 7);
+	for (int i = 0; i < 64; i++) {
+		ck_assert(raw_take(&hungry, &r));
+		ck_assert_uint_eq(r.tell.code, 0);
+		ck_assert_uint_eq(r.head.id, hungry.last_id - 63 + (unsigned)i);
+	}
+	stop();
 }
 END_TEST
 
@@ -199,8 +296,7 @@ START_TEST(long_text_has_its_answer)
 		raw_end(&hungry, true);
 	}
 	ck_assert_int_eq(raw_run_int(&hungry, 0, "SELECT count(*) FROM t"), 3);
-	buf_cut(&b, 0);
-	make_doubling(&b);
+	make_doubling(&b, 1, 30);
 	buf_put(&b, "", 1);
 	raw_put_exec(&hungry, 0, (const char *)b.p);
 	raw_wait(&hungry, hungry.last_id, &r);
@@ -232,6 +328,25 @@ START_TEST(long_function_stops_at_its_deadline)
 }
 END_TEST
 
+/* Nothing stops one LIKE, which takes 0.3 s here; but no second one begins. */
+START_TEST(long_patterns_stop_at_their_deadline)
+{
+	int64_t begin_us;
+
+	start();
+	fill("100000", "60");
+	hungry.timeout_ms = 100;
+	begin_us = clock_now_us();
+	raw_run(&hungry, 0,
+	    "SELECT count(*) FROM t WHERE x LIKE '%' || hex(zeroblob(120)) ||"
+	    " '1'",
+	    ERR_DEADLINE);
+	ck_assert_int_lt(
+	    clock_now_us() - begin_us, 3 * WAIT_US * proc_get_slowness());
+	stop();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -245,7 +360,13 @@ main(void)
 	    tc, long_function_holds_up_nobody, 0, (int)COUNT(worst));
 	tcase_add_loop_test(
 	    tc, long_text_holds_up_nobody, 0, (int)COUNT(texts));
+	tcase_add_loop_test(
+	    tc, long_patterns_of_many_rows_hold_up_nobody, 0, 3);
+	tcase_add_test(tc, long_pattern_has_its_answer);
+	tcase_add_test(tc, long_texts_in_a_row_hold_up_nobody);
+	tcase_add_test(tc, long_texts_in_a_row_keep_their_order);
 	tcase_add_test(tc, long_text_has_its_answer);
+	tcase_add_test(tc, long_patterns_stop_at_their_deadline);
 	tcase_add_loop_test(tc, long_function_stops_at_its_deadline, 0, 2);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

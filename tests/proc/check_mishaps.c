@@ -118,20 +118,22 @@ is_said(const void *arg)
 	return said;
 }
 
-START_TEST(a_removed_shm_file_stops_writing_and_is_said)
+/* Other processes may have it open (access = shared). */
+START_TEST(a_removed_shm_or_wal_file_stops_writing_and_is_said)
 {
-	char shm[LIVE_PATH_MAX + 8];
+	static const char *const ends[] = { "-shm", "-wal" };
+	char path[LIVE_PATH_MAX + 8], text[64];
 	struct sqlpool_conn *conn;
 
 	conn = begin(LIVE_OPTIONS("access=shared"), NULL);
 	ck_assert_int_eq(write_on(conn, 100), 0);
-	snprintf(shm, sizeof(shm), "%s-shm", live.db_path);
-	ck_assert_int_eq(unlink(shm), 0);
+	snprintf(path, sizeof(path), "%s%s", live.db_path, ends[_i]);
+	ck_assert_int_eq(unlink(path), 0);
 	proc_wait_until(
 	    is_said, "was removed or replaced while it was in use", "the log");
 	ck_assert_int_eq(write_on(conn, 1), -SQLPOOL_ERR_DATABASE_DOWN);
-	ck_assert_ptr_nonnull(strstr(
-	    sqlpool_get_error(conn)->message, "its -shm file was removed"));
+	snprintf(text, sizeof(text), "its %s file was removed", ends[_i]);
+	ck_assert_ptr_nonnull(strstr(sqlpool_get_error(conn)->message, text));
 	ck_assert_int_eq(
 	    live_get_int(conn, "SELECT count(*) FROM t"), acknowledged);
 	sqlpool_close(conn);
@@ -148,7 +150,31 @@ START_TEST(a_removed_shm_file_stops_writing_and_is_said)
 }
 END_TEST
 
-/* --- The rule that is in force ------------------------------------------------------- */
+/* What was written until then is only there, and nothing that is written later
+ * may go there. */
+START_TEST(a_removed_wal_file_loses_nothing)
+{
+	char path[LIVE_PATH_MAX + 8];
+	struct sqlpool_conn *conn;
+
+	conn = begin(NULL, NULL);
+	ck_assert_int_eq(write_on(conn, 100), 0);
+	snprintf(path, sizeof(path), "%s-wal", live.db_path);
+	ck_assert_int_eq(unlink(path), 0);
+	proc_wait_until(is_said,
+	    "app.db, or its WAL, was replaced or deleted while it was open",
+	    "the log");
+	ck_assert_int_eq(
+	    live_get_int(conn, "SELECT count(*) FROM t"), acknowledged);
+	ck_assert_int_eq(write_on(conn, 100), 0);
+	ck_assert_int_eq(
+	    live_get_int(conn, "SELECT count(*) FROM t"), acknowledged);
+	live_kill(&live);
+	sqlpool_close(conn);
+	assert_whole();
+	live_fini(&live);
+}
+END_TEST
 
 START_TEST(the_rule_for_checkpoints_is_said_at_start)
 {
@@ -172,7 +198,9 @@ main(void)
 	tcase_set_timeout(tc, 30);
 	tcase_add_loop_test(
 	    tc, a_daemon_killed_in_a_checkpoint_loses_nothing, 0, 6);
-	tcase_add_test(tc, a_removed_shm_file_stops_writing_and_is_said);
+	tcase_add_loop_test(
+	    tc, a_removed_shm_or_wal_file_stops_writing_and_is_said, 0, 2);
+	tcase_add_test(tc, a_removed_wal_file_loses_nothing);
 	tcase_add_test(tc, the_rule_for_checkpoints_is_said_at_start);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
