@@ -170,8 +170,8 @@ look(struct crew *c, struct crew_thread *me, int64_t next_us)
 	if (patience_asks(&me->patience, now))
 		patience_ask_core(&me->patience, now);
 	while (!atomic_load_explicit(&me->called, memory_order_relaxed) &&
-	    clock_now_us() < until_us)
-		continue;
+	    now < until_us)
+		now = clock_now_us();
 	pthread_mutex_lock(&c->lock);
 	if (c->looker == me)
 		c->looker = NULL;

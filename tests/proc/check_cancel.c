@@ -386,7 +386,7 @@ START_TEST(a_thousand_random_cancels_leave_nothing)
 		inserted_n += take_round(&sent);
 	}
 	ck_assert_int_eq(raw_run_int(&a, 0, count_sql), inserted_n);
-	ck_assert_int_ge(live_get_stat(&live, "cancels"), ROUNDS * 10);
+	ck_assert_int_ge(live_get_stat(&live, "cancels"), ROUNDS * INT64_C(10));
 	proc_wait_until(is_idle, NULL, "all counters are zero");
 	sqlpool_close(admin);
 	stop();
