@@ -252,7 +252,7 @@ class Sqlpoold(SaysReady):
         super().__init__(place)
         self.preload = preload
         self.path = path or str(self.dir / "bench.db")
-        self.options = {"max_clients": str(20000), **(options or {})}
+        self.options = {"max_clients": str(15000), **(options or {})}
 
     def command(self) -> list[str]:
         argv = [str(SQLPOOLD), "-s", self.socket]
