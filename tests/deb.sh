@@ -99,8 +99,10 @@ if [ -n "$fresh" ]; then
 	printf 'database app {\n\tpath = "/var/lib/sqlpoold/app.db"\n}\n' \
 		>>"$root/etc/sqlpoold.conf"
 	socket=/run/sqlpoold/sqlpoold.sock
-	daemon=(runuser -u sqlpoold -- /usr/sbin/sqlpoold -c /etc/sqlpoold.conf
-		-s "$socket")
+	# its own number, since there may be other daemons outside
+	# shellcheck disable=SC2016
+	daemon=(runuser -u sqlpoold -- sh -c 'echo $$ >/run/sqlpoold/pid; exec "$@"'
+		sh /usr/sbin/sqlpoold -c /etc/sqlpoold.conf -s "$socket")
 	in_root "${daemon[@]}" -t >"$tmp/log" 2>&1 || fail "-t"
 	cli=(/usr/bin/sqlpool-cli)
 else
@@ -119,8 +121,7 @@ answer=$(in_root "${cli[@]}" app "CREATE TABLE t(a)" \
 [ "$answer" = 42 ] || fail "the answer is $answer"
 say "query" "the answer is $answer"
 if [ -n "$fresh" ]; then
-	# shellcheck disable=SC2016
-	in_root sh -c 'kill -TERM $(pidof sqlpoold)'
+	kill -TERM "$(cat "$root/run/sqlpoold/pid")"
 else
 	kill -TERM "$pid"
 fi
