@@ -346,6 +346,20 @@ find_directory(const struct conf *conf, struct dbs *dbs, struct failure *f)
 	return 0;
 }
 
+/* Under the lock: one that was found in the directory is ended; the configuration has
+ * its name. */
+static void
+end_found(struct dbs *dbs, const char *name)
+{
+	struct db_named *named;
+
+	HASH_FIND(hh, dbs->by_name, name, strlen(name), named);
+	if (!named || !named->db.conf->family)
+		return;
+	HASH_DEL(dbs->by_name, named);
+	db_end(&named->db);
+}
+
 /* Referenced, for the configuration.  NULL: out of memory. */
 static struct db *
 add_configured(struct dbs *dbs, const struct conf_db *conf)
@@ -354,8 +368,10 @@ add_configured(struct dbs *dbs, const struct conf_db *conf)
 	struct db *db = NULL;
 
 	pthread_mutex_lock(&dbs->lock);
-	if (own)
+	if (own) {
+		end_found(dbs, own->name);
 		db = db_ref(add(dbs, own));
+	}
 	pthread_mutex_unlock(&dbs->lock);
 	if (!db)
 		conf_db_free(own);

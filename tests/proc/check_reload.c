@@ -190,6 +190,42 @@ START_TEST(a_transaction_ends_in_peace_in_a_database_that_is_taken_out)
 }
 END_TEST
 
+/* What is under way in it ends there, and then it is opened as configured. */
+START_TEST(a_database_of_the_directory_gets_a_section_of_its_own)
+{
+	char dir[PATH_N], section[4 * PATH_N];
+
+	live_init(&live);
+	snprintf(conf_path, sizeof(conf_path), "%s/conf", live.dir);
+	snprintf(
+	    dir, sizeof(dir), "directory = \"%s\"\ncreate = on\n", live.dir);
+	snprintf(section, sizeof(section), "%sdatabase b { path = \"%s\" }\n",
+	    dir, other("b"));
+	write_conf("%s", dir);
+	live_launch(
+	    &live, LIVE_OPTIONS("-s", live.socket_path, "-c", conf_path));
+	live_wait_ready(&live);
+	raw_open(&c, live.socket_path);
+	c.database = "b";
+	raw_run(&c, 0, "CREATE TABLE u(v)", 0);
+	raw_begin(&c, TX_MODE_IMMEDIATE);
+	raw_run(&c, 0, "INSERT INTO u VALUES(1)", 0);
+	write_conf("%s", section);
+	reload("is reloaded", 1);
+	raw_run(&c, 0, "INSERT INTO u VALUES(2)", 0);
+	raw_end(&c, true);
+	ck_assert_int_eq(raw_run_int(&c, 0, "SELECT sum(v) FROM u"), 3);
+	write_conf("%s", dir);
+	reload("is reloaded", 2);
+	ck_assert_int_eq(raw_run_int(&c, 0, "SELECT sum(v) FROM u"), 3);
+	c.database = NULL;
+	raw_close(&c);
+	live_stop(&live);
+	live_check_file(other("b"));
+	live_fini(&live);
+}
+END_TEST
+
 START_TEST(options_change_live_or_are_named)
 {
 	uint64_t id;
@@ -448,6 +484,8 @@ main(void)
 	    tc, a_client_of_a_database_that_was_taken_out_may_come_back);
 	tcase_add_test(
 	    tc, a_transaction_ends_in_peace_in_a_database_that_is_taken_out);
+	tcase_add_test(
+	    tc, a_database_of_the_directory_gets_a_section_of_its_own);
 	tcase_add_test(tc, options_change_live_or_are_named);
 	tcase_add_test(tc, reload_is_a_command_too_and_says_what_came_of_it);
 	tcase_add_test(tc, reload_is_refused_while_the_daemon_stops);
