@@ -53,7 +53,7 @@ DEPS_DEB = debhelper debootstrap dpkg-dev fakeroot lintian
 MSGPACK := $(shell $(PKG_CONFIG) --exists msgpack-c 2>/dev/null && \
 	echo msgpack-c || echo msgpack)
 
-DAEMON_PKGS = sqlite3 libevent_core libevent_pthreads \
+DAEMON_PKGS = sqlite3 libevent_core libevent_extra libevent_pthreads \
 	libconfuse $(MSGPACK)
 pkg_cflags := $(shell $(PKG_CONFIG) --cflags $(DAEMON_PKGS) check jansson \
 	readline 2>/dev/null)

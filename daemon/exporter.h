@@ -3,6 +3,10 @@
  * On a Unix socket of its own and, if that is configured, on a port of the loopback
  * interface.  Main thread, in its event loop: a page takes it a millisecond or so,
  * is made at most four times a second, and shared by all who ask meanwhile.
+ *
+ * Everything has a bound that no client can stretch: the head 8 KiB, a connection
+ * one reply and 5 s (to the next tick), 64 connections, of which the oldest makes
+ * room for one more, and 16 accepted in a tick.
  */
 #ifndef DAEMON_EXPORTER_H
 #define DAEMON_EXPORTER_H

@@ -38,7 +38,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class Daemon:
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, more: int = 0) -> None:
         self.dir = tempfile.mkdtemp(prefix="sqlpool-metrics.")
         self.socket = self.dir + "/s"
         args = [DAEMON, "-s", self.socket]
@@ -47,8 +47,9 @@ class Daemon:
         for option in options:
             args += ["-o", option]
         self.process = subprocess.Popen(
-            args + [self.dir + "/app.db"], stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True)
+            args + [self.dir + "/app.db"] +
+            [self.dir + "/more%d.db" % i for i in range(more)],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.process.stdout
         assert "ready" in self.process.stdout.readline()
 
@@ -92,8 +93,8 @@ def get(samples: dict[str, list], name: str, **labels: str) -> float:
 
 
 class Metrics(unittest.TestCase):
-    def start(self, *options: str) -> Daemon:
-        daemon = Daemon(*options)
+    def start(self, *options: str, more: int = 0) -> Daemon:
+        daemon = Daemon(*options, more=more)
         self.addCleanup(daemon.stop)
         return daemon
 
@@ -222,6 +223,10 @@ class Metrics(unittest.TestCase):
         # they are hung up on, and meanwhile all others are served
         daemon.cli("app", "SELECT 1")
         self.assertEqual(daemon.ask("/metrics")[0], 200)
+        with self.assertRaises(ConnectionError):
+            for _ in range(400 * SLOW):  # a byte now and then does not help
+                silent[0].sendall(b"x")
+                time.sleep(0.05)
         for one in silent[10:]:
             self.assertEqual(one.recv(1), b"")
         for one in silent:
@@ -238,14 +243,39 @@ class Metrics(unittest.TestCase):
         self.assertEqual(body, b"")
         self.assertRegex(head, rb"Content-Length: [1-9]\d{3}")
 
-    def test_client_that_never_stops_asking_is_cut_off(self) -> None:
-        daemon = self.start("workers=1")
+    def test_reply_says_that_the_connection_ends(self) -> None:
+        daemon = self.start()
+        for version in (b"1.0", b"1.1"):
+            with socket.socket(socket.AF_UNIX) as one:
+                one.connect(daemon.socket + ".metrics")
+                one.sendall(b"GET /healthz HTTP/%s\r\n"
+                            b"Connection: keep-alive\r\n\r\n" % version)
+                text = b"".join(iter(lambda: one.recv(65536), b""))
+            self.assertEqual(re.findall(rb"\nConnection: *(.*)\r\n", text),
+                             [b"close"])
+
+    def test_client_that_is_done_with_sending_gets_all(self) -> None:
+        daemon = self.start("workers=1", more=19)
         with socket.socket(socket.AF_UNIX) as one:
-            one.settimeout(30 * SLOW)
             one.connect(daemon.socket + ".metrics")
-            with self.assertRaises(ConnectionError):
-                for _ in range(10000):
-                    one.sendall(b"GET /metrics HTTP/1.1\r\n\r\n" * 100)
+            one.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            one.shutdown(socket.SHUT_WR)
+            text = b"".join(iter(lambda: one.recv(65536), b""))
+        head, body = text.split(b"\r\n\r\n")
+        self.assertGreater(len(body), 220000)  # a socket takes 212992
+        self.assertIn(b"Content-Length: %d\r\n" % len(body), head)
+
+    def test_client_that_never_stops_sending_is_cut_off(self) -> None:
+        daemon = self.start("workers=1")
+        for what in (b"GET /metrics HTTP/1.1\r\n\r\n", b"x",
+                     b"POST / HTTP/1.1\r\nContent-Length: 9999999\r\n\r\n"):
+            with self.subTest(what), socket.socket(socket.AF_UNIX) as one:
+                one.settimeout(30 * SLOW)
+                one.connect(daemon.socket + ".metrics")
+                with self.assertRaises(ConnectionError):
+                    sent = 0
+                    while sent < 1 << 20:  # more than sockets take
+                        sent += one.send(what * 100)
 
     def test_oldest_of_too_many_makes_room(self) -> None:
         daemon = self.start("workers=1")
