@@ -64,13 +64,13 @@ grant(struct budget *b, int64_t bytes)
 		return false;
 	}
 	more = more < most ? more : most;
-	if (!take_from_total(more)) {
+	if (!b->alone && !take_from_total(more)) {
 		b->hit = b->hit_total = true;
 		return false;
 	}
 	b->granted += more;
 	b->left += more;
-	b->shared += more;
+	b->shared += b->alone ? 0 : more;
 	return true;
 }
 

@@ -7,9 +7,11 @@
  * come back too, but never more than the limit: so the memory of the process
  * grows by no more than that, whatever was there before.
  *
- * All budgets together have a bound, too (total_memory).  What a budget has of it is
- * taken in pieces: the first BUDGET_OWN_BYTES of each are its own, so that a small
- * statement never looks at what is shared, and then BUDGET_PIECE_BYTES at a time.
+ * All budgets together have a bound, too (total_memory), but for those of which there
+ * are few, each with one statement at a time that waits for no client: a writer's, a
+ * worker's.  What a budget has of it is taken in pieces: the first BUDGET_OWN_BYTES of
+ * each are its own, so that a small statement never looks at what is shared, and then
+ * BUDGET_PIECE_BYTES at a time.
  *
  * SQLite's own limits (sqlite.org/c3ref/hard_heap_limit64.html) are for all
  * connections together, and need its statistics, which cost one global mutex for
@@ -33,6 +35,7 @@ struct budget {
 	int64_t granted; /* of the limit, so far */
 	int64_t left;    /* of what was granted */
 	int64_t shared;  /* of what was granted: what all have together */
+	bool alone;      /* it takes nothing of that: its limit is its own */
 	bool hit;        /* something was refused, */
 	bool hit_total;  /* as others have all that there is */
 };

@@ -84,7 +84,7 @@ fail_total(struct failure *f)
 {
 	stats_add(STAT_memory_full, 1);
 	failure_set(f, ERR_MEMORY_FULL,
-	    "the statements that run have %lld KB of memory together, and the "
+	    "the long reads that run have %lld KB of memory together, and the "
 	    "limit of total_memory leaves too little for this one; try again "
 	    "later, have it sort, group or collect less at a time, or raise "
 	    "total_memory",
@@ -512,6 +512,7 @@ dbconn_open(const struct conf_db *conf, enum dbconn_role role,
 	}
 	c->conf = conf;
 	c->role = role;
+	c->memory.alone = role != DBCONN_READER;
 	c->functions.stop = on_progress;
 	c->functions.arg = c;
 	if (!open_stats(c)) {

@@ -151,9 +151,7 @@ run_member(struct writer *w, struct member *m)
 		m->undo = rc < 0 && !undid_itself(m);
 	}
 	dbconn_watch(w->conn, NULL, 0);
-	if (rc < 0 &&
-	    (r->failure.code == ERR_MEMORY_LIMIT ||
-		r->failure.code == ERR_MEMORY_FULL)) {
+	if (rc < 0 && r->failure.code == ERR_MEMORY_LIMIT) {
 		m->dropped = true; /* it would need as much again */
 		group_restore_vars(m);
 	}

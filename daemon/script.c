@@ -181,7 +181,6 @@ step_to_end(struct script *s, struct stmt *st)
 	if (rc < 0)
 		rc = judge_failure(s, is_commit(st, was_in_tx));
 	dbconn_watch(w->conn, NULL, 0);
-	dbconn_end_memory(w->conn);
 	if (!was_in_tx && dbconn_in_tx(w->conn)) {
 		s->tx_step = s->step;
 		s->tx_at = s->at;
