@@ -489,6 +489,12 @@ option_next(const struct option *o)
 }
 
 const struct option *
+option_at(size_t id)
+{
+	return &options[id];
+}
+
+const struct option *
 option_find(const char *name)
 {
 	for (size_t i = 0; i < OPTION_N; i++) {

@@ -57,8 +57,9 @@ const struct option *option_next(const struct option *o);
 /* Find a row by its name, or NULL. */
 const struct option *option_find(const char *name);
 
-/* The row's number: a conf_id. */
+/* The row's number: a conf_id; and the row of a number. */
 size_t option_id(const struct option *o);
+const struct option *option_at(size_t id);
 
 /* Whether its field is a char *. */
 bool option_is_text(const struct option *o);
