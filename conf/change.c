@@ -117,16 +117,28 @@ change_db(struct conf *conf, const struct wish *wish, const char *name)
 	return 0;
 }
 
+/* As conf_check does: what is the default only of databases that are named is a
+ * template, in which nothing need go together. */
+static int
+check_default(const struct conf *conf, const struct wish *wish)
+{
+	for (size_t i = 0; i < conf->db_n; i++)
+		if (inherits(&conf->dbs[i], wish->option) &&
+		    check_value(conf, wish, &conf->dbs[i], false) < 0)
+			return -1;
+	return conf->directory[0] == '\0'
+	    ? 0
+	    : check_value(conf, wish, &conf->db_default, false);
+}
+
 /* Of all databases that were not given their own. */
 static int
 change_default(struct conf *conf, const struct wish *wish)
 {
 	const struct option *o = wish->option;
 
-	for (size_t i = 0; i < conf->db_n; i++)
-		if (inherits(&conf->dbs[i], o) &&
-		    check_value(conf, wish, &conf->dbs[i], false) < 0)
-			return -1;
+	if (check_default(conf, wish) < 0)
+		return -1;
 	option_set_live(o, &conf->db_default, wish->n);
 	for (size_t i = 0; i < conf->db_n; i++)
 		if (inherits(&conf->dbs[i], o))
@@ -134,15 +146,20 @@ change_default(struct conf *conf, const struct wish *wish)
 	return 0;
 }
 
+/* Some values are refused only if somebody gave them. */
 static int
 change_top(struct conf *conf, const struct wish *wish)
 {
-	if (wish->option->scope == GLOBAL)
+	struct conf_origin *origin = &conf->origins[option_id(wish->option)];
+	struct conf_origin was = *origin;
+
+	*origin = (struct conf_origin){ CONF_FROM_SET, 0 };
+	if (wish->option->scope == GLOBAL) {
 		option_set_live(wish->option, conf, wish->n);
-	else if (change_default(conf, wish) < 0)
+	} else if (change_default(conf, wish) < 0) {
+		*origin = was;
 		return -1;
-	conf->origins[option_id(wish->option)] =
-	    (struct conf_origin){ CONF_FROM_SET, 0 };
+	}
 	return 0;
 }
 

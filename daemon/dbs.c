@@ -8,6 +8,7 @@
 #include "daemon/budget.h"
 #include "daemon/clock.h"
 #include "daemon/db.h"
+#include "daemon/files.h"
 #include "daemon/log.h"
 #include "proto/error.h"
 
@@ -562,7 +563,9 @@ dbs_change(struct dbs *dbs, const char *name, const char *value,
 	if (conf_read_change(name, value, &change, err) < 0)
 		return -1;
 	pthread_mutex_lock(&dbs->changing);
-	rc = conf_change(dbs->conf, &change, err);
+	rc = files_fit_change(dbs->conf, &change, err);
+	if (rc == 0)
+		rc = conf_change(dbs->conf, &change, err);
 	if (rc == 0)
 		change_all(dbs, &change);
 	pthread_mutex_unlock(&dbs->changing);
