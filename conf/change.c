@@ -3,7 +3,7 @@
  * What may change is a number, which others read meanwhile, without a lock; where a
  * value comes from, and the list of databases, are under the conf's.
  *
- * Thread: any.
+ * Thread: see conf.h.
  */
 #include "conf/conf.h"
 
@@ -31,24 +31,38 @@ check_live(const struct option *o, char *err)
 	return 0;
 }
 
-/* Split "app.group_time" in two. */
-static int
+/* Split "app.group_time" in two.  NULL: it is none that may change. */
+static const struct option *
 find(const char *name, struct conf_change *change, char *err)
 {
 	const char *dot = strrchr(name, '.');
+	const struct option *o = conf_find_option(dot ? dot + 1 : name, err);
 	size_t n = dot ? (size_t)(dot - name) : 0;
 
-	memset(change, 0, sizeof(*change));
-	change->option = conf_find_option(dot ? dot + 1 : name, err);
-	if (!change->option || check_live(change->option, err) < 0)
-		return -1;
+	if (!o || check_live(o, err) < 0)
+		return NULL;
 	if (dot && (n == 0 || n > CONF_NAME_MAX)) {
-		snprintf(err, CONF_ERR_MAX, "write it as DATABASE.%s",
-		    change->option->name);
-		return -1;
+		snprintf(err, CONF_ERR_MAX, "write it as DATABASE.%s", o->name);
+		return NULL;
 	}
 	memcpy(change->database, name, n);
-	return dot ? conf_check_scope(change->option, err) : 0;
+	return dot && conf_check_scope(o, err) < 0 ? NULL : o;
+}
+
+int
+conf_read_change(const char *name, const char *value, struct conf_change *ret,
+    char err[CONF_ERR_MAX])
+{
+	struct option_value v = { 0 };
+	const struct option *o;
+
+	*ret = (struct conf_change){ 0 };
+	o = find(name, ret, err);
+	if (!o || option_parse(o, value, &v, err) < 0)
+		return -1;
+	ret->id = (enum conf_id)option_id(o);
+	ret->n = v.n;
+	return 0;
 }
 
 /* A value that an option is to have. */
@@ -103,16 +117,28 @@ change_db(struct conf *conf, const struct wish *wish, const char *name)
 	return 0;
 }
 
+/* As conf_check does: what is the default only of databases that are named is a
+ * template, in which nothing need go together. */
+static int
+check_default(const struct conf *conf, const struct wish *wish)
+{
+	for (size_t i = 0; i < conf->db_n; i++)
+		if (inherits(&conf->dbs[i], wish->option) &&
+		    check_value(conf, wish, &conf->dbs[i], false) < 0)
+			return -1;
+	return conf->directory[0] == '\0'
+	    ? 0
+	    : check_value(conf, wish, &conf->db_default, false);
+}
+
 /* Of all databases that were not given their own. */
 static int
 change_default(struct conf *conf, const struct wish *wish)
 {
 	const struct option *o = wish->option;
 
-	for (size_t i = 0; i < conf->db_n; i++)
-		if (inherits(&conf->dbs[i], o) &&
-		    check_value(conf, wish, &conf->dbs[i], false) < 0)
-			return -1;
+	if (check_default(conf, wish) < 0)
+		return -1;
 	option_set_live(o, &conf->db_default, wish->n);
 	for (size_t i = 0; i < conf->db_n; i++)
 		if (inherits(&conf->dbs[i], o))
@@ -120,37 +146,34 @@ change_default(struct conf *conf, const struct wish *wish)
 	return 0;
 }
 
+/* Some values are refused only if somebody gave them. */
 static int
 change_top(struct conf *conf, const struct wish *wish)
 {
-	if (wish->option->scope == GLOBAL)
+	struct conf_origin *origin = &conf->origins[option_id(wish->option)];
+	struct conf_origin was = *origin;
+
+	*origin = (struct conf_origin){ CONF_FROM_SET, 0 };
+	if (wish->option->scope == GLOBAL) {
 		option_set_live(wish->option, conf, wish->n);
-	else if (change_default(conf, wish) < 0)
+	} else if (change_default(conf, wish) < 0) {
+		*origin = was;
 		return -1;
-	conf->origins[option_id(wish->option)] =
-	    (struct conf_origin){ CONF_FROM_SET, 0 };
+	}
 	return 0;
 }
 
 int
-conf_change(struct conf *conf, const char *name, const char *value,
-    struct conf_change *ret, char err[CONF_ERR_MAX])
+conf_change(
+    struct conf *conf, const struct conf_change *change, char err[CONF_ERR_MAX])
 {
-	struct option_value v = { 0 };
-	struct conf_change change;
-	struct wish wish;
+	struct wish wish = { option_at(change->id), change->n, err };
 	int rc;
 
-	if (find(name, &change, err) < 0 ||
-	    option_parse(change.option, value, &v, err) < 0)
-		return -1;
-	wish = (struct wish){ change.option, v.n, err };
 	pthread_rwlock_wrlock(conf->lock);
-	rc = change.database[0] ? change_db(conf, &wish, change.database)
-				: change_top(conf, &wish);
+	rc = change->database[0] ? change_db(conf, &wish, change->database)
+				 : change_top(conf, &wish);
 	pthread_rwlock_unlock(conf->lock);
-	if (rc == 0)
-		*ret = change;
 	return rc;
 }
 
@@ -159,7 +182,7 @@ void
 conf_change_db(const struct conf *conf, const struct conf_change *change,
     struct conf_db *db)
 {
-	const struct option *o = change->option;
+	const struct option *o = option_at(change->id);
 	const struct conf_db *own;
 
 	if (o->scope == GLOBAL ||

@@ -262,8 +262,7 @@ conf_check_db(const struct conf *conf, const struct conf_db *db, char *err)
 		if (rules[i].is_broken(conf, db))
 			return fail_at(conf, find_origin(conf, db, id), err,
 			    "database %s: %s",
-			    db == &conf->db_default ? "of the directory"
-						    : db->name,
+			    db->name[0] ? db->name : "of the directory",
 			    rules[i].text);
 	}
 	return 0;

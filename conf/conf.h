@@ -247,20 +247,25 @@ void conf_reload(
 void conf_db_reload(
     struct conf_db *db, struct conf_db *fresh, struct conf_changes *changes);
 
-/* One option that was given a number while the daemon runs. */
-struct option;
+/* One option that is given a number while the daemon runs. */
 struct conf_change {
-	const struct option *option;
+	enum conf_id id;
+	int64_t n;
 	char database[CONF_NAME_MAX + 1]; /* whose; "": the daemon's, or the
 					   * default of all databases */
 };
 
-/* Set one option that may change while the daemon runs, by name as in conf_set.
+/* Read what is to change, by name as in conf_set.
  *
- * What is wrong with it is said as for a file: a value out of range, options that
- * do not go together.  -1: nothing has changed.  Any thread. */
-int conf_change(struct conf *conf, const char *name, const char *value,
+ * What is wrong with it is said as for a file: a value out of range, an option
+ * that needs a restart.  Any thread. */
+int conf_read_change(const char *name, const char *value,
     struct conf_change *ret, char err[CONF_ERR_MAX]);
+
+/* Set it, unless options would not go together then.  -1: nothing has changed.
+ * Threads: as conf_reload, and not at the same time as that. */
+int conf_change(struct conf *conf, const struct conf_change *change,
+    char err[CONF_ERR_MAX]);
 
 /* Take it over into the conf of a database that is served.  Any thread. */
 void conf_change_db(const struct conf *conf, const struct conf_change *change,

@@ -315,7 +315,7 @@ option_get(const struct option *o, const void *base)
 
 	switch (o->type) {
 	case BOOL:
-		return *(const bool *)field;
+		return __atomic_load_n((const bool *)field, __ATOMIC_RELAXED);
 	case COUNT:
 	case MODE:
 	case LOG_LEVEL:
@@ -324,10 +324,12 @@ option_get(const struct option *o, const void *base)
 	case SYNC:
 	case TEMP_STORE:
 	case CHECKPOINT:
-		return *(const unsigned *)field;
+		return __atomic_load_n(
+		    (const unsigned *)field, __ATOMIC_RELAXED);
 	case DURATION:
 	case BYTES:
-		return *(const int64_t *)field;
+		return __atomic_load_n(
+		    (const int64_t *)field, __ATOMIC_RELAXED);
 	case STRING:
 	case USER:
 	case GROUP:
@@ -487,6 +489,12 @@ option_next(const struct option *o)
 }
 
 const struct option *
+option_at(size_t id)
+{
+	return &options[id];
+}
+
+const struct option *
 option_find(const char *name)
 {
 	for (size_t i = 0; i < OPTION_N; i++) {
@@ -521,10 +529,11 @@ option_copy(const struct option *o, void *to, const void *from)
 	const void *field = (const char *)from + o->offset;
 	struct option_value v = { 0 };
 
+	if (o->type == NAMES)
+		return replace((char *)to + o->offset,
+		    names_copy(option_get_names(o, from)));
 	if (option_is_text(o))
 		v.text = *(char *const *)field;
-	else if (o->type == NAMES)
-		v.names = *(struct conf_names *const *)field;
 	else
 		v.n = option_get(o, from);
 	return option_store(o, to, &v);

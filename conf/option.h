@@ -57,8 +57,9 @@ const struct option *option_next(const struct option *o);
 /* Find a row by its name, or NULL. */
 const struct option *option_find(const char *name);
 
-/* The row's number: a conf_id. */
+/* The row's number: a conf_id; and the row of a number. */
 size_t option_id(const struct option *o);
+const struct option *option_at(size_t id);
 
 /* Whether its field is a char *. */
 bool option_is_text(const struct option *o);
@@ -90,15 +91,15 @@ bool option_has_default(const struct option *o, const void *base);
 /* Say which values it takes: "off to 24h", "full or normal". */
 void option_print_range(const struct option *o, char *buf, size_t size);
 
-/* Get what a field holds that is no text; set it while others read it. */
+/* Get what a field holds that is no text, and set it, while others do so. */
 int64_t option_get(const struct option *o, const void *base);
 void option_set_live(const struct option *o, void *base, int64_t n);
 
 /* Free what a value owns. */
 void option_value_fini(struct option_value *v);
 
-/* Copy o's field from one base to another, in which it is all zero.  -1: out of
- * memory. */
+/* Copy o's field from one base, which others may set meanwhile, to another, in which
+ * it is all zero.  -1: out of memory. */
 int option_copy(const struct option *o, void *to, const void *from);
 
 /* Free what o's field of base owns. */

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/log.h"
 #include "daemon/tick.h"
 #include "proto/error.h"
 
@@ -30,8 +29,6 @@ trim(char *text)
 static void
 run_set(struct admin *ad)
 {
-	struct conf *conf = ad->home->dbs->conf;
-	struct conf_change change;
 	char text[ADMIN_WORDS_BYTES], err[CONF_ERR_MAX], *equals;
 
 	snprintf(text, sizeof(text), "%s", ad->args);
@@ -43,13 +40,11 @@ run_set(struct admin *ad)
 		return;
 	}
 	*equals++ = '\0';
-	if (conf_change(conf, trim(text), trim(equals), &change, err) < 0) {
+	if (dbs_change(ad->home->dbs, trim(text), trim(equals), err) < 0) {
 		failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
 		    "nothing has changed: %s", err);
 		return;
 	}
-	dbs_change(ad->home->dbs, &change);
-	log_set_level(conf->log_level);
 	tick_want(); /* there may be a limit now */
 	admin_note(ad);
 }

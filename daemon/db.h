@@ -90,7 +90,10 @@ struct db {
 };
 
 struct dbs {
-	struct conf *conf; /* borrowed; conf_change changes it */
+	struct conf *conf; /* borrowed */
+	/* who changes that, or puts a copy of what a database has in its place;
+	 * taken before the lock below */
+	pthread_mutex_t changing;
 	uint64_t epoch; /* of commit sequence numbers: when this daemon began,
 			 * in microseconds of wall-clock time */
 	struct crew *writers, *readers, *keepers, *watchers, *openers;
@@ -109,7 +112,7 @@ struct dbs {
 	_Atomic unsigned wanting_n; /* workers look at it, too */
 	unsigned roomed_n;
 	unsigned behind_n;  /* databases that are behind another one */
-	unsigned reloads_n; /* of the defaults of what is found in directory */
+	unsigned changes_n; /* of the defaults of what is found in directory */
 	uint64_t seq_floor; /* the largest commit number of those that were
 			     * closed and are not known any more */
 };
@@ -164,19 +167,17 @@ bool dbs_check_file(struct dbs *dbs, struct db *db);
 /* Close what was not used for long, and what is not its file any more; about once a second.  Main thread. */
 void dbs_look_after(struct dbs *dbs);
 
-/* Have the databases take over what was set (conf_change).  Any thread. */
-void dbs_change(struct dbs *dbs, const struct conf_change *change);
+/* Set an option, of the configuration in force and of the databases (conf_change).
+ * Any thread.  -1: nothing has changed, and err says why. */
+int dbs_change(struct dbs *dbs, const char *name, const char *value,
+    char err[CONF_ERR_MAX]);
 
-/* Have the databases be those of another reading of the configuration: new ones
+/* Put another reading of the configuration in force (conf_reload): new databases
  * are known from now on, what is not there any more is closed when what is under
  * way has ended, and the others change what may change (conf_db_reload).  Main
  * thread.  Errors: -ERR_NO_MEMORY: nothing has changed. */
 int
 dbs_reload(struct dbs *dbs, struct conf *fresh, struct conf_changes *changes);
-
-/* Have those of the directory do so, once conf_reload has changed the defaults.  What
- * may not change has been said of these.  Main thread. */
-void dbs_reload_found(struct dbs *dbs, struct conf_changes *changes);
 
 /* --- Room for those of the directory: room.c ----------------------------------- */
 

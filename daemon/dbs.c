@@ -8,6 +8,7 @@
 #include "daemon/budget.h"
 #include "daemon/clock.h"
 #include "daemon/db.h"
+#include "daemon/files.h"
 #include "daemon/log.h"
 #include "proto/error.h"
 
@@ -152,15 +153,15 @@ find_known(struct dbs *dbs, struct span name)
 }
 
 /* One of the directory is known from now on, or since a moment ago.  With a
- * configuration of before the last reload it is not: NULL, like out of memory. */
+ * configuration of before the last change it is not: NULL, like out of memory. */
 static struct db *
-add_found(struct dbs *dbs, struct conf_db *conf, unsigned reloads_n)
+add_found(struct dbs *dbs, struct conf_db *conf, unsigned changes_n)
 {
 	struct db *db;
 
 	pthread_mutex_lock(&dbs->lock);
 	db = find_by_name(dbs, conf->name, strlen(conf->name));
-	if (!db && dbs->reloads_n == reloads_n)
+	if (!db && dbs->changes_n == changes_n)
 		db = db_ref(add(dbs, conf));
 	pthread_mutex_unlock(&dbs->lock);
 	if (!db || db->conf != conf)
@@ -169,12 +170,12 @@ add_found(struct dbs *dbs, struct conf_db *conf, unsigned reloads_n)
 }
 
 static unsigned
-count_reloads(struct dbs *dbs)
+count_changes(struct dbs *dbs)
 {
 	unsigned n;
 
 	pthread_mutex_lock(&dbs->lock);
-	n = dbs->reloads_n;
+	n = dbs->changes_n;
 	pthread_mutex_unlock(&dbs->lock);
 	return n;
 }
@@ -185,13 +186,13 @@ find_in_directory(
     struct dbs *dbs, const char *name, struct db **ret_db, struct failure *f)
 {
 	struct db *db = NULL;
-	unsigned reloads_n;
+	unsigned changes_n;
 
 	do {
 		struct conf_db *conf;
 		int rc;
 
-		reloads_n = count_reloads(dbs);
+		changes_n = count_changes(dbs);
 		conf = conf_db_find(dbs->conf, dbs->directory, name);
 		if (!conf)
 			break;
@@ -200,8 +201,8 @@ find_in_directory(
 			conf_db_free(conf);
 			return rc;
 		}
-		db = add_found(dbs, conf, reloads_n);
-	} while (!db && count_reloads(dbs) != reloads_n);
+		db = add_found(dbs, conf, changes_n);
+	} while (!db && count_changes(dbs) != changes_n);
 	*ret_db = db;
 	return db ? 0 : failure_set(f, ERR_NO_MEMORY, "out of memory");
 }
@@ -403,6 +404,7 @@ dbs_open(struct conf *conf, struct dbs *dbs, struct failure *f)
 
 	*dbs = (struct dbs){ .conf = conf, .epoch = make_epoch() };
 	pthread_mutex_init(&dbs->lock, NULL);
+	pthread_mutex_init(&dbs->changing, NULL);
 	budget_set_total(&conf->total_memory_bytes);
 	rc = start_crews(conf, dbs);
 	if (rc < 0)
@@ -448,6 +450,7 @@ dbs_close(struct dbs *dbs)
 	free(dbs->known);
 	free(dbs->directory);
 	pthread_mutex_destroy(&dbs->lock);
+	pthread_mutex_destroy(&dbs->changing);
 	budget_set_total(NULL);
 	*dbs = (struct dbs){ 0 };
 }
@@ -464,20 +467,22 @@ find_conf(const struct conf *conf, const struct conf_db *like)
 	return NULL;
 }
 
-/* The one that is served as this one says, or NULL; by index, so that those that
- * are new are not found. */
-static struct db *
-find_served(const struct dbs *dbs, const struct conf_db *conf)
+/* As this one says; by index, as another one may have the name. */
+static bool
+is_served(struct dbs *dbs, const struct conf_db *conf)
 {
-	for (size_t i = 0; i < dbs->n; i++) {
-		struct db *db = dbs->known[i];
+	bool found = false;
 
-		if (db && !db->conf->family && !atomic_load(&db->removed) &&
+	pthread_mutex_lock(&dbs->lock);
+	for (size_t i = 0; i < dbs->n && !found; i++) {
+		const struct db *db = dbs->known[i];
+
+		found = db && !db->conf->family && !atomic_load(&db->removed) &&
 		    strcmp(db->conf->name, conf->name) == 0 &&
-		    strcmp(db->conf->path, conf->path) == 0)
-			return db;
+		    strcmp(db->conf->path, conf->path) == 0;
 	}
-	return NULL;
+	pthread_mutex_unlock(&dbs->lock);
+	return found;
 }
 
 /* Under the lock. */
@@ -499,7 +504,7 @@ add_new(struct dbs *dbs, const struct conf *fresh, struct db **added)
 	size_t n = 0;
 
 	for (size_t i = 0; i < fresh->db_n; i++) {
-		if (find_served(dbs, &fresh->dbs[i]))
+		if (is_served(dbs, &fresh->dbs[i]))
 			continue;
 		added[n] = add_configured(dbs, &fresh->dbs[i]);
 		if (added[n++])
@@ -521,29 +526,55 @@ is_one_of(struct db *const *list, const struct db *db)
 	return *list != NULL;
 }
 
-void
-dbs_change(struct dbs *dbs, const struct conf_change *change)
-{
-	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
-		pthread_mutex_lock(&dbs->lock); /* as reload_db */
-		conf_change_db(dbs->conf, change, db->conf);
-		pthread_mutex_unlock(&dbs->lock);
-	}
-	room_note_idle(dbs); /* more may be open now */
-}
-
-/* Not while somebody copies what it has: replace. */
+/* A worker that finds a database meanwhile does so with the new defaults, or sees
+ * that there are such. */
 static void
-reload_db(struct dbs *dbs, struct db *db, struct conf_db *fresh,
-    struct conf_changes *changes)
+note_defaults(struct dbs *dbs)
 {
 	pthread_mutex_lock(&dbs->lock);
-	conf_db_reload(db->conf, fresh, changes);
+	dbs->changes_n++;
 	pthread_mutex_unlock(&dbs->lock);
 }
 
+/* What follows from it. */
+static void
+take_effect(struct dbs *dbs)
+{
+	log_set_level(dbs->conf->log_level);
+	room_note_idle(dbs); /* more may be open now */
+}
+
+static void
+change_all(struct dbs *dbs, const struct conf_change *change)
+{
+	note_defaults(dbs);
+	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db))
+		conf_change_db(dbs->conf, change, db->conf);
+	take_effect(dbs);
+}
+
 int
-dbs_reload(struct dbs *dbs, struct conf *fresh, struct conf_changes *changes)
+dbs_change(struct dbs *dbs, const char *name, const char *value,
+    char err[CONF_ERR_MAX])
+{
+	struct conf_change change;
+	int rc;
+
+	if (conf_read_change(name, value, &change, err) < 0)
+		return -1;
+	pthread_mutex_lock(&dbs->changing);
+	rc = files_fit_change(dbs->conf, &change, err);
+	if (rc == 0)
+		rc = conf_change(dbs->conf, &change, err);
+	if (rc == 0)
+		change_all(dbs, &change);
+	pthread_mutex_unlock(&dbs->changing);
+	return rc;
+}
+
+static int
+reload_configured(
+    struct dbs *dbs, struct conf *fresh, struct conf_changes *changes)
 {
 	struct db **added = calloc(fresh->db_n + 1, sizeof(struct db *));
 
@@ -558,7 +589,7 @@ dbs_reload(struct dbs *dbs, struct conf *fresh, struct conf_changes *changes)
 		    is_one_of(added, db))
 			continue;
 		if (conf) {
-			reload_db(dbs, db, conf, changes);
+			conf_db_reload(db->conf, conf, changes);
 			continue;
 		}
 		pthread_mutex_lock(&dbs->lock);
@@ -575,31 +606,44 @@ dbs_reload(struct dbs *dbs, struct conf *fresh, struct conf_changes *changes)
 	return 0;
 }
 
-/* A worker that finds one meanwhile does so with the new defaults, or sees that
- * there are such. */
-void
-dbs_reload_found(struct dbs *dbs, struct conf_changes *changes)
+/* Once the defaults have changed.  What may not change has been said of these. */
+static void
+reload_found(struct dbs *dbs, struct conf_changes *changes)
 {
 	struct conf_changes quiet = { .replaced = changes->replaced };
 
 	if (!dbs->directory)
 		return;
-	pthread_mutex_lock(&dbs->lock);
-	dbs->reloads_n++;
-	pthread_mutex_unlock(&dbs->lock);
+	note_defaults(dbs);
 	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
 		struct conf_db *fresh = !db->conf->family
 		    ? NULL
 		    : conf_db_find(dbs->conf, dbs->directory, db->conf->name);
 
 		if (fresh)
-			reload_db(dbs, db, fresh, &quiet);
+			conf_db_reload(db->conf, fresh, &quiet);
 		else if (db->conf->family)
 			log_error("reload: %s keeps its options: out of memory",
 			    db->conf->name);
 		conf_db_free(fresh);
 	}
 	changes->replaced = quiet.replaced;
+}
+
+int
+dbs_reload(struct dbs *dbs, struct conf *fresh, struct conf_changes *changes)
+{
+	int rc;
+
+	pthread_mutex_lock(&dbs->changing);
+	rc = reload_configured(dbs, fresh, changes);
+	if (rc == 0) {
+		conf_reload(dbs->conf, fresh, changes);
+		reload_found(dbs, changes);
+		take_effect(dbs);
+	}
+	pthread_mutex_unlock(&dbs->changing);
+	return rc;
 }
 
 /* --- Now and then ---------------------------------------------------------------- */
@@ -625,7 +669,7 @@ dbs_tick(struct dbs *dbs)
 
 /* It is ended as if it was taken out of the configuration, and another one has its
  * name from now on.  Not opened before somebody asks: whoever replaces a file may
- * not be done yet. */
+ * not be done yet.  Not while the configuration changes, which would pass over it. */
 static void
 replace(struct dbs *dbs, struct db *db)
 {
@@ -633,6 +677,7 @@ replace(struct dbs *dbs, struct db *db)
 	struct conf_db *own = NULL;
 	bool first;
 
+	pthread_mutex_lock(&dbs->changing);
 	pthread_mutex_lock(&dbs->lock);
 	first = !atomic_load(&db->removed);
 	if (first && !db->conf->family)
@@ -646,6 +691,7 @@ replace(struct dbs *dbs, struct db *db)
 			own = NULL;
 	}
 	pthread_mutex_unlock(&dbs->lock);
+	pthread_mutex_unlock(&dbs->changing);
 	conf_db_free(own);
 	if (!first)
 		return;

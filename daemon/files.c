@@ -12,10 +12,36 @@
 /* With fewer there is nothing to share. */
 #define ROOM_LEAST 32
 
-static uint64_t
-count_open(const struct conf *conf)
+/* What takes descriptors. */
+struct load {
+	uint32_t max_clients;
+	uint64_t dbs_n; /* that are open at one time */
+};
+
+static struct load
+get_load(const struct conf *conf, uint32_t max_clients, uint32_t max_open)
 {
-	return conf->db_n + (conf->directory[0] ? conf->max_open : 0);
+	return (struct load){ max_clients,
+		conf->db_n + (conf->directory[0] ? max_open : 0) };
+}
+
+static uint64_t
+count_files(const struct load *load)
+{
+	return FILES_ELSE + load->max_clients + FILES_PER_DB * load->dbs_n;
+}
+
+static void
+say_too_few(const struct load *load, rlim_t most, char *err)
+{
+	snprintf(err, CONF_ERR_MAX,
+	    "at most %llu file descriptors are allowed (RLIMIT_NOFILE), and "
+	    "max_clients = %u with %llu open databases needs %llu: raise the "
+	    "limit (LimitNOFILE= of the service), or lower max_clients or "
+	    "max_open",
+	    (unsigned long long)most, load->max_clients,
+	    (unsigned long long)load->dbs_n,
+	    (unsigned long long)count_files(load));
 }
 
 static bool
@@ -47,22 +73,16 @@ lower(struct conf *conf, uint64_t files_n)
 int
 files_fit(struct conf *conf, char err[CONF_ERR_MAX])
 {
-	uint64_t dbs_n = count_open(conf);
-	uint64_t need = FILES_ELSE + conf->max_clients + FILES_PER_DB * dbs_n;
+	struct load load = get_load(conf, conf->max_clients, conf->max_open);
 	struct rlimit lim;
 
 	if (getrlimit(RLIMIT_NOFILE, &lim) < 0)
 		return 0;
 	lim.rlim_cur = lim.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &lim) < 0 || lim.rlim_max >= need)
+	if (setrlimit(RLIMIT_NOFILE, &lim) < 0 ||
+	    lim.rlim_max >= count_files(&load))
 		return 0;
-	snprintf(err, CONF_ERR_MAX,
-	    "at most %llu file descriptors are allowed (RLIMIT_NOFILE), and "
-	    "max_clients = %u with %llu open databases needs %llu: raise the "
-	    "limit (LimitNOFILE= of the service), or lower max_clients or "
-	    "max_open",
-	    (unsigned long long)lim.rlim_max, conf->max_clients,
-	    (unsigned long long)dbs_n, (unsigned long long)need);
+	say_too_few(&load, lim.rlim_max, err);
 	if (is_given(conf, CONF_ID_max_clients) ||
 	    is_given(conf, CONF_ID_max_open))
 		return -1;
@@ -70,4 +90,26 @@ files_fit(struct conf *conf, char err[CONF_ERR_MAX])
 	log_warn("%s; until then max_clients is %u, and max_open %u", err,
 	    conf->max_clients, conf->max_open);
 	return 0;
+}
+
+/* What is no more than it was is always good: it may be the first of two changes. */
+int
+files_fit_change(const struct conf *conf, const struct conf_change *change,
+    char err[CONF_ERR_MAX])
+{
+	uint32_t max_clients = conf->max_clients, max_open = conf->max_open;
+	struct load now = get_load(conf, max_clients, max_open), then;
+	struct rlimit lim;
+
+	if (change->id == CONF_ID_max_clients)
+		max_clients = (uint32_t)change->n;
+	else if (change->id == CONF_ID_max_open)
+		max_open = (uint32_t)change->n;
+	then = get_load(conf, max_clients, max_open);
+	if (count_files(&then) <= count_files(&now) ||
+	    getrlimit(RLIMIT_NOFILE, &lim) < 0 ||
+	    lim.rlim_cur >= count_files(&then))
+		return 0;
+	say_too_few(&then, lim.rlim_cur, err);
+	return -1;
 }

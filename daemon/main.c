@@ -207,7 +207,6 @@ read_conf(const struct args *args, struct conf *conf, char err[CONF_ERR_MAX])
 
 struct reloading {
 	const struct args *args;
-	struct conf *conf;
 	struct dbs *dbs;
 	struct server *server;
 };
@@ -247,8 +246,6 @@ put_in_force(const struct reloading *r, struct conf *fresh)
 		retire_start(retire, NULL);
 		return refuse_memory();
 	}
-	conf_reload(r->conf, fresh, &changes);
-	dbs_reload_found(r->dbs, &changes);
 	retire_start(retire, changes.replaced);
 	return 0;
 }
@@ -279,7 +276,6 @@ reload(void *arg)
 	again_begin();
 	rc = read_again(r, fresh);
 	if (rc == 0) {
-		log_set_level(r->conf->log_level);
 		stats_add(STAT_reloads, 1);
 		log_info("the configuration is reloaded");
 	}
@@ -328,9 +324,7 @@ serve(const struct args *args, struct conf *conf, struct listener *l,
     struct notify *n)
 {
 	struct dbs dbs;
-	struct reloading reloading = {
-		.args = args, .conf = conf, .dbs = &dbs
-	};
+	struct reloading reloading = { .args = args, .dbs = &dbs };
 	char err[SERVER_ERR_MAX];
 	struct server *server;
 	struct failure f;

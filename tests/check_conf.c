@@ -597,6 +597,34 @@ START_TEST(conf_set_is_the_default_of_databases_old_and_new)
 }
 END_TEST
 
+/* What the one database was given itself does not help those of the directory. */
+START_TEST(conf_change_is_refused_if_the_directory_could_not_have_it)
+{
+	struct conf_change change;
+
+	ck_assert_int_eq(conf_set(conf, "directory", "/tmp", err), 0);
+	ck_assert_int_eq(conf_add_db(conf, "app.db", err), 0);
+	ck_assert_int_eq(conf_set(conf, "app.wal_hard_limit", "8GB", err), 0);
+	ck_assert_int_eq(conf_set(conf, "app.tx_max_age", "10min", err), 0);
+	ck_assert_int_eq(conf_read_change("wal_limit", "2GB", &change, err), 0);
+	ck_assert_int_eq(conf_change(conf, &change, err), -1);
+	assert_says("database of the directory: wal_hard_limit is below "
+		    "wal_limit");
+	ck_assert_int_lt(conf->dbs[0].wal_limit_bytes, 2 * CONF_GB);
+	ck_assert_int_eq(
+	    conf_read_change("tx_idle_timeout", "2min", &change, err), 0);
+	ck_assert_int_eq(conf_change(conf, &change, err), -1);
+	assert_says("database of the directory: a transaction cannot be idle");
+	ck_assert_int_eq(
+	    conf->origins[CONF_ID_tx_idle_timeout].from, CONF_FROM_DEFAULT);
+	ck_assert_int_eq(
+	    conf_read_change("tx_idle_timeout", "1min", &change, err), 0);
+	ck_assert_int_eq(conf_change(conf, &change, err), 0);
+	ck_assert_int_eq(conf->db_default.tx_idle_timeout_us, CONF_MIN);
+	ck_assert_int_eq(conf->dbs[0].tx_idle_timeout_us, CONF_MIN);
+}
+END_TEST
+
 /* clang-format off */
 static const struct {
 	const char *spec;
@@ -762,6 +790,8 @@ conf_suite(void)
 	tcase_add_test(tc, conf_says_why_a_file_cannot_be_read);
 	tcase_add_test(tc, conf_sets_an_option_by_name);
 	tcase_add_test(tc, conf_set_is_the_default_of_databases_old_and_new);
+	tcase_add_test(
+	    tc, conf_change_is_refused_if_the_directory_could_not_have_it);
 	tcase_add_loop_test(tc, conf_names_a_database_after_its_file, 0,
 	    (int)(sizeof(specs) / sizeof(specs[0])));
 	tcase_add_loop_test(tc, conf_refuses_what_is_no_file, 0, 5);

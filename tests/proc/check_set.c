@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "daemon/clock.h"
@@ -181,6 +182,8 @@ static const char *const wrong[][2] = {
 	{ "SET wal_limit = 2GB", "database app: wal_hard_limit is below wal_limit" },
 	{ "SET app.wal_hard_limit = 1MB", "database app: wal_hard_limit is below wal_limit" },
 	{ "SET app.busy_wait = 1s", "database app: nobody can make it wait" },
+	{ "SET app.tx_idle_timeout = 2min", "database app: a transaction cannot be idle" },
+	{ "SET tx_idle_timeout = 2min", "database app: a transaction cannot be idle" },
 };
 /* clang-format on */
 
@@ -197,6 +200,31 @@ START_TEST(set_refuses_what_cannot_be_and_changes_nothing)
 	free(before);
 	free(after);
 	stop();
+}
+END_TEST
+
+/* There are 4096: 64 for what there is anyway, 8 for each of 201 databases. */
+START_TEST(set_refuses_what_would_take_more_descriptors_than_there_are)
+{
+	struct rlimit files = { 4096, 4096 };
+
+	setrlimit(RLIMIT_NOFILE, &files);
+	live_init(&live);
+	live_start(&live, LIVE_OPTIONS("directory=/tmp"));
+	admin = live_connect_admin(&live);
+	expect_text("SET max_clients = 2425", NULL,
+	    "NOT_ALLOWED: nothing has changed: at most 4096 file descriptors "
+	    "are allowed (RLIMIT_NOFILE), and max_clients = 2425 with 201 open "
+	    "databases needs 4097: raise the limit (LimitNOFILE= of the "
+	    "service), or lower max_clients or max_open");
+	expect_text("SET max_clients = 2424", NULL, "");
+	expect_part("SET max_open = 201", NULL, "needs 4104: raise the limit");
+	expect_text("SET max_clients = 2416", NULL, "");
+	expect_text("SET max_open = 201", NULL, "");
+	ck_assert_int_eq(get("SHOW LIMITS", "name most", "max_clients"), 2416);
+	sqlpool_close(admin);
+	live_stop(&live);
+	live_fini(&live);
 }
 END_TEST
 
@@ -436,6 +464,8 @@ main(void)
 	tcase_add_test(tc, set_holds_until_the_configuration_is_read_again);
 	tcase_add_test(tc, set_and_reload_at_once_leave_what_came_last);
 	tcase_add_test(tc, set_refuses_what_cannot_be_and_changes_nothing);
+	tcase_add_test(
+	    tc, set_refuses_what_would_take_more_descriptors_than_there_are);
 	tcase_add_test(tc, checkpoint_copies_what_was_committed_before);
 	tcase_add_test(tc, checkpoint_waits_for_its_turn);
 	tcase_add_test(tc, checkpoint_copies_as_far_as_snapshots_allow);
