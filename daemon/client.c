@@ -356,8 +356,11 @@ flush(struct client *cl)
 	}
 	if (!cl->closed)
 		update_reading(cl);
-	if (!cl->closed && cl->hangs_up && cl->out.bytes == 0 &&
-	    cl->away_n == 0)
+	if (cl->closed || !cl->hangs_up || cl->out.bytes > 0 || cl->away_n > 0)
+		return;
+	if (cl->held.head)
+		mark_dirty(cl); /* it has an answer to come */
+	else
 		client_close(cl, cl->why);
 }
 

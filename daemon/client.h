@@ -58,15 +58,16 @@ struct loop {
 	struct request_pool requests;
 	uint8_t *arena; /* what was read in this turn */
 	size_t arena_n;
-	struct line collected;  /* in order of arrival */
-	int64_t now_us;         /* when the last of those had had its turn */
-	uint64_t turn;          /* of them; counted */
+	struct line collected; /* in order of arrival */
+	int64_t now_us; /* until when its time was counted; 0: nothing was */
+	uint64_t turn;  /* counted */
 	struct client *clients; /* all of them */
 	size_t clients_n;
 	struct client *more;    /* those that has_more */
 	struct client *dirty;   /* have output that nobody tried to write */
 	struct client *zombies; /* closed, to be freed */
 	unsigned waiting_n;     /* requests in any client's reads */
+	unsigned again_n;       /* requests in any client's again */
 	bool hung_up;           /* some client was, in this turn */
 	bool may_stall;  /* something is to be ended in a while: ends_stalled */
 	unsigned held_n; /* clients that hold requests back */
@@ -107,6 +108,7 @@ struct client {
 	unsigned reading_n;  /* with the heavy readers, or not sent yet */
 	struct line reads;   /* until it has fewer of those */
 	struct line parked;  /* behind its own writes */
+	struct line again;   /* can go on, in the next turn: before held */
 	struct line held;    /* until its output drains, or the next turn */
 	uint64_t turn;   /* the last that it had a request in; what it has */
 	int64_t turn_us; /* taken of that */

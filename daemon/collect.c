@@ -345,12 +345,13 @@ read_small(struct client *cl)
 	take_from_arena(cl, n + (size_t)got);
 }
 
-/* It has requests left from the last turn: those come first.  (One whose output
+/* It has requests left from the turn before: those come first.  (One whose output
  * waits is not read from at all.) */
 static bool
 is_behind(const struct client *cl)
 {
-	return cl->late && !client_is_clogged(cl);
+	return (cl->late || (cl->again.head && cl->held.head)) &&
+	    !client_is_clogged(cl);
 }
 
 void

@@ -8,13 +8,10 @@
 #include "daemon/hots.h"
 #include "daemon/local.h"
 #include "daemon/road.h"
+#include "daemon/slice.h"
 #include "daemon/stats.h"
 #include "daemon/steps.h"
 #include "proto/error.h"
-
-/* After so long the requests of a client that are left wait for the next turn:
- * preparing may take 0.2 s each, and 64 of them come in one. */
-#define TURN_US 5000
 
 static struct span
 look_up(void *arg, uint64_t number)
@@ -278,27 +275,18 @@ dispatch(struct client *cl, struct request *r)
 	}
 }
 
-/* Begin to count what it takes of this turn. */
-static void
-enter_turn(struct client *cl)
-{
-	if (cl->turn == cl->loop->turn)
-		return;
-	cl->turn = cl->loop->turn;
-	cl->turn_us = 0;
-	cl->late = false;
-}
-
 /* Requests whose replies would pile up wait until the client has read some; and
- * those of one that has had its time wait until the others had theirs. */
+ * those of one that has had its time wait until the others had theirs, and behind
+ * those that came before them. */
 static bool
 hold(struct client *cl, struct request *r)
 {
-	bool is_over = cl->turn_us > TURN_US;
+	bool is_over = !slice_has_time(cl);
 
-	if (!cl->held.head && !is_over && !client_is_clogged(cl))
+	if (!cl->held.head && !cl->again.head && !is_over &&
+	    !client_is_clogged(cl))
 		return false;
-	if (cl->closed || cl->hangs_up || collect_keep(r) < 0)
+	if (cl->closed || collect_keep(r) < 0)
 		return false;
 	if (!cl->held.head)
 		cl->loop->held_n++;
@@ -307,33 +295,22 @@ hold(struct client *cl, struct request *r)
 	return true;
 }
 
-/* What has run here has left its time. */
-static void
-charge(struct client *cl, int64_t before_us)
-{
-	struct loop *loop = cl->loop;
-
-	if (loop->now_us <= before_us)
-		loop->now_us = clock_now_us();
-	cl->turn_us += loop->now_us - before_us;
-}
-
 void
 dispatch_collected(struct loop *loop)
 {
 	struct request *r;
 
-	loop->turn++;
-	loop->now_us = loop->collected.head ? clock_now_us() : 0;
+	if (loop->collected.head)
+		loop->now_us = clock_now_us();
 	while ((r = line_pop(&loop->collected))) {
 		struct client *cl = r->client;
 		int64_t before_us = loop->now_us;
 
-		enter_turn(cl);
 		if (hold(cl, r))
 			continue;
 		dispatch(cl, r);
-		charge(cl, before_us);
+		if (loop->now_us == before_us) /* else it was counted */
+			slice_charge(cl, clock_now_us());
 	}
 	hots_end_batches(loop);
 }
@@ -348,7 +325,7 @@ dispatch_held(struct loop *loop)
 	for (struct client *cl = loop->clients; cl; cl = cl->next) {
 		struct request *r;
 
-		if (!cl->held.head || client_is_clogged(cl))
+		if (!cl->held.head || cl->again.head || client_is_clogged(cl))
 			continue;
 		loop->held_n--;
 		while ((r = line_pop(&cl->held)))

@@ -70,6 +70,9 @@ abandon(struct client *cl)
 		for (r = cl->reads.head; r; r = r->next)
 			cl->loop->waiting_n--;
 		drop_line(cl, &cl->reads);
+		for (r = cl->again.head; r; r = r->next)
+			cl->loop->again_n--;
+		drop_line(cl, &cl->again);
 		drop_line(cl, &cl->parked);
 		for (struct session *s = cl->sessions; s; s = s->next)
 			drop_line(cl, &s->line);
@@ -203,8 +206,11 @@ ends_hung_up(struct loop *loop)
 	loop->hung_up = false;
 	for (struct client *cl = loop->clients, *after; cl; cl = after) {
 		after = cl->next; /* cl may be closed here */
-		if (cl->hangs_up)
-			stop_all(cl, ERR_CANCELLED);
+		if (!cl->hangs_up)
+			continue;
+		/* what it has left begins in the next turn, and ends there */
+		loop->hung_up = loop->hung_up || cl->held.head != NULL;
+		stop_all(cl, ERR_CANCELLED);
 	}
 }
 

@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "daemon/backup.h"
+#include "daemon/clock.h"
 #include "daemon/hots.h"
 #include "daemon/local.h"
 #include "daemon/router.h"
+#include "daemon/slice.h"
 #include "daemon/stats.h"
 #include "proto/error.h"
 
@@ -17,7 +19,7 @@
 #define SESSIONS_MAX 64
 
 static void pump(struct client *cl, struct session *s);
-static void take_outside(struct client *cl, struct request *r);
+static void go_on(struct client *cl, struct request *r);
 static void
 run_in_session(struct client *cl, struct session *s, struct request *r);
 
@@ -69,6 +71,7 @@ road_stop(struct client *cl, struct request *r, int code)
 		bool opening = r->hot && r->waits == &r->hot->waiting;
 
 		cl->loop->waiting_n -= r->waits == &cl->reads;
+		cl->loop->again_n -= r->waits == &cl->again;
 		if (opening)
 			r->hot->waiting_n--;
 		line_remove(r->waits, r);
@@ -170,6 +173,14 @@ road_send_away(struct client *cl, struct request *r)
 }
 
 /* --- Roads ------------------------------------------------------------------ */
+
+/* It can go on, but its client has had its time. */
+static void
+wait_again(struct client *cl, struct request *r)
+{
+	wait_in(&cl->again, r);
+	cl->loop->again_n++;
+}
 
 static void
 submit_read(struct client *cl, struct request *r)
@@ -297,7 +308,7 @@ run_inline(struct client *cl, struct request *r)
 		hand_to_readers(cl, r);
 		return;
 	}
-	loop->now_us = r->ended_us;
+	slice_charge(cl, r->ended_us);
 	client_free_request(cl, r);
 }
 
@@ -348,16 +359,8 @@ unpark(struct client *cl, const struct request *w)
 		line_push(&due, r);
 	}
 	while ((next = line_pop(&due))) {
-		struct session *s = next->session;
-
 		request_move(next, REQUEST_NEW);
-		if (!s) {
-			take_outside(cl, next);
-			continue;
-		}
-		s->running = NULL;
-		run_in_session(cl, s, next);
-		pump(cl, s);
+		go_on(cl, next);
 	}
 }
 
@@ -490,7 +493,7 @@ end_session(struct client *cl, struct session *s)
 	session_end(&cl->sessions, s);
 	while ((r = road_pop_waiting(&rest))) {
 		r->session = NULL;
-		road_take(cl, r);
+		go_on(cl, r);
 	}
 }
 
@@ -543,8 +546,19 @@ pump(struct client *cl, struct session *s)
 
 	while (!s->running && session_get_state(s) != TX_STATE_NONE &&
 	    (r = session_take(s))) {
+		bool has_waited = r->away;
+
 		r->waits = NULL;
+		if (has_waited && !slice_has_time(cl) && !cl->closed) {
+			s->running = r;
+			wait_again(cl, r);
+			return;
+		}
+		if (has_waited)
+			slice_begin(cl->loop);
 		run_in_session(cl, s, r);
+		if (has_waited)
+			slice_charge(cl, clock_now_us());
 	}
 	if (!s->running && session_get_state(s) == TX_STATE_NONE)
 		end_session(cl, s);
@@ -656,6 +670,56 @@ road_take(struct client *cl, struct request *r)
 	take_road(cl, r, road, mode);
 }
 
+/* --- Going on ------------------------------------------------------------------- */
+
+/* It waited, and may be prepared now. */
+static void
+resume(struct client *cl, struct request *r)
+{
+	struct session *s = r->session;
+
+	slice_begin(cl->loop);
+	if (!s && (r->waited || r->rerouted)) {
+		take_outside(cl, r);
+	} else if (!s) {
+		road_take(cl, r);
+	} else {
+		s->running = NULL;
+		if (cl->closed) {
+			client_free_request(cl, r);
+			return;
+		}
+		run_in_session(cl, s, r);
+		pump(cl, s);
+	}
+	slice_charge(cl, clock_now_us());
+}
+
+/* In this turn, or in the next one when its client has had its time.  One of a
+ * session is its running one until then. */
+static void
+go_on(struct client *cl, struct request *r)
+{
+	if (!cl->closed && (cl->again.head || !slice_has_time(cl)))
+		wait_again(cl, r);
+	else
+		resume(cl, r);
+}
+
+void
+road_again(struct loop *loop)
+{
+	if (loop->again_n == 0)
+		return;
+	for (struct client *cl = loop->clients, *after; cl; cl = after) {
+		after = cl->next; /* cl may be closed here */
+		while (cl->again.head && slice_has_time(cl)) {
+			loop->again_n--;
+			resume(cl, road_pop_waiting(&cl->again));
+		}
+	}
+}
+
 /* --- Homecoming ----------------------------------------------------------------- */
 
 /* It came home without an answer: another road. */
@@ -670,19 +734,11 @@ reroute(struct client *cl, struct request *r)
 	cl->reading_n -= r->reads;
 	r->reads = false;
 	atomic_store(&r->runner, NULL);
-	if (!s) {
+	if (s)
+		session_set_state(s, r->tx_state);
+	else
 		r->reroute = REROUTE_NOT;
-		take_outside(cl, r);
-		return;
-	}
-	s->running = NULL;
-	session_set_state(s, r->tx_state);
-	if (cl->closed) {
-		client_free_request(cl, r);
-		return;
-	}
-	run_in_session(cl, s, r);
-	pump(cl, s);
+	go_on(cl, r);
 }
 
 static void
@@ -756,10 +812,10 @@ follow(struct request *r)
 
 /* It waited for the connection, which is open or could not be opened. */
 static void
-go_on(const struct hot *h, struct request *r)
+arrive(const struct hot *h, struct request *r)
 {
 	if (h->conn || follow(r)) {
-		road_take(r->client, r);
+		go_on(r->client, r);
 		return;
 	}
 	failure_set(&r->failure, h->failure.code, "%s",
@@ -777,7 +833,7 @@ road_arrivals(struct loop *loop)
 		struct request *r;
 
 		while ((r = hots_pop_waiting(h)))
-			go_on(h, r);
+			arrive(h, r);
 		if (!h->conn)
 			hots_forget(loop, h);
 	}

@@ -45,6 +45,10 @@ struct request *road_pop_waiting(struct line *line);
 /* Hand over reads that waited until their clients had fewer under way. */
 void road_waiting(struct loop *loop);
 
+/* At the begin of a turn: go on with what could go on in the last one but for its
+ * client's time. */
+void road_again(struct loop *loop);
+
 /* Run what waited for connections that came home, or fail it. */
 void road_arrivals(struct loop *loop);
 

@@ -258,7 +258,7 @@ static bool
 may_sleep(struct worker *w)
 {
 	if (w->loop.collected.head || w->loop.dirty || w->loop.more ||
-	    w->loop.arrived || looks(w))
+	    w->loop.arrived || w->loop.again_n || looks(w))
 		return false;
 	return mailbox_sleep(&w->loop.mailbox) && !has_newcomers(w);
 }
@@ -307,6 +307,9 @@ turn(struct worker *w)
 	mailbox_awake(&loop->mailbox);
 	take_newcomers(w);
 	collect_more(loop);
+	loop->turn++;
+	loop->now_us = 0;
+	road_again(loop);
 	mail = mailbox_take(&loop->mailbox);
 	if (mail || loop->collected.head)
 		end_wait(w);
@@ -317,8 +320,8 @@ turn(struct worker *w)
 	loop->arena_n = 0;
 	client_flush_dirty(loop);
 	road_waiting(loop);
-	dispatch_held(loop);
 	ends_hung_up(loop);
+	dispatch_held(loop);
 	ends_zombies(loop);
 	road_reap(loop);
 	client_free_zombies(loop);

@@ -19,7 +19,7 @@ DAEMON = """
     watch backup db dbrest dbs room session
     steps router
     again retire out client
-    hots collect local road ends
+    slice hots collect local road ends
     metrics
     admin admin_about admin_dbs admin_clients admin_stats admin_acts
     admin_costs admin_room admin_set admin_backup

@@ -61,13 +61,19 @@ static const char *const worst[] = {
 /* clang-format on */
 
 static void
-start(void)
+start_with(const char *const *options)
 {
 	live_init(&live);
-	live_start(&live, LIVE_OPTIONS("workers=1"));
+	live_start(&live, options);
 	raw_open(&hungry, live.socket_path);
 	raw_open(&witness, live.socket_path);
 	raw_run(&witness, 0, "CREATE TABLE t(x)", 0);
+}
+
+static void
+start(void)
+{
+	start_with(LIVE_OPTIONS("workers=1"));
 }
 
 /* Not stopped but killed: some of the statements still run. */
@@ -165,9 +171,10 @@ END_TEST
 
 /* --- Preparing --------------------------------------------------------------- */
 
-/* Tables, each of which names the one before twice. */
+/* Tables, each of which names the one before twice; and what else is selected from
+ * the last of them. */
 static void
-make_doubling(struct buf *b, int first, int tables_n)
+make_doubling(struct buf *b, int first, int tables_n, const char *more)
 {
 	char part[128];
 
@@ -182,7 +189,8 @@ make_doubling(struct buf *b, int first, int tables_n)
 
 		buf_put(b, part, (size_t)n);
 	}
-	snprintf(part, sizeof(part), " SELECT * FROM c%d", tables_n - 1);
+	snprintf(
+	    part, sizeof(part), " SELECT *%s FROM c%d", more, tables_n - 1);
 	buf_put(b, part, strlen(part));
 }
 
@@ -215,7 +223,7 @@ START_TEST(long_text_holds_up_nobody)
 	if (texts[_i].head)
 		make_long(&b, texts[_i].head, texts[_i].unit, texts[_i].tail);
 	else
-		make_doubling(&b, 1, 30);
+		make_doubling(&b, 1, 30, "");
 	buf_put(&b, "", 1);
 	ck_assert(!buf_failed(&b));
 	start();
@@ -227,20 +235,20 @@ START_TEST(long_text_holds_up_nobody)
 }
 END_TEST
 
-/* Texts that are all to be prepared, as they begin with another number each. */
+/* Texts that are all to be prepared, as they begin with another number each; to be
+ * flushed. */
 static void
-put_texts(int n, int tables_n)
+put_texts(int n, int tables_n, const char *more)
 {
 	struct buf b;
 
 	buf_init(&b);
 	for (int i = 0; i < n; i++) {
-		make_doubling(&b, i, tables_n);
+		make_doubling(&b, i, tables_n, more);
 		buf_put(&b, "", 1);
 		ck_assert(!buf_failed(&b));
 		raw_put_exec(&hungry, 0, (const char *)b.p);
 	}
-	raw_flush(&hungry);
 	buf_fini(&b);
 }
 
@@ -248,7 +256,8 @@ put_texts(int n, int tables_n)
 START_TEST(long_texts_in_a_row_hold_up_nobody)
 {
 	start();
-	put_texts(40, 13);
+	put_texts(40, 13, "");
+	raw_flush(&hungry);
 	expect_short_wait("40 of WITH", 2);
 	stop();
 }
@@ -260,13 +269,184 @@ START_TEST(long_texts_in_a_row_keep_their_order)
 	struct rawreply r;
 
 	start();
-	put_texts(64, 7);
+	put_texts(64, 7, "");
+	raw_flush(&hungry);
 	for (int i = 0; i < 64; i++) {
 		ck_assert(raw_take(&hungry, &r));
 		ck_assert_uint_eq(r.tell.code, 0);
 		ck_assert_uint_eq(r.head.id, hungry.last_id - 63 + (unsigned)i);
 	}
 	stop();
+}
+END_TEST
+
+/* So many that wait for something: 25 ms each. */
+#define WAITERS_N     20
+#define put_waiters() put_texts(WAITERS_N, 12, "")
+
+/* Take the answers to what was put last, in order.  They can go on since begin_us:
+ * one turn for all of them would send the first with the last. */
+static void
+expect_turns(int64_t begin_us, int code)
+{
+	int64_t first_us = 0, all_us;
+
+	for (unsigned i = 0; i < WAITERS_N; i++) {
+		struct rawreply r;
+
+		ck_assert(raw_take(&hungry, &r));
+		ck_assert_int_eq((int)r.tell.code, code);
+		ck_assert_uint_eq(
+		    r.head.id, hungry.last_id - WAITERS_N + 1 + i);
+		if (i == 0)
+			first_us = clock_now_us() - begin_us;
+	}
+	all_us = clock_now_us() - begin_us;
+	ck_assert_msg(first_us < all_us / 2, "the first took %.3f s of %.3f s",
+	    (double)first_us / 1e6, (double)all_us / 1e6);
+}
+
+START_TEST(long_texts_for_a_paused_database_hold_up_nobody)
+{
+	uint64_t resume;
+	int64_t begin_us;
+
+	start();
+	raw_expect(&witness, raw_put_admin(&witness, "PAUSE app"), 0);
+	put_waiters();
+	raw_let_arrive(&hungry);
+	hungry.last_id--; /* the PING's */
+	begin_us = clock_now_us();
+	resume = raw_put_admin(&witness, "RESUME app");
+	raw_flush(&witness);
+	expect_turns(begin_us, 0);
+	raw_expect(&witness, resume, 0);
+	stop();
+}
+END_TEST
+
+/* The transaction waits for the other's; then they are outside of it. */
+START_TEST(long_texts_behind_a_commit_hold_up_nobody)
+{
+	int64_t begin_us;
+
+	start();
+	raw_begin(&witness, TX_MODE_IMMEDIATE);
+	raw_run(&witness, 0, "INSERT INTO t VALUES(1)", 0);
+	raw_put_begin(&hungry, 0, TX_MODE_IMMEDIATE);
+	raw_put_exec(&hungry, 0, "INSERT INTO t VALUES(2)");
+	raw_put_end(&hungry, 0, true);
+	put_waiters();
+	raw_let_arrive(&hungry);
+	hungry.last_id--; /* the PING's */
+	begin_us = clock_now_us();
+	raw_end(&witness, true);
+	raw_expect(&hungry, hungry.last_id - WAITERS_N, 0);
+	expect_turns(begin_us, 0);
+	stop();
+}
+END_TEST
+
+/* They fail while they are prepared, so nothing is under way between them. */
+START_TEST(long_texts_in_a_transaction_hold_up_nobody)
+{
+	uint64_t write;
+	int64_t begin_us;
+
+	start();
+	raw_begin(&witness, TX_MODE_IMMEDIATE);
+	raw_run(&witness, 0, "INSERT INTO t VALUES(1)", 0);
+	raw_begin(&hungry, TX_MODE_IMMEDIATE);
+	write = raw_put_exec(&hungry, 0, "INSERT INTO t VALUES(2)");
+	put_texts(WAITERS_N, 12, ", none");
+	raw_let_arrive(&hungry);
+	begin_us = clock_now_us();
+	raw_put_cancel(&hungry, write);
+	hungry.last_id -= 2; /* that, and the PING */
+	raw_expect(&hungry, write, ERR_CANCELLED);
+	expect_turns(begin_us, SQL_ERROR);
+	stop();
+}
+END_TEST
+
+/* They were prepared before the write, and are forgotten since. */
+START_TEST(long_texts_behind_a_write_hold_up_nobody)
+{
+	int64_t begin_us;
+
+	start_with(LIVE_OPTIONS("workers=1", "statement_cache=4"));
+	raw_begin(&witness, TX_MODE_IMMEDIATE);
+	raw_run(&witness, 0, "INSERT INTO t VALUES(1)", 0);
+	raw_put_exec(&hungry, 0, "INSERT INTO t VALUES(2)");
+	put_waiters();
+	raw_let_arrive(&hungry);
+	hungry.last_id--; /* the PING's */
+	begin_us = clock_now_us();
+	raw_end(&witness, true);
+	raw_expect(&hungry, hungry.last_id - WAITERS_N, 0);
+	expect_turns(begin_us, 0);
+	stop();
+}
+END_TEST
+
+/* The wrong bytes are answered at once; then what came before them. */
+START_TEST(long_texts_before_bad_bytes_hold_up_nobody)
+{
+	static const uint8_t bad[] = { 255, 255, 255, 255, 255, 255, 255, 255 };
+	struct rawreply r;
+	int64_t begin_us;
+
+	start();
+	put_waiters();
+	buf_put(&hungry.out, bad, sizeof(bad));
+	ck_assert_uint_lt(hungry.out.n, 1 << 16); /* in one read */
+	begin_us = clock_now_us();
+	raw_flush(&hungry);
+	ck_assert(raw_take(&hungry, &r));
+	ck_assert_uint_eq(r.tell.code, ERR_FRAME_MAGIC);
+	expect_turns(begin_us, 0);
+	raw_expect_end(&hungry);
+	stop();
+}
+END_TEST
+
+/* Those that have not had their turn by then do not get one. */
+START_TEST(long_texts_that_wait_for_their_turn_have_deadlines)
+{
+	struct rawreply r;
+
+	start();
+	raw_expect(&witness, raw_put_admin(&witness, "PAUSE app"), 0);
+	hungry.timeout_ms = 50;
+	put_waiters();
+	raw_let_arrive(&hungry);
+	hungry.timeout_ms = 0;
+	raw_expect(&witness, raw_put_admin(&witness, "RESUME app"), 0);
+	for (int i = 0; i < WAITERS_N; i++) {
+		ck_assert(raw_take(&hungry, &r));
+		ck_assert(r.tell.code == 0 || r.tell.code == ERR_DEADLINE);
+	}
+	ck_assert_uint_eq(r.tell.code, ERR_DEADLINE);
+	ck_assert_int_eq(raw_run_int(&hungry, 0, "SELECT 5"), 5);
+	stop();
+}
+END_TEST
+
+START_TEST(long_texts_of_a_lost_client_are_dropped)
+{
+	struct rawreply r;
+
+	start();
+	raw_expect(&witness, raw_put_admin(&witness, "PAUSE app"), 0);
+	put_waiters();
+	raw_let_arrive(&hungry);
+	raw_expect(&witness, raw_put_admin(&witness, "RESUME app"), 0);
+	ck_assert(raw_take(&hungry, &r));
+	raw_close(&hungry);
+	ck_assert_int_eq(raw_run_int(&witness, 0, "SELECT 5"), 5);
+	raw_close(&witness);
+	live_stop(&live);
+	live_fini(&live);
 }
 END_TEST
 
@@ -296,7 +476,7 @@ START_TEST(long_text_has_its_answer)
 		raw_end(&hungry, true);
 	}
 	ck_assert_int_eq(raw_run_int(&hungry, 0, "SELECT count(*) FROM t"), 3);
-	make_doubling(&b, 1, 30);
+	make_doubling(&b, 1, 30, "");
 	buf_put(&b, "", 1);
 	raw_put_exec(&hungry, 0, (const char *)b.p);
 	raw_wait(&hungry, hungry.last_id, &r);
@@ -365,6 +545,13 @@ main(void)
 	tcase_add_test(tc, long_pattern_has_its_answer);
 	tcase_add_test(tc, long_texts_in_a_row_hold_up_nobody);
 	tcase_add_test(tc, long_texts_in_a_row_keep_their_order);
+	tcase_add_test(tc, long_texts_for_a_paused_database_hold_up_nobody);
+	tcase_add_test(tc, long_texts_behind_a_commit_hold_up_nobody);
+	tcase_add_test(tc, long_texts_in_a_transaction_hold_up_nobody);
+	tcase_add_test(tc, long_texts_behind_a_write_hold_up_nobody);
+	tcase_add_test(tc, long_texts_before_bad_bytes_hold_up_nobody);
+	tcase_add_test(tc, long_texts_that_wait_for_their_turn_have_deadlines);
+	tcase_add_test(tc, long_texts_of_a_lost_client_are_dropped);
 	tcase_add_test(tc, long_text_has_its_answer);
 	tcase_add_test(tc, long_patterns_stop_at_their_deadline);
 	tcase_add_loop_test(tc, long_function_stops_at_its_deadline, 0, 2);
