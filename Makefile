@@ -322,10 +322,13 @@ test_env = SQLPOOLD=$(abspath $(B))/sqlpoold \
 measuring = $(patsubst %,$(B)/tests/proc/check_%,cancel load long patience soak tx)
 alone = $(if $(filter asan tsan,$(VARIANT)),,$(measuring))
 
-# Suites of one thread, or of one that waits for the other, in which
-# ThreadSanitizer has nothing to look for, and which would take minutes.
+# Suites of one thread, or of one that waits for the other, and those of programs
+# of one thread, in which ThreadSanitizer has nothing to look for, and which would
+# take minutes.
 skip_tsan = $(patsubst %,$(B)/tests/check_%,budget deadlines faults functions \
-	group guard msg output script stmt value vectors walk)
+	group guard msg output script stmt value vectors walk) \
+	$(patsubst %,$(B)/tests/proc/check_%,cli state values) \
+	$(patsubst %,tests/proc/check_%,bench.sh completion.sh top.py)
 
 # gcc 12's ThreadSanitizer needs an address space with at most 28 random bits.
 rnd_bits = $(shell cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)
@@ -334,8 +337,8 @@ run_tsan = $(if $(filter-out 8 16 18 24 28,$(rnd_bits)),setarch -R)
 .PHONY: run-tests run-fuzz
 run-tests: build-tests
 	$(Q)$(test_env) $(run_$(VARIANT)) tests/run.sh \
-		$(filter-out $(alone),$(proctests)) $(proctest_scripts) \
-		$(filter-out $(skip_$(VARIANT)),$(tests)) $(test_scripts) \
+		$(filter-out $(alone) $(skip_$(VARIANT)),$(proctests) \
+		$(proctest_scripts) $(tests) $(test_scripts)) \
 		--alone $(alone)
 
 fuzzers = $(patsubst %.c,$(B)/%,$(fuzz_src))

@@ -54,7 +54,7 @@
 /* What an idle connection keeps of its write buffer. */
 #define IDLE_BYTES 1024
 /* The daemon's answer to a deadline may take so long to arrive. */
-#define GRACE_MS 250
+#define GRACE_MS 500
 /* Results by id; as many are in flight as the daemon allows. */
 #define TABLE_N 64
 /* Columns whose decoded values need no allocation. */

@@ -36,7 +36,7 @@
  * sqlpool_result_free.
  *
  * Time.  Every call that waits has a deadline: the connect timeout or the
- * request's timeout (plus a quarter of a second, in which the daemon's own
+ * request's timeout (plus half a second, in which the daemon's own
  * answer may arrive, since that one knows what became of the request).
  *
  * A daemon that goes away.  The connection is made again, for as long as the
