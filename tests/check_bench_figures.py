@@ -92,12 +92,13 @@ class Formulas(unittest.TestCase):
     def test_units(self):
         self.check("R9", {"large/sqlpoold/1x1": made(growth_bytes=3 << 20)}, 3)
         self.check("R10", {"idle/sqlpoold/10000": {"client_bytes": 5120}}, 5)
+        self.check("R12", {"first/sqlpoold/1000": {"to_later": 1.5}}, 1.5)
 
     def test_every_formula_takes_what_its_cells_give(self):
         everything = made(
             latency_us={"p50": 2, "p99": 3, "p99.9": 4, "max": 5, "mean": 2},
             busiest_to_least=1, growth_bytes=1, client_bytes=1, cpu_percent=1,
-            to_limit=1, to_msgpack=1, cpu_us=1, idle_bytes=1)
+            to_limit=1, to_later=1, to_msgpack=1, cpu_us=1, idle_bytes=1)
         for f in figures.FIGURES:
             value = f.formula({c: everything for c in f.cells})
             self.assertTrue(math.isfinite(value), f.id)
@@ -105,7 +106,7 @@ class Formulas(unittest.TestCase):
     def test_ids_are_those_of_the_issue(self):
         self.assertEqual(
             " ".join(f.id for f in figures.FIGURES),
-            "W1 W2 W3 W4 W5 W6 W7 W8 R1 R2 R3 R4 R5 R6 R7 R8 R9 R10 R11 "
+            "W1 W2 W3 W4 W5 W6 W7 W8 R1 R2 R3 R4 R5 R6 R7 R8 R9 R10 R11 R12 "
             "K1 K2 L1 L2 L3 L4 L5 A1")
 
 
@@ -158,7 +159,7 @@ class Judging(unittest.TestCase):
 
 class Choosing(unittest.TestCase):
     def test_all_or_some_in_the_order_asked(self):
-        self.assertEqual(len(figures.choose(None)), 27)
+        self.assertEqual(len(figures.choose(None)), 28)
         self.assertEqual([f.id for f in figures.choose("r3, W1")],
                          ["R3", "W1"])
 
@@ -188,7 +189,7 @@ class Printing(unittest.TestCase):
     def test_table_has_a_line_for_each_and_says_why(self):
         text = table.figures([figures.judge(f, [], {})
                               for f in figures.FIGURES])
-        self.assertEqual(len(re.findall(r"^\w+ +.* NO$", text, re.M)), 27)
+        self.assertEqual(len(re.findall(r"^\w+ +.* NO$", text, re.M)), 28)
         self.assertIn("A1 has no figure: not measured", text)
 
 

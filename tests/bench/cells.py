@@ -54,6 +54,7 @@ GROUPS = (
         "large/sqlpoold/1x1", "large/inproc/1x1")),
     Group("decoding", 2, Span(1.0, 0.0), ("decode/library",)),
     Group("the library's own cost", 2, Span(1.0, 0.0), ("cost/library",)),
+    Group("the first client", 9, Span(0.1, 0.0), ("first/sqlpoold/1000",)),
     Group("idle clients", 1, Span(10.0, 0.0), (
         "idle/sqlpoold/10000", "idle/sqlpoold/1000")),
     Group("the WAL", 2, Span(4.0, 0.0), ("wal/sqlpoold/8",)),

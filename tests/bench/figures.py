@@ -140,6 +140,8 @@ FIGURES = (
            "≤", 6, *measured("idle/sqlpoold/10000", "client_bytes", 1024)),
     Figure("R11", "CPU of the daemon with 1,000 idle clients, %",
            "≤", 0.1, *measured("idle/sqlpoold/1000", "cpu_percent")),
+    Figure("R12", "first query on a preloaded database, 1,000 tables / later",
+           "≤", 2, *measured("first/sqlpoold/1000", "to_later")),
     Figure("K1", "p99 of durable commits, keeper / automatic checkpoints",
            "≤", 0.5, *latency_ratio("p99", "write/sqlpoold/32x1",
                                     "write/sqlpoold-auto/32x1")),

@@ -28,6 +28,7 @@ ROWS = 100000  # of 100 bytes of text: they fit into every page cache
 PROCESSES = {"read": 2, "write": 32, "normal": 32}
 PEERS = servers.BUILD / "tests/bench"
 GENERATOR = str(servers.BUILD / "sqlpool-bench")
+TABLES = 1000  # of a file whose schema takes time to read
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class Place:
             "sqlpoold-auto": lambda: daemon.Daemon(
                 w, preload="autocheckpoint.so"),
             "sqlpoold-scan": lambda: daemon.Daemon(w, path=self.scanned()),
+            "wide": lambda: daemon.Daemon(w, path=self.wide()),
             "file": lambda: File(str(w.path / "direct.db")),
             "file-large": lambda: File(str(w.path / "large.db")),
             "echo": lambda: servers.Echo(w),
@@ -167,6 +169,18 @@ class Place:
                 "WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1"
                 " FROM i WHERE n < %d)"
                 "INSERT INTO scanned(n) SELECT n FROM i" % self.size.scanned)
+            db.close()
+        return path
+
+    def wide(self) -> str:
+        """The path of a file with many tables."""
+        path = str(self.workplace.path / "wide.db")
+        if not os.path.exists(path):
+            db = sqlite3.connect(path)
+            for i in range(TABLES):
+                db.execute("CREATE TABLE t%d(id INTEGER PRIMARY KEY, a INT,"
+                           " b TEXT NOT NULL, c REAL)" % i)
+            db.commit()
             db.close()
         return path
 

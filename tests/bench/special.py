@@ -139,6 +139,17 @@ def idle_cpu(place: Place, span: Span) -> dict:
     return {"clients": place.size.idle[1], "cpu_percent": 100 * used / wall}
 
 
+# --- The first client ---------------------------------------------------------
+
+def first(place: Place, _span: Span) -> dict:
+    """The first query after the daemon said that it is ready, and later ones.
+    (Nothing is made in its file first: it would read the schema anew.)"""
+    place.stop("wide")
+    daemon = place.server("wide")
+    return run.load([str(PEERS / "first"), daemon.socket, "bench",
+                     str(places.TABLES)])
+
+
 # --- The WAL ----------------------------------------------------------------
 
 def wal(place: Place, span: Span) -> dict:
@@ -229,6 +240,7 @@ CELLS = {
     "read/beside-scans/32x1": read_beside(scans),
     "read/unscraped/32x1": read_beside(nothing, "sqlpoold"),
     "read/scraped/32x1": read_beside(scrapes, "sqlpoold"),
+    "first/sqlpoold/1000": first,
     "idle/sqlpoold/10000": idle_memory,
     "idle/sqlpoold/1000": idle_cpu,
     "wal/sqlpoold/8": wal,
