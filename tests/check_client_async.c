@@ -264,7 +264,7 @@ START_TEST(a_callback_has_a_deadline)
 	ck_assert_int_eq(
 	    sqlpool_get_pollinfo(conn, &fd, &events, &timeout_ms), 0);
 	ck_assert_int_gt(timeout_ms, 0);
-	ck_assert_int_le(timeout_ms, 300);
+	ck_assert_int_le(timeout_ms, 550);
 	run_until_end(conn, &seen);
 	ck_assert_int_eq(seen.last, -SQLPOOL_ERR_CLIENT_TIMEOUT);
 	ck_assert_int_eq(seen.calls, 1);
