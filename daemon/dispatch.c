@@ -309,7 +309,7 @@ dispatch_collected(struct loop *loop)
 		if (hold(cl, r))
 			continue;
 		dispatch(cl, r);
-		if (loop->now_us == before_us) /* else it was counted */
+		if (cl->loop->now_us == before_us) /* else it was counted */
 			slice_charge(cl, clock_now_us());
 	}
 	hots_end_batches(loop);
