@@ -327,8 +327,12 @@ alone = $(if $(filter asan tsan,$(VARIANT)),,$(measuring))
 # take minutes.
 skip_tsan = $(patsubst %,$(B)/tests/check_%,budget deadlines faults functions \
 	group guard msg output script stmt value vectors walk) \
-	$(patsubst %,$(B)/tests/proc/check_%,cli state values) \
+	$(patsubst %,$(B)/tests/proc/check_%,cli frames idle migration state values) \
 	$(patsubst %,tests/proc/check_%,bench.sh completion.sh top.py)
+
+# Those that last, and do what others do for a moment.
+skip_asan = $(patsubst %,$(B)/tests/proc/check_%,idle soak storm) \
+	$(patsubst %,tests/proc/check_%,completion.sh top.py)
 
 # gcc 12's ThreadSanitizer needs an address space with at most 28 random bits.
 rnd_bits = $(shell cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)
