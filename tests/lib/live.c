@@ -318,6 +318,26 @@ live_ask(struct sqlpool_conn *conn, const char *sql, const char *columns)
 }
 
 void
+live_expect_text(struct sqlpool_conn *conn, const char *sql,
+    const char *columns, const char *want)
+{
+	char *text = live_ask(conn, sql, columns);
+
+	PROC_CHECK(strcmp(text, want) == 0, "%s: %s, not %s", sql, text, want);
+	free(text);
+}
+
+void
+live_expect_part(struct sqlpool_conn *conn, const char *sql,
+    const char *columns, const char *part)
+{
+	char *text = live_ask(conn, sql, columns);
+
+	PROC_CHECK(strstr(text, part), "%s: no %s in %s", sql, part, text);
+	free(text);
+}
+
+void
 live_exec(struct sqlpool_conn *conn, const char *sql)
 {
 	int rc = sqlpool_exec(conn, sql, NULL, 0);

@@ -77,6 +77,12 @@ struct sqlpool_conn *live_connect_admin(const struct live *d);
  * state"; NULL: all.  The caller frees it.  Any thread. */
 char *live_ask(struct sqlpool_conn *conn, const char *sql, const char *columns);
 
+/* Expect that text: whole, or somewhere in it. */
+void live_expect_text(struct sqlpool_conn *conn, const char *sql,
+    const char *columns, const char *want);
+void live_expect_part(struct sqlpool_conn *conn, const char *sql,
+    const char *columns, const char *part);
+
 /* Run a statement that must succeed; live_get_int gives the first value of its
  * first row.  Any thread. */
 void live_exec(struct sqlpool_conn *conn, const char *sql);

@@ -43,24 +43,6 @@ stop(void)
 	live_fini(&live);
 }
 
-static void
-expect_text(const char *sql, const char *columns, const char *want)
-{
-	char *text = live_ask(admin, sql, columns);
-
-	ck_assert_str_eq(text, want);
-	free(text);
-}
-
-static void
-expect_part(const char *sql, const char *columns, const char *part)
-{
-	char *text = live_ask(admin, sql, columns);
-
-	ck_assert_msg(strstr(text, part), "%s: no %s in %s", sql, part, text);
-	free(text);
-}
-
 /* --- What it knows ---------------------------------------------------------- */
 
 /* Each row has as many values as there are columns, or it could not be read. */
@@ -103,7 +85,7 @@ START_TEST(admin_does_not_mind_how_a_command_is_written)
 	want = live_ask(admin, "SHOW VERSION", NULL);
 	ck_assert_int_eq(strncmp(want, "sqlpoold ", 9), 0);
 	for (size_t i = 0; i < COUNT(spellings); i++)
-		expect_text(spellings[i], NULL, want);
+		live_expect_text(admin, spellings[i], NULL, want);
 	free(want);
 	stop();
 }
@@ -134,7 +116,7 @@ START_TEST(admin_says_what_is_wrong_and_how_to_write_it)
 {
 	start(NULL);
 	for (size_t i = 0; i < COUNT(wrong); i++)
-		expect_part(wrong[i][0], NULL, wrong[i][1]);
+		live_expect_part(admin, wrong[i][0], NULL, wrong[i][1]);
 	stop();
 }
 END_TEST
@@ -162,16 +144,16 @@ START_TEST(admin_shows_who_has_the_writer_and_who_waits)
 	char pid[64];
 
 	start(LIVE_OPTIONS("workers=2"));
-	expect_text("SHOW WRITER", "position", "");
-	expect_text(
-	    "SHOW POOLS", "database writer queue oldest_ms", "app|idle|0|\n");
+	live_expect_text(admin, "SHOW WRITER", "position", "");
+	live_expect_text(admin, "SHOW POOLS", "database writer queue oldest_ms",
+	    "app|idle|0|\n");
 	raw_begin(&b, TX_MODE_IMMEDIATE);
 	raw_run(&b, 0, "INSERT  INTO t\n VALUES(2)", 0);
 	for (int i = 0; i < 3; i++)
 		ids[i] = raw_put_exec(&a, 0, INSERT);
 	raw_flush(&a);
 	live_wait_queue(&live, 3);
-	expect_text("SHOW WRITER",
+	live_expect_text(admin, "SHOW WRITER",
 	    "database position state application statement",
 	    "app|0|transaction|raw|INSERT INTO t VALUES(2)\n"
 	    "app|1|waits|raw|" INSERT "\n"
@@ -179,15 +161,15 @@ START_TEST(admin_shows_who_has_the_writer_and_who_waits)
 	    "app|3|waits|raw|" INSERT "\n");
 	snprintf(pid, sizeof(pid), "%d\n%d\n%d\n%d\n", getpid(), getpid(),
 	    getpid(), getpid());
-	expect_text("SHOW WRITER", "pid", pid);
-	expect_part(
-	    "SHOW POOLS", "database writer queue", "app|transaction|3\n");
-	expect_text("SHOW DATABASES", "name access state commits queue",
-	    "app|exclusive|open|1|3\n");
+	live_expect_text(admin, "SHOW WRITER", "pid", pid);
+	live_expect_part(admin, "SHOW POOLS", "database writer queue",
+	    "app|transaction|3\n");
+	live_expect_text(admin, "SHOW DATABASES",
+	    "name access state commits queue", "app|exclusive|open|1|3\n");
 	raw_end(&b, true);
 	for (int i = 0; i < 3; i++)
 		raw_expect(&a, ids[i], 0);
-	expect_text("SHOW WRITER", "position", "");
+	live_expect_text(admin, "SHOW WRITER", "position", "");
 	stop();
 }
 END_TEST
@@ -195,15 +177,16 @@ END_TEST
 START_TEST(admin_shows_who_holds_a_snapshot)
 {
 	start(LIVE_OPTIONS("workers=2"));
-	expect_text("SHOW SNAPSHOTS", "kind", "");
+	live_expect_text(admin, "SHOW SNAPSHOTS", "kind", "");
 	raw_begin(&b, TX_MODE_READ);
 	raw_run(&b, 0, "SELECT  count(*) FROM t", 0);
-	expect_text("SHOW SNAPSHOTS", "database kind application statement",
+	live_expect_text(admin, "SHOW SNAPSHOTS",
+	    "database kind application statement",
 	    "app|transaction|raw|SELECT count(*) FROM t\n");
-	expect_text("SHOW POOLS", "readers readers_busy snapshots reader_queue",
-	    "1|1|1|0\n");
+	live_expect_text(admin, "SHOW POOLS",
+	    "readers readers_busy snapshots reader_queue", "1|1|1|0\n");
 	raw_end(&b, true);
-	expect_text("SHOW SNAPSHOTS", "kind", "");
+	live_expect_text(admin, "SHOW SNAPSHOTS", "kind", "");
 	stop();
 }
 END_TEST
@@ -212,15 +195,15 @@ END_TEST
 START_TEST(admin_shows_what_keeps_the_wal)
 {
 	start(LIVE_OPTIONS("workers=2", "wal_limit=256KB"));
-	expect_part("SHOW WAL", "database illness cause limit_bytes",
-	    "app|well|none|262144\n");
+	live_expect_part(admin, "SHOW WAL",
+	    "database illness cause limit_bytes", "app|well|none|262144\n");
 	raw_begin(&b, TX_MODE_READ);
 	raw_run(&b, 0, "SELECT count(*) FROM t", 0);
 	for (int i = 0; i < 20; i++)
 		raw_run(&a, 0, "INSERT INTO t VALUES(zeroblob(30000))", 0);
-	expect_part(
-	    "SHOW WAL", "database illness cause", "app|pinned|long_tra");
-	expect_part("SHOW WAL", "text", "pid");
+	live_expect_part(
+	    admin, "SHOW WAL", "database illness cause", "app|pinned|long_tra");
+	live_expect_part(admin, "SHOW WAL", "text", "pid");
 	raw_end(&b, true);
 	stop();
 }
@@ -236,7 +219,8 @@ START_TEST(admin_shows_which_statement_keeps_the_writer)
 	    "INSERT INTO t SELECT x FROM c");
 	raw_flush(&a);
 	live_wait_busy(&live, "writers");
-	expect_part("SHOW WRITER", "position state application statement",
+	live_expect_part(admin, "SHOW WRITER",
+	    "position state application statement",
 	    "0|writing|raw|WITH RECURSIVE c(x)");
 	raw_expect(&a, raw_put_cancel(&a, id), 0);
 	raw_expect(&a, id, ERR_CANCELLED);
@@ -260,20 +244,21 @@ START_TEST(admin_shows_what_each_client_does)
 	snprintf(line, sizeof(line),
 	    "%d|%d|raw|app|busy|%d|1|INSERT INTO t VALUES(7)\n", getpid(),
 	    (int)getuid(), (int)id);
-	expect_part("SHOW CLIENTS",
+	live_expect_part(admin, "SHOW CLIENTS",
 	    "pid uid application database state request requests statement",
 	    line);
-	expect_part("SHOW CLIENTS", "application database state request",
-	    "raw|app|in transaction|\n");
-	expect_part("SHOW CLIENTS", "application database state statement",
+	live_expect_part(admin, "SHOW CLIENTS",
+	    "application database state request", "raw|app|in transaction|\n");
+	live_expect_part(admin, "SHOW CLIENTS",
+	    "application database state statement",
 	    "test admin|@admin|busy|SHOW CLIENTS\n");
-	expect_part(
-	    "SHOW CLIENTS", "application database state", "||connecting\n");
-	expect_text("SHOW WORKERS", "worker", "0\n1\n");
+	live_expect_part(admin, "SHOW CLIENTS", "application database state",
+	    "||connecting\n");
+	live_expect_text(admin, "SHOW WORKERS", "worker", "0\n1\n");
 	raw_end(&b, true);
 	raw_expect(&a, id, 0);
-	expect_part("SHOW CLIENTS", "application database state request",
-	    "raw|app|idle|\n");
+	live_expect_part(admin, "SHOW CLIENTS",
+	    "application database state request", "raw|app|idle|\n");
 	raw_close(&silent);
 	stop();
 }
@@ -305,7 +290,7 @@ kill_client(const char *state)
 
 	snprintf(sql, sizeof(sql), "KILL %llu",
 	    (unsigned long long)find_client(state));
-	expect_text(sql, NULL, "");
+	live_expect_text(admin, sql, NULL, "");
 }
 
 /* What it had under way is answered, its transaction is rolled back, and who
@@ -369,7 +354,7 @@ START_TEST(admin_cancels_a_request_of_somebody_else)
 	snprintf(sql, sizeof(sql), "CANCEL %llu %llu",
 	    (unsigned long long)find_client("|app|busy\n"),
 	    (unsigned long long)id);
-	expect_text(sql, NULL, "");
+	live_expect_text(admin, sql, NULL, "");
 	raw_expect(&a, id, ERR_CANCELLED);
 	raw_end(&b, true);
 	ck_assert_int_eq(raw_run_int(&a, 0, "SELECT count(*) FROM t"), 1);
@@ -416,7 +401,7 @@ END_TEST
 static void
 expect_done(const char *sql)
 {
-	expect_text(sql, NULL, "");
+	live_expect_text(admin, sql, NULL, "");
 }
 
 static void
@@ -425,7 +410,7 @@ expect_state(const char *state)
 	char want[64];
 
 	snprintf(want, sizeof(want), "app|%s\n", state);
-	expect_text("SHOW DATABASES", "name state", want);
+	live_expect_text(admin, "SHOW DATABASES", "name state", want);
 }
 
 static int
@@ -698,7 +683,7 @@ START_TEST(admin_works_while_the_daemon_drains)
 	do /* a client that has nothing under way is hung up on */
 		PROC_CHECK(raw_take(&b, &r), "the connection ended");
 	while (r.head.type != TYPE_GOAWAY);
-	expect_part("SHOW STATE", "name value", "draining|1\n");
+	live_expect_part(admin, "SHOW STATE", "name value", "draining|1\n");
 	kill_client("|app|in transaction\n");
 	ck_assert_int_eq(live_wait_exit(&live, PROC_WAIT_MS), 0);
 	sqlpool_close(admin);

@@ -42,24 +42,6 @@ stop(void)
 	live_fini(&live);
 }
 
-static void
-expect_text(const char *sql, const char *columns, const char *want)
-{
-	char *text = live_ask(admin, sql, columns);
-
-	ck_assert_str_eq(text, want);
-	free(text);
-}
-
-static void
-expect_part(const char *sql, const char *columns, const char *part)
-{
-	char *text = live_ask(admin, sql, columns);
-
-	ck_assert_msg(strstr(text, part), "%s: no %s in %s", sql, part, text);
-	free(text);
-}
-
 /* The number behind "name|" at the beginning of a line. */
 static int64_t
 get(const char *sql, const char *columns, const char *name)
@@ -83,22 +65,22 @@ START_TEST(set_changes_what_is_live_at_once)
 	uint64_t id;
 
 	start(LIVE_OPTIONS("workers=1"));
-	expect_text("SET max_queue = 1", NULL, "");
-	expect_part("SHOW CONFIG", "database name value source live",
-	    "\n|max_queue|1|SET|yes\n");
+	live_expect_text(admin, "SET max_queue = 1", NULL, "");
+	live_expect_part(admin, "SHOW CONFIG",
+	    "database name value source live", "\n|max_queue|1|SET|yes\n");
 	raw_begin(&b, TX_MODE_IMMEDIATE);
 	raw_run(&b, 0, INSERT, 0);
 	id = raw_put_exec(&a, 0, INSERT);
 	raw_flush(&a);
 	live_wait_queue(&live, 1);
 	raw_run(&a, 0, INSERT, ERR_QUEUE_FULL);
-	expect_text("set APP.max_queue = 2", NULL,
+	live_expect_text(admin, "set APP.max_queue = 2", NULL,
 	    "NOT_ALLOWED: nothing has changed: no database of the "
 	    "configuration is called APP; those of the directory have what is "
 	    "set for all");
-	expect_text("set app.max_queue=\"2\" ;", NULL, "");
-	expect_part("SHOW CONFIG", "database name value source live",
-	    "\napp|max_queue|2|SET|yes\n");
+	live_expect_text(admin, "set app.max_queue=\"2\" ;", NULL, "");
+	live_expect_part(admin, "SHOW CONFIG",
+	    "database name value source live", "\napp|max_queue|2|SET|yes\n");
 	raw_put_exec(&a, 0, INSERT);
 	raw_flush(&a);
 	live_wait_queue(&live, 2);
@@ -112,12 +94,12 @@ END_TEST
 START_TEST(set_for_all_leaves_alone_what_one_was_given)
 {
 	start(LIVE_OPTIONS("app.request_timeout=7s"));
-	expect_text("SET request_timeout = 1s", NULL, "");
-	expect_part("SHOW CONFIG", "database name value source",
+	live_expect_text(admin, "SET request_timeout = 1s", NULL, "");
+	live_expect_part(admin, "SHOW CONFIG", "database name value source",
 	    "\napp|request_timeout|7s|command line\n");
 	ck_assert_int_eq(
 	    get("SHOW LIMITS", "name most", "max_snapshot_age"), 300000);
-	expect_text("SET max_snapshot_age = 1s", NULL, "");
+	live_expect_text(admin, "SET max_snapshot_age = 1s", NULL, "");
 	ck_assert_int_eq(
 	    get("SHOW LIMITS", "name most", "max_snapshot_age"), 1000);
 	stop();
@@ -127,14 +109,14 @@ END_TEST
 START_TEST(set_holds_until_the_configuration_is_read_again)
 {
 	start(LIVE_OPTIONS("max_in_flight=50", "app.max_queue=7"));
-	expect_text("SET max_in_flight = 60", NULL, "");
-	expect_text("SET app.max_queue = 8", NULL, "");
+	live_expect_text(admin, "SET max_in_flight = 60", NULL, "");
+	live_expect_text(admin, "SET app.max_queue = 8", NULL, "");
 	ck_assert_int_eq(get("SHOW LIMITS", "name most", "max_in_flight"), 60);
 	ck_assert_int_eq(get("SHOW LIMITS", "name most", "max_queue"), 8);
-	expect_text("RELOAD", NULL, "");
+	live_expect_text(admin, "RELOAD", NULL, "");
 	ck_assert_int_eq(get("SHOW LIMITS", "name most", "max_in_flight"), 50);
 	ck_assert_int_eq(get("SHOW LIMITS", "name most", "max_queue"), 7);
-	expect_part("SHOW CONFIG", "name value source",
+	live_expect_part(admin, "SHOW CONFIG", "name value source",
 	    "\nmax_in_flight|50|command line\n");
 	stop();
 }
@@ -156,9 +138,9 @@ START_TEST(set_and_reload_at_once_leave_what_came_last)
 	raw_flush(&b);
 	raw_expect(&a, last_a, 0);
 	raw_expect(&b, last_b, 0);
-	expect_text("RELOAD", NULL, "");
+	live_expect_text(admin, "RELOAD", NULL, "");
 	ck_assert_int_eq(get("SHOW LIMITS", "name most", "max_queue"), 7);
-	expect_text("SET app.max_queue = 9", NULL, "");
+	live_expect_text(admin, "SET app.max_queue = 9", NULL, "");
 	ck_assert_int_eq(get("SHOW LIMITS", "name most", "max_queue"), 9);
 	stop();
 }
@@ -194,7 +176,7 @@ START_TEST(set_refuses_what_cannot_be_and_changes_nothing)
 	start(NULL);
 	before = live_ask(admin, "SHOW CONFIG", NULL);
 	for (size_t i = 0; i < COUNT(wrong); i++)
-		expect_part(wrong[i][0], NULL, wrong[i][1]);
+		live_expect_part(admin, wrong[i][0], NULL, wrong[i][1]);
 	after = live_ask(admin, "SHOW CONFIG", NULL);
 	ck_assert_str_eq(before, after);
 	free(before);
@@ -212,15 +194,16 @@ START_TEST(set_refuses_what_would_take_more_descriptors_than_there_are)
 	live_init(&live);
 	live_start(&live, LIVE_OPTIONS("directory=/tmp"));
 	admin = live_connect_admin(&live);
-	expect_text("SET max_clients = 2425", NULL,
+	live_expect_text(admin, "SET max_clients = 2425", NULL,
 	    "NOT_ALLOWED: nothing has changed: at most 4096 file descriptors "
 	    "are allowed (RLIMIT_NOFILE), and max_clients = 2425 with 201 open "
 	    "databases needs 4097: raise the limit (LimitNOFILE= of the "
 	    "service), or lower max_clients or max_open");
-	expect_text("SET max_clients = 2424", NULL, "");
-	expect_part("SET max_open = 201", NULL, "needs 4104: raise the limit");
-	expect_text("SET max_clients = 2416", NULL, "");
-	expect_text("SET max_open = 201", NULL, "");
+	live_expect_text(admin, "SET max_clients = 2424", NULL, "");
+	live_expect_part(
+	    admin, "SET max_open = 201", NULL, "needs 4104: raise the limit");
+	live_expect_text(admin, "SET max_clients = 2416", NULL, "");
+	live_expect_text(admin, "SET max_open = 201", NULL, "");
 	ck_assert_int_eq(get("SHOW LIMITS", "name most", "max_clients"), 2416);
 	sqlpool_close(admin);
 	live_stop(&live);
@@ -240,13 +223,13 @@ START_TEST(checkpoint_copies_what_was_committed_before)
 		ck_assert_int_gt(
 		    get("SHOW WAL", "database pending_bytes", "app"), 0);
 		before = live_get_stat(&live, "checkpoints");
-		expect_text("CHECKPOINT app", "database pending_bytes cause",
-		    "app|0|none\n");
+		live_expect_text(admin, "CHECKPOINT app",
+		    "database pending_bytes cause", "app|0|none\n");
 		ck_assert_int_gt(live_get_stat(&live, "checkpoints"), before);
 	}
 	/* nothing is left to copy, and nothing is done */
 	before = live_get_stat(&live, "checkpoints");
-	expect_text("CHECKPOINT app", "pending_bytes", "0\n");
+	live_expect_text(admin, "CHECKPOINT app", "pending_bytes", "0\n");
 	ck_assert_int_eq(live_get_stat(&live, "checkpoints"), before);
 	stop();
 }
@@ -273,14 +256,14 @@ END_TEST
 START_TEST(checkpoint_copies_as_far_as_snapshots_allow)
 {
 	start(LIVE_OPTIONS("workers=2"));
-	expect_text("CHECKPOINT app", "pending_bytes", "0\n");
+	live_expect_text(admin, "CHECKPOINT app", "pending_bytes", "0\n");
 	raw_begin(&b, TX_MODE_READ);
 	raw_run(&b, 0, "SELECT * FROM t", 0);
 	raw_run(&a, 0, INSERT, 0);
 	ck_assert_int_gt(
 	    get("CHECKPOINT app", "database pending_bytes", "app"), 0);
 	raw_end(&b, true);
-	expect_text("CHECKPOINT app", "pending_bytes", "0\n");
+	live_expect_text(admin, "CHECKPOINT app", "pending_bytes", "0\n");
 	stop();
 }
 END_TEST
@@ -288,18 +271,19 @@ END_TEST
 START_TEST(checkpoint_is_refused_where_there_is_none)
 {
 	start(LIVE_OPTIONS("access=shared", "checkpoint=external"));
-	expect_text("CHECKPOINT app", NULL,
+	live_expect_text(admin, "CHECKPOINT app", NULL,
 	    "NOT_ALLOWED: another program checkpoints app (checkpoint = "
 	    "external)");
-	expect_part("CHECKPOINT none", NULL, "NO_DATABASE: ");
-	expect_part("PAUSE app", NULL, "");
-	expect_part("CHECKPOINT", NULL, "write it as: CHECKPOINT DATABASE");
+	live_expect_part(admin, "CHECKPOINT none", NULL, "NO_DATABASE: ");
+	live_expect_part(admin, "PAUSE app", NULL, "");
+	live_expect_part(
+	    admin, "CHECKPOINT", NULL, "write it as: CHECKPOINT DATABASE");
 	stop();
 	start(NULL);
-	expect_part("PAUSE app", NULL, "");
-	expect_text("CHECKPOINT app", NULL,
+	live_expect_part(admin, "PAUSE app", NULL, "");
+	live_expect_text(admin, "CHECKPOINT app", NULL,
 	    "DATABASE_DOWN: app is paused: it has no WAL that is in use");
-	expect_part("RESUME app", NULL, "");
+	live_expect_part(admin, "RESUME app", NULL, "");
 	stop();
 }
 END_TEST
@@ -424,7 +408,7 @@ START_TEST(workers_say_how_many_reads_they_run_together)
 		raw_expect(&a, id, 0);
 	}
 	raw_run(&a, 0, "SELECT 1", 0); /* alone: no batch */
-	expect_text("SHOW WORKERS",
+	live_expect_text(admin, "SHOW WORKERS",
 	    "worker clients batches batch_mean batch_p99", "0|3|3|4|4\n");
 	stop();
 }
@@ -436,14 +420,14 @@ START_TEST(pools_say_what_their_clients_do)
 	uint64_t id;
 
 	start(LIVE_OPTIONS("workers=2"));
-	expect_text("SHOW POOLS", columns, "app|2|0|0\n");
+	live_expect_text(admin, "SHOW POOLS", columns, "app|2|0|0\n");
 	raw_begin(&b, TX_MODE_IMMEDIATE);
 	raw_run(&b, 0, INSERT, 0);
-	expect_text("SHOW POOLS", columns, "app|2|0|0\n");
+	live_expect_text(admin, "SHOW POOLS", columns, "app|2|0|0\n");
 	id = raw_put_exec(&a, 0, INSERT);
 	raw_flush(&a);
 	live_wait_queue(&live, 1);
-	expect_text("SHOW POOLS", columns, "app|2|1|0\n");
+	live_expect_text(admin, "SHOW POOLS", columns, "app|2|1|0\n");
 	raw_end(&b, true);
 	raw_expect(&a, id, 0);
 	stop();
