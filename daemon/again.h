@@ -1,9 +1,12 @@
 /* again.h - who asked for the configuration to be read again, and what came of it.
  *
- * The main thread reads it, for a SIGHUP; who asks waits in a line and sends one.
+ * The main thread reads it; who asks waits in a line and rings its bell.  A SIGHUP
+ * has it read as well, and answers all that wait.
  */
 #ifndef DAEMON_AGAIN_H
 #define DAEMON_AGAIN_H
+
+#include <stdbool.h>
 
 #include "daemon/mailbox.h"
 #include "proto/buf.h"
@@ -18,6 +21,14 @@ struct again {
 	    said; /* lines with their ends: what needs a restart, or why not;
 			  * buf_init before, buf_fini afterwards */
 };
+
+/* Give the descriptor that is readable when somebody may have asked; -1: none is
+ * left.  Main thread, like the next two. */
+int again_open(void);
+void again_close(void);
+
+/* Silence the descriptor; true: there is somebody whom no reading has answered. */
+bool again_hear(void);
 
 /* Ask.  Any thread. */
 void again_ask(struct again *a);

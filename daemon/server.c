@@ -45,7 +45,7 @@ struct server {
 	const struct conf *conf;
 	struct dbs *dbs;
 	struct event_base *base;
-	struct event *acceptor, *resume, *tick, *wanted;
+	struct event *acceptor, *resume, *tick, *wanted, *asked;
 	struct event *signals[SIGNALS_N];
 	void (*reload)(void *arg); /* NULL: there is nothing to be read */
 	void *reload_arg;
@@ -226,12 +226,8 @@ on_signal(int signo, short what, void *arg)
 }
 
 static void
-on_hangup(int signo, short what, void *arg)
+read_again(struct server *s)
 {
-	struct server *s = arg;
-
-	(void)signo;
-	(void)what;
 	if (s->stopping_us) {
 		again_begin();
 		again_end(ERR_SHUTTING_DOWN);
@@ -243,6 +239,23 @@ on_hangup(int signo, short what, void *arg)
 	    (long long)clock_now_us());
 	s->reload(s->reload_arg);
 	notify_say(s->notify, "READY=1");
+}
+
+static void
+on_hangup(int signo, short what, void *arg)
+{
+	(void)signo;
+	(void)what;
+	read_again(arg);
+}
+
+static void
+on_asked(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	if (again_hear())
+		read_again(arg);
 }
 
 static void
@@ -477,10 +490,9 @@ static int
 add_events(struct server *s)
 {
 	static const struct timeval tick = { 0, TICK_US };
+	int bell = tick_open(), asked = again_open();
 
-	int bell = tick_open();
-
-	s->base = bell < 0 ? NULL : open_base();
+	s->base = bell < 0 || asked < 0 ? NULL : open_base();
 	if (!s->base)
 		return -1;
 	s->acceptor = event_new(
@@ -489,10 +501,11 @@ add_events(struct server *s)
 	s->tick = event_new(s->base, -1, EV_PERSIST, on_tick, s);
 	s->wanted = event_new(
 	    s->base, bell, EV_READ | EV_PERSIST, on_wanted, s);
-	if (!s->acceptor || !s->resume || !s->tick || !s->wanted)
+	s->asked = event_new(s->base, asked, EV_READ | EV_PERSIST, on_asked, s);
+	if (!s->acceptor || !s->resume || !s->tick || !s->wanted || !s->asked)
 		return -1;
 	return event_add(s->acceptor, NULL) || event_add(s->tick, &tick) ||
-		event_add(s->wanted, NULL)
+		event_add(s->wanted, NULL) || event_add(s->asked, NULL)
 	    ? -1
 	    : add_signals(s);
 }
@@ -614,12 +627,14 @@ server_close(struct server *s)
 	free_event(s->resume);
 	free_event(s->tick);
 	free_event(s->wanted);
+	free_event(s->asked);
 	for (int i = 0; i < SIGNALS_N; i++)
 		free_event(s->signals[i]);
 	exporter_close(s->exporter);
 	if (s->base)
 		event_base_free(s->base);
 	tick_close();
+	again_close();
 	listen_close(s->listener);
 	free(s->turns);
 	users_free(s->users);

@@ -152,6 +152,9 @@ START_TEST(set_and_reload_at_once_leave_what_came_last)
 	take_all(&b, 60);
 	live_expect_text(admin, "RELOAD", NULL, "");
 	ck_assert_int_eq(get("SHOW LIMITS", "name most", "max_queue"), 7);
+	/* no reading comes after the answer that it gave */
+	live_expect_text(admin, "SET app.max_queue = 9", NULL, "");
+	ck_assert_int_eq(get("SHOW LIMITS", "name most", "max_queue"), 9);
 	stop();
 }
 END_TEST
@@ -344,6 +347,7 @@ count_files(void)
 START_TEST(limits_say_how_much_of_each_is_taken)
 {
 	static const char *const columns = "name used";
+	uint64_t last = 0;
 
 	start(LIVE_OPTIONS("workers=2", "max_queue=9", "max_clients=77"));
 	ck_assert_int_eq(get("SHOW LIMITS", columns, "max_clients"), 3);
@@ -354,7 +358,7 @@ START_TEST(limits_say_how_much_of_each_is_taken)
 	raw_begin(&b, TX_MODE_IMMEDIATE);
 	raw_run(&b, 0, INSERT, 0);
 	for (int i = 0; i < 3; i++)
-		raw_put_exec(&a, 0, INSERT);
+		last = raw_put_exec(&a, 0, INSERT);
 	raw_flush(&a);
 	live_wait_queue(&live, 3);
 	ck_assert_int_eq(get("SHOW LIMITS", columns, "max_queue"), 3);
@@ -363,10 +367,13 @@ START_TEST(limits_say_how_much_of_each_is_taken)
 	ck_assert_int_eq(get("SHOW LIMITS", columns, "max_queue_bytes"),
 	    get("SHOW LIMITS", columns, "max_client_bytes"));
 	raw_end(&b, true);
+	raw_expect(&a, last, 0); /* the log is as long as it gets */
 	raw_begin(&b, TX_MODE_READ);
 	raw_run(&b, 0, "SELECT * FROM t", 0);
 	ck_assert_int_eq(get("SHOW LIMITS", columns, "read_connections"), 1);
 	ck_assert_int_gt(get("SHOW LIMITS", columns, "wal_limit"), 0);
+	ck_assert_int_eq(get("SHOW LIMITS", columns, "wal_limit"),
+	    get("SHOW WAL", "database bytes", "app"));
 	raw_end(&b, true);
 	stop();
 }
