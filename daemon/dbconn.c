@@ -11,6 +11,7 @@
 #include "daemon/clock.h"
 #include "daemon/dbconn_impl.h"
 #include "daemon/stats.h"
+#include "daemon/trickle.h"
 #include "proto/error.h"
 
 /* The progress handler is called every so many opcodes: 20 to 30 us, within the
@@ -70,6 +71,7 @@ dbconn_setup_library(void)
 	    sqlite3_config(SQLITE_CONFIG_URI, 0) != SQLITE_OK ||
 	    budget_install() < 0 || sqlite3_initialize() != SQLITE_OK)
 		return -ERR_INTERNAL;
+	trickle_install();
 	return 0;
 }
 

@@ -10,7 +10,7 @@
 /* It is worth it when a part of this of the rows has changed. */
 #define CHANGED_PART 4
 
-/* Pages given back in one transaction: 4 MB, as much as a checkpoint copies. */
+/* Pages given back in one transaction: 4 MB, half of what a checkpoint copies. */
 #define VACUUM_PAGES 1000
 
 #define STRING_OF(x) #x

@@ -8,6 +8,7 @@
 #include "daemon/clock.h"
 #include "daemon/dbconn_impl.h"
 #include "daemon/log.h"
+#include "daemon/trickle.h"
 
 _Static_assert(WAL_SYNC_FAILED == -SQLITE_IOERR_FSYNC, "SQLite's code");
 
@@ -177,6 +178,13 @@ wal_get_file_bytes(struct dbconn *c)
 	return bytes;
 }
 
+static int
+fail_sync(const struct dbconn *c, struct failure *f)
+{
+	return failure_set(
+	    f, SQLITE_IOERR_FSYNC, "cannot sync %s", c->conf->path);
+}
+
 int
 wal_sync_file(struct dbconn *c, struct failure *f)
 {
@@ -185,9 +193,7 @@ wal_sync_file(struct dbconn *c, struct failure *f)
 
 	sqlite3_file_control(c->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
 	rc = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
-	return rc == SQLITE_OK ? 0
-			       : failure_set(f, SQLITE_IOERR_FSYNC,
-				     "cannot sync %s", c->conf->path);
+	return rc == SQLITE_OK ? 0 : fail_sync(c, f);
 }
 
 /* A checkpoint that meets a reader with an older snapshot waits for its read mark
@@ -229,11 +235,14 @@ wal_checkpoint(struct dbconn *c, enum wal_how how, int64_t wait_us,
 		[WAL_EMPTY] = SQLITE_CHECKPOINT_TRUNCATE,
 	};
 	int64_t end_us = clock_now_us() + wait_us, attempt_end_us;
+	bool trickles = c->role == DBCONN_KEEPER; /* nobody waits for it */
 	int rc;
 
 	*ret = (struct wal_copied){ 0 };
 	dbconn_watch(c, NULL, 0);
 	sqlite3_busy_handler(c->db, wait_for_readers, &attempt_end_us);
+	if (trickles)
+		trickle_begin();
 	do {
 		attempt_end_us = clock_now_us() + ATTEMPT_US;
 		rc = sqlite3_wal_checkpoint_v2(
@@ -241,6 +250,8 @@ wal_checkpoint(struct dbconn *c, enum wal_how how, int64_t wait_us,
 	} while (rc == SQLITE_BUSY && is_worth_another(ret) &&
 	    clock_now_us() < end_us);
 	dbconn_set_busy_timeout(c);
+	if (trickles && trickle_end() < 0)
+		return fail_sync(c, f);
 	ret->gave_up = rc == SQLITE_BUSY;
 	if (how == WAL_EMPTY && rc == SQLITE_OK)
 		c->wal_frames = 0;

@@ -131,7 +131,7 @@ static const char schema[] =
     "CREATE TABLE t(id INTEGER PRIMARY KEY, g INTEGER, v);"
     "CREATE INDEX t_g ON t(g);";
 
-/* The log is checkpointed when it has grown by a quarter of this. */
+/* The log is checkpointed when it has grown by half of this. */
 #define OPTIONS "wal_limit=256KB synchronous=full"
 
 /* What the writer's thread sees whenever it writes or syncs a file. */
@@ -242,7 +242,7 @@ start_reading(struct reading *r, struct fixture *fx,
 	ck_assert_int_eq(pthread_create(&r->thread, NULL, read_on, r), 0);
 }
 
-/* One group of ten rows of 3 KB, so that about two of them make a checkpoint
+/* One group of ten rows of 3 KB, so that three or four of them make a checkpoint
  * due. */
 static void
 write_group(struct fixture *fx, _Atomic int *acknowledged)
@@ -658,7 +658,7 @@ write_ten(struct fixture *fx, int *acknowledged)
 		fixture_exec(fx,
 		    "INSERT INTO t(g, v) WITH RECURSIVE n(i) AS (SELECT 1 UNION "
 		    "ALL SELECT i + 1 FROM n LIMIT 10) "
-		    "SELECT 1, zeroblob(10000) FROM n",
+		    "SELECT 1, zeroblob(20000) FROM n",
 		    NULL)));
 
 	ck_assert_msg(strncmp(text, "DONE changes=10 ", 16) == 0, "%s", text);

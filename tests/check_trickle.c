@@ -1,0 +1,248 @@
+/* check_trickle.c - what a checkpoint copies goes to the disk a few pages at a time,
+ * and little is left for the writer. */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include "daemon/db.h"
+#include "daemon/keeper_impl.h"
+#include "daemon/log.h"
+#include "daemon/stats.h"
+#include "daemon/wal.h"
+#include "daemon/writer_impl.h"
+#include "tests/lib/faults.h"
+#include "tests/lib/fixture.h"
+
+#define COUNT(rows)  (sizeof(rows) / sizeof((rows)[0]))
+#define PAGE_BYTES   4096
+#define PIECE_BYTES  ((off64_t)32 * PAGE_BYTES)
+#define CALLS_MAX    256
+#define LARGE        "INSERT INTO t VALUES(zeroblob(1000000))"
+#define LARGE_FRAMES 240 /* at least */
+
+static const char schema[] = "CREATE TABLE t(v)";
+
+static struct fixture fx;
+
+/* What Linux was asked to write out, and what it says to it.  The keeper's thread
+ * asks, while the test waits for it. */
+static struct {
+	struct range {
+		int fd;
+		off64_t begin, end;
+		unsigned flags;
+	} calls[CALLS_MAX];
+	int n;
+	int error; /* of each; 0: none */
+	const char
+	    *commit;      /* SQL for each first one of a checkpoint, or NULL */
+	int commits_n;    /* so often */
+	const char *last; /* and then once, or NULL */
+	uint64_t checkpoints; /* at the last commit */
+} disk;
+
+static void
+commit(void)
+{
+	const char *sql = disk.commits_n > 0 ? disk.commit : disk.last;
+	uint64_t checkpoints = stats_get(STAT_checkpoints);
+
+	if (!sql || checkpoints == disk.checkpoints)
+		return;
+	if (disk.commits_n-- == 0)
+		disk.last = NULL;
+	disk.checkpoints = checkpoints;
+	ck_assert_int_eq(
+	    sqlite3_exec(faults_get_writer(&fx), sql, NULL, NULL, NULL),
+	    SQLITE_OK);
+}
+
+/* Linux's: the one of the C library is not linked. */
+int
+sync_file_range(int fd, off64_t at, off64_t n, unsigned flags)
+{
+	commit();
+	if (disk.n < CALLS_MAX)
+		disk.calls[disk.n] = (struct range){ fd, at, at + n, flags };
+	disk.n++;
+	errno = disk.error;
+	return disk.error ? -1 : 0;
+}
+
+/* A large row in the log, of which nothing is copied. */
+static void
+open_with_log(void)
+{
+	disk.n = 0;
+	disk.error = 0;
+	disk.commit = disk.last = NULL;
+	disk.commits_n = 0;
+	disk.checkpoints = UINT64_MAX;
+	fixture_open(&fx, NULL, schema);
+	log_set_level(CONF_LOG_ERROR);
+	ck_assert_str_eq(
+	    fixture_take(
+		&fx, fixture_write(&fx, fixture_exec(&fx, LARGE, NULL))),
+	    "DONE changes=1 rowid=1");
+	fixture_settle(&fx);
+	ck_assert_int_eq(
+	    disk.n, 0); /* the writer's own writes do not trickle */
+}
+
+/* Let the keeper do a job, and the writer take note of it. */
+static void
+copy_log(void)
+{
+	struct keeper *k = fx.db->keeper;
+
+	keeper_start(k);
+	while (keeper_get_state(k) != KEEPER_IDLE)
+		sched_yield();
+	fixture_settle(&fx);
+}
+
+static void
+get_log(uint32_t *copied, uint32_t *frames)
+{
+	ck_assert(wal_get_log(fx.db->writer->conn, copied, frames));
+}
+
+START_TEST(trickle_writes_each_piece_out_and_waits_for_it)
+{
+	uint32_t copied, frames;
+	off64_t at = 0, written = 0;
+	struct stat st, file;
+
+	open_with_log();
+	copy_log();
+	get_log(&copied, &frames);
+	ck_assert_uint_eq(copied, frames);
+	ck_assert_int_gt(disk.n, 3);
+	ck_assert_int_lt(disk.n, CALLS_MAX);
+	ck_assert_int_eq(stat(fx.path, &file), 0);
+	for (int i = 0; i < disk.n; i++) {
+		const struct range *r = &disk.calls[i];
+
+		ck_assert_int_ge(r->begin, at);
+		ck_assert_int_ge(r->end - r->begin, PIECE_BYTES);
+		ck_assert_uint_eq(r->flags,
+		    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+			SYNC_FILE_RANGE_WAIT_AFTER);
+		ck_assert_int_eq(fstat(r->fd, &st), 0);
+		ck_assert(st.st_dev == file.st_dev && st.st_ino == file.st_ino);
+		at = r->end;
+		written += PIECE_BYTES;
+	}
+	/* the rest is less than a piece: the sync writes that */
+	ck_assert_int_gt(written, LARGE_FRAMES * PAGE_BYTES - PIECE_BYTES);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* Nobody would learn of it later: so it counts as a sync that failed. */
+START_TEST(trickle_that_fails_stops_the_writer)
+{
+	static const int errors[] = { EIO, ENOSPC, EDQUOT };
+	uint32_t copied, frames;
+
+	open_with_log();
+	disk.error = errors[_i];
+	copy_log();
+	ck_assert_int_eq(disk.n, 1); /* the checkpoint has ended there */
+	get_log(&copied, &frames);
+	ck_assert_uint_eq(copied, 0);
+	disk.error = 0;
+	ck_assert_str_eq(
+	    fixture_take(
+		&fx, fixture_write(&fx, fixture_exec(&fx, LARGE, NULL))),
+	    "ERROR name=DATABASE_DOWN message='app is not written any "
+	    "more: a sync of its file failed; see the daemon's log'");
+	ck_assert_str_eq(fixture_query(&fx, "SELECT count(*) FROM t"), "1\n");
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(trickle_is_left_out_where_there_is_none)
+{
+	static const int errors[] = { ENOSYS, EINVAL, ESPIPE };
+	uint32_t copied, frames;
+
+	open_with_log();
+	disk.error = errors[_i];
+	copy_log();
+	get_log(&copied, &frames);
+	ck_assert_uint_eq(copied, frames);
+	ck_assert_str_eq(
+	    fixture_take(
+		&fx, fixture_write(&fx, fixture_exec(&fx, LARGE, NULL))),
+	    "DONE changes=1 rowid=2");
+	fixture_close(&fx);
+}
+END_TEST
+
+/* --- How often the keeper copies --------------------------------------------------- */
+
+/* Commits come while it copies: so many large ones, and then a small one. */
+static const struct {
+	int large_n;
+	const char *last;
+	int passes_n;
+} comes[] = {
+	{ 0, NULL, 1 },
+	{ 0, "INSERT INTO t VALUES(1)", 1 }, /* that is for the writer */
+	{ 1, NULL, 2 }, { 3, "INSERT INTO t VALUES(1)", 4 },
+	{ 1000, NULL, 8 }, /* it would never end */
+};
+
+START_TEST(keeper_copies_until_little_is_left)
+{
+	struct keeper *k;
+	uint64_t before;
+	uint32_t copied, frames;
+
+	open_with_log();
+	k = fx.db->keeper;
+	squeue_kick(&fx.gates[0].q); /* the writer is not to run meanwhile */
+	while (sem_wait(&fx.gates[0].entered) < 0)
+		continue;
+	disk.commit = LARGE;
+	disk.commits_n = comes[_i].large_n;
+	disk.last = comes[_i].last;
+	before = stats_get(STAT_checkpoints);
+	keeper_start(k);
+	while (keeper_get_state(k) == KEEPER_COPYING)
+		sched_yield();
+	ck_assert_int_eq(
+	    (int)(stats_get(STAT_checkpoints) - before), comes[_i].passes_n);
+	get_log(&copied, &frames);
+	if (comes[_i].passes_n < 8)
+		ck_assert_uint_le(frames - copied, 64);
+	else
+		ck_assert_uint_gt(frames - copied, 64);
+	disk.commits_n = 0;
+	disk.commit = disk.last = NULL;
+	sem_post(&fx.gates[0].leave);
+	fixture_settle(&fx);
+	get_log(&copied, &frames);
+	ck_assert_uint_eq(copied, frames);
+	fixture_close(&fx);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("trickle");
+	TCase *tc = tcase_create("trickle");
+
+	tcase_add_test(tc, trickle_writes_each_piece_out_and_waits_for_it);
+	tcase_add_loop_test(tc, trickle_that_fails_stops_the_writer, 0, 3);
+	tcase_add_loop_test(tc, trickle_is_left_out_where_there_is_none, 0, 3);
+	tcase_add_loop_test(
+	    tc, keeper_copies_until_little_is_left, 0, (int)COUNT(comes));
+	suite_add_tcase(s, tc);
+	return fixture_run(s);
+}
