@@ -21,7 +21,7 @@
 #define PIECE_BYTES  ((off64_t)32 * PAGE_BYTES)
 #define CALLS_MAX    256
 #define LARGE        "INSERT INTO t VALUES(zeroblob(1000000))"
-#define LARGE_FRAMES 240 /* at least */
+#define LARGE_FRAMES ((off64_t)240) /* at least */
 
 static const char schema[] = "CREATE TABLE t(v)";
 
