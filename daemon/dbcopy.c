@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/dbconn_impl.h"
+#include "daemon/trickle.h"
 #include "proto/error.h"
 
 /* As the progress handler of a connection: dbconn.c. */
@@ -73,8 +74,11 @@ dbcopy_open(const struct conf_db *db, const char *target,
 int
 dbcopy_step(struct dbcopy *c, int pages, struct failure *f)
 {
-	int rc = sqlite3_backup_step(c->backup, pages);
+	int rc;
 
+	trickle_begin(); /* commits have the disk in between */
+	rc = sqlite3_backup_step(c->backup, pages);
+	trickle_end(); /* the step has failed with it */
 	if (rc == SQLITE_DONE)
 		return 1;
 	return rc == SQLITE_OK ? 0 : fail(c->target, rc, "cannot copy on", f);

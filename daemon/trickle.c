@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <unistd.h>
 
 /* 32 pages of 4 KB, 1 ms of the disk: with 16 the checkpoint itself takes longer,
@@ -18,10 +17,10 @@ static write_fn below;
 
 static _Thread_local struct {
 	bool on;
-	int error;     /* of the first write-out that failed; 0: none */
-	int fd;        /* where it was written to last */
-	size_t n;      /* what is not written out yet */
-	off64_t begin; /* where that stands: a checkpoint goes upwards */
+	int error;          /* of the write-out that failed; 0: none */
+	int fd;             /* where it was written to last */
+	size_t n;           /* what is not written out yet */
+	off64_t begin, end; /* all of that stands in here */
 } run;
 
 /* A file system that cannot do it has the pages written by the sync. */
@@ -34,9 +33,9 @@ is_serious(int error)
 /* The error is this descriptor's, and it gives it once: whoever syncs next would
  * not learn of it (file_check_and_advance_wb_err in Linux's mm/filemap.c). */
 static int
-write_out(off64_t end)
+write_out(void)
 {
-	int rc = sync_file_range(run.fd, run.begin, end - run.begin,
+	int rc = sync_file_range(run.fd, run.begin, run.end - run.begin,
 	    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
 		SYNC_FILE_RANGE_WAIT_AFTER);
 
@@ -54,13 +53,18 @@ write_some(int fd, const void *p, size_t n, off64_t at)
 
 	if (!run.on || written <= 0)
 		return written;
-	if (run.n == 0 || fd != run.fd || at < run.begin) {
+	if (run.n == 0 || fd != run.fd) {
 		run.fd = fd;
 		run.n = 0;
 		run.begin = at;
+		run.end = at;
 	}
 	run.n += (size_t)written;
-	if (run.n >= PIECE_BYTES && write_out(at + written) < 0)
+	if (at < run.begin)
+		run.begin = at;
+	if (at + written > run.end)
+		run.end = at + written;
+	if (run.n >= PIECE_BYTES && write_out() < 0)
 		return -1;
 	return written;
 }

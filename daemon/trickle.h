@@ -1,8 +1,8 @@
-/* trickle.h - what a checkpoint writes goes to the disk a little at a time.
+/* trickle.h - what a checkpoint or a copy writes goes to the disk a little at a time.
  *
- * A checkpoint leaves its pages to the kernel, and its sync then puts all of them
- * into the disk's queue at once: a commit that syncs the WAL meanwhile waits behind
- * a thousand of them.  A thread that trickles has each few pages written out, and
+ * They leave their pages to the kernel, and a sync then puts all of them into the
+ * disk's queue at once: a commit that syncs the WAL meanwhile waits behind
+ * thousands of them.  A thread that trickles has each few pages written out, and
  * waits for them, before it goes on: so a commit waits for few
  * (PostgreSQL: checkpoint_flush_after; tests/bench/NOTES.md, "The keeper's pages").
  *

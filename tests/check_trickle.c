@@ -1,13 +1,15 @@
-/* check_trickle.c - what a checkpoint copies goes to the disk a few pages at a time,
- * and little is left for the writer. */
+/* check_trickle.c - what a checkpoint or a copy writes goes to the disk a few pages at
+ * a time, and little is left for the writer. */
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "daemon/db.h"
+#include "daemon/dbcopy.h"
 #include "daemon/keeper_impl.h"
 #include "daemon/log.h"
 #include "daemon/stats.h"
@@ -183,6 +185,58 @@ START_TEST(trickle_is_left_out_where_there_is_none)
 }
 END_TEST
 
+/* --- A copy of the database --------------------------------------------------------- */
+
+/* Make one; gives what its last step says, SQLITE_OK for a complete one. */
+static int
+copy_database(struct failure *f)
+{
+	const char *path = fixture_format(&fx, "%s/copy", fx.dir);
+	int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+	struct dbcopy *c;
+	int rc;
+
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	ck_assert_int_eq(dbcopy_open(&fx.conf->dbs[0], path, &c, f), 0);
+	do
+		rc = dbcopy_step(c, 64, f);
+	while (rc == 0);
+	dbcopy_close(c);
+	return rc;
+}
+
+START_TEST(trickle_writes_a_copy_out)
+{
+	static const _Atomic int stop;
+	struct failure f;
+
+	failure_init(&f);
+	open_with_log();
+	ck_assert_int_eq(copy_database(&f), 1);
+	ck_assert_int_gt(disk.n, 3);
+	ck_assert_int_eq(
+	    dbcopy_verify(fixture_format(&fx, "%s/copy", fx.dir), &stop, &f),
+	    0);
+	failure_fini(&f);
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(trickle_that_fails_ends_a_copy)
+{
+	struct failure f;
+
+	failure_init(&f);
+	open_with_log();
+	disk.error = EIO;
+	ck_assert_int_eq(copy_database(&f), -SQLITE_IOERR_WRITE);
+	ck_assert_int_eq(disk.n, 1);
+	failure_fini(&f);
+	fixture_close(&fx);
+}
+END_TEST
+
 /* --- How often the keeper copies --------------------------------------------------- */
 
 /* Commits come while it copies: so many large ones, and then a small one. */
@@ -241,6 +295,8 @@ main(void)
 	tcase_add_test(tc, trickle_writes_each_piece_out_and_waits_for_it);
 	tcase_add_loop_test(tc, trickle_that_fails_stops_the_writer, 0, 3);
 	tcase_add_loop_test(tc, trickle_is_left_out_where_there_is_none, 0, 3);
+	tcase_add_test(tc, trickle_writes_a_copy_out);
+	tcase_add_test(tc, trickle_that_fails_ends_a_copy);
 	tcase_add_loop_test(
 	    tc, keeper_copies_until_little_is_left, 0, (int)COUNT(comes));
 	suite_add_tcase(s, tc);
