@@ -60,6 +60,8 @@ link_client(struct client **list, struct client *cl)
 static void
 unlink_client(struct client *cl)
 {
+	if (cl->loop->reader == cl)
+		cl->loop->reader = NULL;
 	*cl->at = cl->next;
 	if (cl->next)
 		cl->next->at = cl->at;
@@ -572,7 +574,16 @@ on_readable(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	cl->loop->reader = cl;
+	cl->loop->reads_n++;
 	cl->loop->read(cl);
+}
+
+void
+client_look(struct client *cl)
+{
+	if (event_pending(cl->readable, EV_READ, NULL))
+		cl->loop->read(cl);
 }
 
 /* --- What is under way --------------------------------------------------- */

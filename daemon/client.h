@@ -63,6 +63,8 @@ struct loop {
 	uint64_t turn;  /* counted */
 	struct client *clients; /* all of them */
 	size_t clients_n;
+	struct client *reader;  /* who was read from last; NULL: it is gone */
+	unsigned reads_n;       /* in this turn */
 	struct client *more;    /* those that has_more */
 	struct client *dirty;   /* have output that nobody tried to write */
 	struct client *zombies; /* closed, to be freed */
@@ -142,6 +144,10 @@ void client_hang_up(struct client *cl, enum close_reason why);
 /* While the daemon stops: let it send nothing more, and hang up when what it had
  * sent is answered. */
 void client_stop_reading(struct client *cl);
+
+/* Read from it as if the loop had said that it is readable, if that would: a look
+ * that costs less than the loop's. */
+void client_look(struct client *cl);
 
 /* Free the closed ones that have nothing in flight. */
 void client_free_zombies(struct loop *loop);

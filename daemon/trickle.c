@@ -15,13 +15,15 @@ typedef ssize_t (*write_fn)(int fd, const void *p, size_t n, off64_t at);
 
 static write_fn below;
 
-static _Thread_local struct {
+struct run {
 	bool on;
 	int error;          /* of the write-out that failed; 0: none */
 	int fd;             /* where it was written to last */
 	size_t n;           /* what is not written out yet */
 	off64_t begin, end; /* all of that stands in here */
-} run;
+};
+
+static __thread struct run run;
 
 /* A file system that cannot do it has the pages written by the sync. */
 static bool

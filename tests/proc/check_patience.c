@@ -62,6 +62,41 @@ START_TEST(a_worker_never_looks_when_it_is_told_so)
 }
 END_TEST
 
+static void
+ask_for_ever(void *arg)
+{
+	ask_often(5000, 0);
+	proc_gate_open(arg);
+	for (;;)
+		ask_often(1000, 0);
+}
+
+/* One client asks without a pause, so that the worker looks at its socket alone:
+ * others that come are heard, and when it is gone nobody looks at it. */
+START_TEST(a_worker_that_looks_at_one_client_lets_go_of_it)
+{
+	struct rawconn others[3];
+	struct proc_gate gate;
+	pid_t busy;
+
+	live_start(&live, LIVE_OPTIONS("workers=1", "poll_time=10ms"));
+	proc_gate_init(&gate);
+	busy = proc_fork(ask_for_ever, &gate);
+	proc_gate_wait(&gate);
+	for (int i = 0; i < 3; i++)
+		raw_open(&others[i], live.socket_path);
+	for (int k = 0; k < 100; k++)
+		for (int i = 0; i < 3; i++)
+			raw_expect(
+			    &others[i], raw_put(&others[i], TYPE_PING, 0), 0);
+	for (int i = 0; i < 3; i++)
+		raw_close(&others[i]);
+	proc_kill(busy);
+	ask_often(100, 0);
+	proc_gate_fini(&gate);
+}
+END_TEST
+
 /* Whatever it is told, and whether or not looking pays: answers come, a child
  * finds out that it is one, and a deadline holds. */
 START_TEST(a_client_looks_as_long_as_it_is_told)
@@ -131,6 +166,7 @@ main(void)
 	tcase_add_test(tc, a_worker_looks_for_more_before_it_sleeps);
 	tcase_add_test(tc, a_worker_stops_looking_in_vain);
 	tcase_add_test(tc, a_worker_never_looks_when_it_is_told_so);
+	tcase_add_test(tc, a_worker_that_looks_at_one_client_lets_go_of_it);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("library");
 	tcase_add_checked_fixture(tc, set_up, tear_down);
