@@ -146,6 +146,7 @@ trim_idle(struct sqlpool_conn *conn)
 	conn->in = NULL;
 	if (pending_bytes(conn) == 0 && conn->out.cap > IDLE_BYTES)
 		buf_fini(&conn->out);
+	result_drop_spares(conn);
 }
 
 /* Sleep until the socket can be used, or it is time to do something about the

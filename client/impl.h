@@ -57,6 +57,10 @@
 #define GRACE_MS 500
 /* Results by id; as many are in flight as the daemon allows. */
 #define TABLE_N 64
+/* Freed results that a busy connection keeps for the next requests, and how long
+ * the frame of one may be. */
+#define SPARES_MAX        16
+#define SPARE_FRAME_BYTES 1024
 /* Columns whose decoded values need no allocation. */
 #define INLINE_COLUMNS 8
 
@@ -173,6 +177,8 @@ struct sqlpool_conn {
 	struct result_list unsent;
 	size_t unsent_bytes;
 	struct sqlpool_result *results; /* all that exist */
+	struct sqlpool_result *spares;  /* freed ones, for the next */
+	unsigned spares_n;
 	struct sqlpool_stmt *stmts;
 
 	struct result_list ready; /* whose callback is due */
@@ -455,8 +461,12 @@ bool result_type_is_in_stream(enum msg_type type);
 struct sqlpool_result *
 result_new(struct sqlpool_conn *conn, enum msg_type type);
 
-/* Free what a result owns, and the result. */
+/* Free what a result owns, and the result, or keep it as a spare of its
+ * connection's. */
 void result_destroy(struct sqlpool_result *result);
+
+/* Free those that were kept. */
+void result_drop_spares(struct sqlpool_conn *conn);
 
 /* Fail it; only the first failure counts.  Its rows are void. */
 void result_fail(struct sqlpool_result *result, const struct failure *f);

@@ -167,6 +167,7 @@ conn_destroy(struct sqlpool_conn *conn)
 		close(conn->fd);
 	if (conn->old_fd >= 0)
 		close(conn->old_fd);
+	result_drop_spares(conn);
 	failure_clear(&conn->failure);
 	failure_clear(&conn->why);
 	buf_fini(&conn->out);

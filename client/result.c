@@ -37,10 +37,27 @@ set_type(struct sqlpool_result *result, enum msg_type type)
 	result->repeatable = result->reads;
 }
 
+/* One that was freed, with the memory of its frame, or else a new one. */
+static struct sqlpool_result *
+make_result(struct sqlpool_conn *conn)
+{
+	struct sqlpool_result *result = conn->spares;
+	struct buf frame;
+
+	if (!result)
+		return mem_make(sizeof(*result));
+	conn->spares = result->next;
+	conn->spares_n--;
+	frame = result->frame;
+	memset(result, 0, sizeof(*result));
+	result->frame = frame;
+	return result;
+}
+
 struct sqlpool_result *
 result_new(struct sqlpool_conn *conn, enum msg_type type)
 {
-	struct sqlpool_result *result = mem_make(sizeof(*result));
+	struct sqlpool_result *result = make_result(conn);
 
 	if (!result) {
 		(void)conn_fail(
@@ -95,11 +112,34 @@ result_drop_chunks(struct sqlpool_result *result)
 void
 result_destroy(struct sqlpool_result *result)
 {
+	struct sqlpool_conn *conn = result->conn;
+
 	leave_step(result);
 	result_drop_chunks(result);
 	failure_clear(&result->failure);
+	if (conn && conn->spares_n < SPARES_MAX &&
+	    result->frame.cap <= SPARE_FRAME_BYTES) {
+		buf_reset(&result->frame);
+		result->next = conn->spares;
+		conn->spares = result;
+		conn->spares_n++;
+		return;
+	}
 	buf_fini(&result->frame);
 	mem_free(result);
+}
+
+void
+result_drop_spares(struct sqlpool_conn *conn)
+{
+	while (conn->spares) {
+		struct sqlpool_result *result = conn->spares;
+
+		conn->spares = result->next;
+		buf_fini(&result->frame);
+		mem_free(result);
+	}
+	conn->spares_n = 0;
 }
 
 void
