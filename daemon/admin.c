@@ -85,7 +85,10 @@ admin_put_uint(struct admin *ad, uint64_t v)
 void
 admin_put_real(struct admin *ad, double v)
 {
-	value_put_real(&ad->rows, v);
+	char text[64];
+
+	snprintf(text, sizeof(text), v < 1 && v > -1 ? "%.3g" : "%.3f", v);
+	value_put_real(&ad->rows, strtod(text, NULL));
 }
 
 void

@@ -83,7 +83,8 @@ void admin_wait(struct admin *ad);
 void admin_put_row(struct admin *ad);
 void admin_put_str(struct admin *ad, const char *text); /* NULL: NULL */
 void admin_put_uint(struct admin *ad, uint64_t v);
-void admin_put_real(struct admin *ad, double v);
+void
+admin_put_real(struct admin *ad, double v); /* to three decimals, or digits */
 void admin_put_null(struct admin *ad);
 
 /* Put the beginning of SQL, on one line, at most so many bytes of it; NULL when

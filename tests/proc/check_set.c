@@ -352,6 +352,8 @@ START_TEST(limits_say_how_much_of_each_is_taken)
 	start(LIVE_OPTIONS("workers=2", "max_queue=9", "max_clients=77"));
 	ck_assert_int_eq(get("SHOW LIMITS", columns, "max_clients"), 3);
 	ck_assert_int_eq(get("SHOW LIMITS", "name most", "max_clients"), 77);
+	live_expect_part(
+	    admin, "SHOW LIMITS", "name share", "max_clients|0.039\n");
 	ck_assert_int_eq(get("SHOW LIMITS", columns, "max_queue"), 0);
 	ck_assert_int_eq(
 	    get("SHOW LIMITS", columns, "RLIMIT_NOFILE"), count_files());
