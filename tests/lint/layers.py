@@ -16,7 +16,7 @@ DAEMON = """
     budget pragma guard functions dbconn dbcopy upkeep bind setting stmt wal
     slow exec control
     dbfile hot reader health keeper writer outside gate chores group script lease
-    watch backup db dbrest dbs room session
+    watch backup db dbrest dbs dbs_conf dbs_care room session
     steps router
     again retire out client
     slice hots collect local road ends
