@@ -19,7 +19,7 @@ DAEMON = """
     watch backup db dbrest dbs dbs_conf dbs_care room session
     steps router
     again retire out client
-    slice hots collect local road ends
+    slice hots collect local road road_wait road_home ends
     metrics
     admin admin_about admin_dbs admin_clients admin_stats admin_acts
     admin_costs admin_room admin_set admin_backup
