@@ -15,7 +15,7 @@ DAEMON = """
     tx request turns deadlines mailbox crew answer access
     budget pragma guard functions dbconn dbcopy upkeep bind setting stmt wal
     slow exec control
-    dbfile hot reader health keeper writer outside gate chores group script lease
+    dbfile hot reader readers snapshots health keeper writer outside gate chores group script lease
     watch backup db dbrest dbs dbs_conf dbs_care room session
     steps router
     again retire out client
