@@ -2,9 +2,9 @@
  * way; and the loop of the worker it lives on.
  *
  * A client belongs to one worker for life (T2).  What its bytes mean is not known
- * here (collect.h).  A client that
- * is closed stays until the turn ends and nothing of it is in flight (T4): the
- * event loop, and requests on other threads, may still know it.
+ * here (collect.h).  A client that is closed stays until the turn ends and nothing
+ * of it is in flight (T4): the event loop, and requests on other threads, may still
+ * know it.
  *
  * Thread: the worker.
  */
@@ -154,6 +154,8 @@ void client_end_reply(struct client *cl, const struct buf *b);
 /* Write what waits, of all clients that have something new. */
 void client_flush_dirty(struct loop *loop);
 
+/* --- Results: client_pieces.c -------------------------------------------------- */
+
 /* Send the frames of a request that its credit allows, or drop them when the
  * client is closed.  When it is home and all was sent, it is freed. */
 void client_send_pieces(struct client *cl, struct request *r);
@@ -162,6 +164,8 @@ void client_send_pieces(struct client *cl, struct request *r);
  * terminal one. */
 void client_drop_pieces(struct request *r);
 void client_drop_rows(struct request *r);
+
+/* --- What is under way --------------------------------------------------------- */
 
 /* Add and remove what is under way. */
 void client_add_request(struct client *cl, struct request *r);
@@ -186,6 +190,8 @@ void client_mark_more(struct client *cl);
 
 /* Say whether so much output waits that no more should be made. */
 bool client_is_clogged(const struct client *cl);
+
+/* --- What it has prepared: client_prepared.c ----------------------------------- */
 
 /* Prepared statements: a text, and the database it is for, which is referenced.
  * put: -ERR_NO_MEMORY, -ERR_QUEUE_FULL (too many); get: a span with p NULL when there

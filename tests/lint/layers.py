@@ -18,7 +18,7 @@ DAEMON = """
     dbfile hot reader readers snapshots health keeper writer outside gate chores group script lease
     watch backup db dbrest dbs dbs_conf dbs_care room session
     steps router
-    again retire out client
+    again retire out client client_pieces client_prepared
     slice hots collect local road road_wait road_home ends
     metrics
     admin admin_about admin_dbs admin_clients admin_stats admin_acts
