@@ -31,6 +31,15 @@ exec_check_read_only(struct request *r, const struct stmt *st)
 	    kind == KIND_TX ? "begins or ends a transaction" : "writes");
 }
 
+/* Let go of a statement that was not run. */
+static void
+put_back(struct exec *ex)
+{
+	stmt_reset(ex->stmt);
+	dbconn_end_memory(ex->conn);
+	ex->stmt = NULL;
+}
+
 int
 exec_prepare(
     struct exec *ex, struct dbconn *conn, struct request *r, struct buf *out)
@@ -51,9 +60,7 @@ exec_prepare(
 	if (rc == 0)
 		rc = stmt_bind(conn, ex->stmt, r->params, &r->failure);
 	if (rc < 0) {
-		stmt_reset(ex->stmt);
-		dbconn_end_memory(conn);
-		ex->stmt = NULL;
+		put_back(ex);
 		return rc;
 	}
 	ex->total_before = dbconn_set_vars(conn, r->vars);
@@ -433,10 +440,13 @@ run_step(struct exec *ex, const struct step *step)
 	int rc;
 
 	rc = stmt_prepare(ex->conn, step->sql, &ex->stmt, &r->failure);
-	if (rc == 0)
-		rc = check_step_kind(ex);
 	if (rc < 0)
 		return rc;
+	rc = check_step_kind(ex);
+	if (rc < 0) {
+		put_back(ex);
+		return rc;
+	}
 	msg_open_map(&a->frame);
 	ex->total_before = dbconn_set_vars(ex->conn, r->vars);
 	r->rowid = 0;
