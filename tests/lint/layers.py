@@ -14,7 +14,7 @@ DAEMON = """
     clock log tick tally stats rates beat notify runas files locks sockfile listen
     tx request turns deadlines mailbox crew answer access
     budget pragma guard functions dbconn dbcopy upkeep bind setting stmt wal
-    slow exec control
+    slow exec exec_batch control
     dbfile hot reader readers snapshots health keeper writer outside gate chores group script lease
     watch backup db dbrest dbs dbs_conf dbs_care room session
     steps router
