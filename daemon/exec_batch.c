@@ -107,6 +107,23 @@ run_step_rows(struct exec *ex)
 	}
 }
 
+/* Find out whether it may run, and give it its values. */
+static int
+prepare_step(struct exec *ex, const struct step *step)
+{
+	struct failure *f = &ex->r->failure;
+	int rc = stmt_prepare(ex->conn, step->sql, &ex->stmt, f);
+
+	if (rc < 0)
+		return rc;
+	rc = check_step_kind(ex);
+	if (rc == 0 && ex->stmt)
+		rc = stmt_bind(ex->conn, ex->stmt, step->params, f);
+	if (rc < 0)
+		exec_put_back(ex);
+	return rc;
+}
+
 /* Run one step.  Its result is appended to the open steps array: while the
  * step's map is written, the answer's frame is set aside. */
 static int
@@ -118,22 +135,15 @@ run_step(struct exec *ex, const struct step *step)
 	int64_t changes_before = r->changes;
 	int rc;
 
-	rc = stmt_prepare(ex->conn, step->sql, &ex->stmt, &r->failure);
+	r->rowid = 0;
+	rc = prepare_step(ex, step);
 	if (rc < 0)
 		return rc;
-	rc = check_step_kind(ex);
-	if (rc < 0) {
-		exec_put_back(ex);
-		return rc;
-	}
 	msg_open_map(&a->frame);
 	ex->total_before = dbconn_set_vars(ex->conn, r->vars);
-	r->rowid = 0;
-	if (ex->stmt)
-		rc = stmt_bind(ex->conn, ex->stmt, step->params, &r->failure);
-	if (ex->stmt && rc == 0)
-		rc = run_step_rows(ex);
 	ex->ran = ex->stmt != NULL;
+	if (ex->stmt)
+		rc = run_step_rows(ex);
 	exec_finish(ex, rc == 0, rc != 0);
 	if (rc == 0)
 		put_step_summary(ex, r->changes - changes_before);
