@@ -414,10 +414,11 @@ client_free_request(struct client *cl, struct request *r)
 }
 
 struct request *
-client_find_request(struct client *cl, uint64_t id, const struct request * not )
+client_find_request(
+    struct client *cl, uint64_t id, const struct request *except)
 {
 	for (struct request *r = cl->requests; r; r = r->all_next)
-		if (r->id == id && r != not &&r->away)
+		if (r->id == id && r != except && r->away)
 			return r;
 	return NULL;
 }

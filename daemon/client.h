@@ -174,9 +174,9 @@ void client_free_request(struct client *cl, struct request *r);
 /* Count a request that outlives its turn, until it is freed. */
 void client_count_away(struct client *cl, struct request *r);
 
-/* Find another request than not, by id, that is under way; or NULL. */
+/* Find another request than except, by id, that is under way; or NULL. */
 struct request *client_find_request(
-    struct client *cl, uint64_t id, const struct request * not );
+    struct client *cl, uint64_t id, const struct request *except);
 
 /* Give the one that has been under way for longest; or NULL. */
 const struct request *client_find_oldest(const struct client *cl);

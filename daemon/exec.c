@@ -7,7 +7,6 @@
 #include "daemon/exec_impl.h"
 #include "daemon/mailbox.h"
 #include "daemon/slow.h"
-#include "daemon/stats.h"
 #include "daemon/tally.h"
 #include "proto/error.h"
 
