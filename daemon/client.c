@@ -1,4 +1,7 @@
-/* client.c - bytes in, bytes out, life and death of a client. */
+/* client.c - life and death of a client, its socket, and the list of what it has under
+ * way.
+ *
+ * Thread: the worker. */
 #include "daemon/client.h"
 
 #include <errno.h>
@@ -7,16 +10,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <utlist.h>
 
+#include "daemon/client_impl.h"
 #include "daemon/clock.h"
 #include "daemon/log.h"
 #include "daemon/stats.h"
-#include "proto/error.h"
 #include "proto/frame.h"
-
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-#include <utlist.h>
 
 /* Stop reading from a client, and running its reads, when so much of its output
  * waits; go on below half of it. */
@@ -26,26 +26,12 @@
 /* Databases whose writers a client has waited for, before those are forgotten
  * that it does not wait for. */
 #define PLACES_MAX 16
-/* Prepared statements of one client. */
-#define PREPARED_MAX 10000
-
-struct prepared {
-	uint64_t number;
-	struct db *db;
-	UT_hash_handle hh;
-	size_t n;
-	uint8_t sql[];
-};
 
 static const char *const reasons[] = {
 #define CLOSE(name, text) [CLOSE_##name] = text,
 #include "daemon/close.def"
 #undef CLOSE
 };
-
-static void on_readable(int fd, short what, void *arg);
-static void on_writable(int fd, short what, void *arg);
-static void mark_dirty(struct client *cl);
 
 static void
 link_client(struct client **list, struct client *cl)
@@ -70,18 +56,13 @@ unlink_client(struct client *cl)
 static void
 free_client(struct client *cl)
 {
-	struct prepared *p, *tmp;
 	struct place *place, *next_place;
 
 	if (cl->readable)
 		event_free(cl->readable);
 	if (cl->writable)
 		event_free(cl->writable);
-	HASH_ITER(hh, cl->prepared, p, tmp) {
-		HASH_DEL(cl->prepared, p);
-		db_unref(p->db);
-		free(p);
-	}
+	client_drop_all_prepared(cl);
 	LL_FOREACH_SAFE2(cl->places, place, next_place, sibling)
 		free(place);
 	buf_fini(&cl->partial);
@@ -92,44 +73,6 @@ free_client(struct client *cl)
 		close(cl->fd);
 	peer_fini(&cl->peer);
 	free(cl);
-}
-
-/* Forget the places where nothing waits, when there are many. */
-static void
-tidy_places(struct client *cl)
-{
-	struct place *place, *next;
-	unsigned n;
-
-	LL_COUNT2(cl->places, place, n, sibling);
-	if (n < PLACES_MAX)
-		return;
-	LL_FOREACH_SAFE2(cl->places, place, next, sibling) {
-		if (place->requests_n == 0) {
-			LL_DELETE2(cl->places, place, sibling);
-			free(place);
-		}
-	}
-}
-
-/* A database that was closed may leave its address to another one: an empty
- * place is as good for that. */
-struct place *
-client_get_place(struct client *cl, const struct db *db)
-{
-	struct place *place;
-
-	for (place = cl->places; place; place = place->sibling)
-		if (place->db == db)
-			return place;
-	tidy_places(cl);
-	place = calloc(1, sizeof(*place));
-	if (place) {
-		place->db = db;
-		place->sibling = cl->places;
-		cl->places = place;
-	}
-	return place;
 }
 
 static void
@@ -172,6 +115,36 @@ log_end(const struct client *cl, enum close_reason why)
 	else if (is_odd(why))
 		log_event(CONF_LOG_WARN, "disconnected", fields,
 		    (uint64_t)(uintptr_t)reasons[why]);
+}
+
+static void
+on_readable(int fd, short what, void *arg)
+{
+	struct client *cl = arg;
+
+	(void)fd;
+	(void)what;
+	cl->loop->reader = cl;
+	cl->loop->reads_n++;
+	cl->loop->read(cl);
+}
+
+void
+client_look(struct client *cl)
+{
+	if (event_pending(cl->readable, EV_READ, NULL))
+		cl->loop->read(cl);
+}
+
+static void
+on_writable(int fd, short what, void *arg)
+{
+	struct client *cl = arg;
+
+	(void)fd;
+	(void)what;
+	cl->writes_pending = false;
+	client_mark_dirty(cl);
 }
 
 struct client *
@@ -246,7 +219,7 @@ client_hang_up(struct client *cl, enum close_reason why)
 	cl->since_us = clock_now_us();
 	cl->loop->may_stall = true;
 	event_del(cl->readable);
-	mark_dirty(cl); /* closed when it is flushed */
+	client_mark_dirty(cl); /* closed when it is flushed */
 }
 
 /* What it has sent can still be read, and its next write fails: so nothing is on
@@ -279,8 +252,8 @@ client_free_zombies(struct loop *loop)
 
 /* --- Output ------------------------------------------------------------- */
 
-static void
-mark_dirty(struct client *cl)
+void
+client_mark_dirty(struct client *cl)
 {
 	if (cl->is_dirty)
 		return;
@@ -307,7 +280,7 @@ client_end_reply(struct client *cl, const struct buf *b)
 		return;
 	}
 	out_end(&cl->out, b);
-	mark_dirty(cl);
+	client_mark_dirty(cl);
 }
 
 bool
@@ -361,59 +334,9 @@ flush(struct client *cl)
 	if (cl->closed || !cl->hangs_up || cl->out.bytes > 0 || cl->away_n > 0)
 		return;
 	if (cl->held.head)
-		mark_dirty(cl); /* it has an answer to come */
+		client_mark_dirty(cl); /* it has an answer to come */
 	else
 		client_close(cl, cl->why);
-}
-
-static void
-on_writable(int fd, short what, void *arg)
-{
-	struct client *cl = arg;
-
-	(void)fd;
-	(void)what;
-	cl->writes_pending = false;
-	mark_dirty(cl);
-}
-
-static void move_pieces(struct client *cl, struct request *r);
-
-static bool
-is_rows(const uint8_t *frame)
-{
-	/* the type stands at a fixed place: proto/msg.c, msg_set_type */
-	return frame[FRAME_PREFIX_BYTES + 2] == TYPE_ROWS;
-}
-
-/* Does a result wait that neither credit nor the socket keeps back? */
-static bool
-can_send_pieces(const struct client *cl)
-{
-	for (const struct request *r = cl->away_n ? cl->requests : NULL; r;
-	     r = r->all_next) {
-		const struct piece *p = r->unsent;
-
-		if (p &&
-		    (!is_rows(p->bytes.p + p->at) ||
-			atomic_load(&r->sent) < r->granted_bytes))
-			return true;
-	}
-	return false;
-}
-
-static void
-send_all_pieces(struct client *cl)
-{
-	struct request *r = cl->away_n ? cl->requests : NULL;
-
-	while (r) {
-		struct request *next = r->all_next;
-
-		if (r->unsent)
-			move_pieces(cl, r);
-		r = next;
-	}
 }
 
 /* A socket that takes everything makes room for more of the results that wait;
@@ -422,7 +345,8 @@ static void
 flush_rounds(struct client *cl)
 {
 	for (int i = 0; i < FLUSH_ROUNDS; i++) {
-		send_all_pieces(cl);
+		if (cl->away_n > 0)
+			client_move_pieces(cl);
 		if (cl->out.bytes == 0)
 			break;
 		flush(cl);
@@ -430,8 +354,8 @@ flush_rounds(struct client *cl)
 			return;
 	}
 	flush(cl);
-	if (!cl->closed && can_send_pieces(cl))
-		mark_dirty(cl);
+	if (!cl->closed && cl->away_n > 0 && client_can_move_pieces(cl))
+		client_mark_dirty(cl);
 }
 
 void
@@ -448,142 +372,6 @@ client_flush_dirty(struct loop *loop)
 		if (!cl->closed)
 			flush_rounds(cl);
 	}
-}
-
-/* Move the frames of a piece, as far as the window goes: ROWS frames count
- * against it. */
-static bool
-send_piece(struct client *cl, struct request *r, struct piece *p)
-{
-	size_t from = p->at, to = from;
-	uint64_t sent = atomic_load(&r->sent);
-	bool ok = true;
-
-	while (to < p->bytes.n) {
-		const uint8_t *frame = p->bytes.p + to;
-		size_t n = 0;
-
-		if (frame_peek(frame, p->bytes.n - to, SIZE_MAX, &n) != 0)
-			n = p->bytes.n - to;
-		if (is_rows(frame)) {
-			if (sent >= r->granted_bytes)
-				break;
-			sent += n;
-		}
-		to += n;
-	}
-	if (to == p->bytes.n && to > from)
-		ok = out_move(&cl->out, &p->bytes, from);
-	else if (to > from)
-		ok = out_put(&cl->out, p->bytes.p + from, to - from);
-	p->at = to;
-	atomic_store(&r->sent, sent);
-	if (!ok)
-		client_close(cl, CLOSE_NO_MEMORY);
-	return p->bytes.n == 0 || p->at == p->bytes.n;
-}
-
-void
-client_drop_rows(struct request *r)
-{
-	while (r->unsent && r->unsent != &r->last) {
-		struct piece *p = r->unsent;
-
-		r->unsent = p->next;
-		request_free_piece(r, p);
-	}
-	if (!r->unsent)
-		r->unsent_tail = NULL;
-}
-
-void
-client_drop_pieces(struct request *r)
-{
-	while (r->unsent) {
-		struct piece *p = r->unsent;
-
-		r->unsent = p->next;
-		request_free_piece(r, p);
-	}
-	r->unsent_tail = NULL;
-}
-
-static void
-count_unsent(struct client *cl, struct request *r)
-{
-	size_t n = 0;
-
-	for (const struct piece *p = r->unsent; p; p = p->next)
-		n += p->bytes.n - p->at;
-	cl->unsent_bytes += n - r->unsent_bytes;
-	r->unsent_bytes = n;
-}
-
-/* Note whether the result moves, and let its maker go on when it does. */
-static void
-note_progress(struct client *cl, struct request *r, bool moved)
-{
-	struct squeue *runner = atomic_load(&r->runner);
-
-	if (!r->unsent)
-		r->stalled_us = 0;
-	else if (moved || r->stalled_us == 0)
-		r->stalled_us = clock_now_us();
-	if (r->unsent)
-		cl->loop->may_stall = true;
-	if (moved && runner && !r->home_again)
-		squeue_kick(runner);
-}
-
-/* Move what can go to the output; free the request when that was all. */
-static void
-move_pieces(struct client *cl, struct request *r)
-{
-	uint64_t before = atomic_load(&r->sent);
-
-	if (cl->closed)
-		client_drop_pieces(r);
-	while (r->unsent && !cl->closed && !client_is_clogged(cl)) {
-		struct piece *p = r->unsent;
-
-		if (!send_piece(cl, r, p))
-			break;
-		r->unsent = p->next;
-		if (!r->unsent)
-			r->unsent_tail = NULL;
-		request_free_piece(r, p);
-	}
-	count_unsent(cl, r);
-	note_progress(cl, r, atomic_load(&r->sent) != before);
-	if (r->home_again && !r->unsent)
-		client_free_request(cl, r);
-}
-
-void
-client_send_pieces(struct client *cl, struct request *r)
-{
-	move_pieces(cl, r);
-	if (!cl->closed)
-		mark_dirty(cl);
-}
-
-static void
-on_readable(int fd, short what, void *arg)
-{
-	struct client *cl = arg;
-
-	(void)fd;
-	(void)what;
-	cl->loop->reader = cl;
-	cl->loop->reads_n++;
-	cl->loop->read(cl);
-}
-
-void
-client_look(struct client *cl)
-{
-	if (event_pending(cl->readable, EV_READ, NULL))
-		cl->loop->read(cl);
 }
 
 /* --- What is under way --------------------------------------------------- */
@@ -637,10 +425,11 @@ client_free_request(struct client *cl, struct request *r)
 }
 
 struct request *
-client_find_request(struct client *cl, uint64_t id, const struct request * not )
+client_find_request(
+    struct client *cl, uint64_t id, const struct request *except)
 {
 	for (struct request *r = cl->requests; r; r = r->all_next)
-		if (r->id == id && r != not &&r->away)
+		if (r->id == id && r != except && r->away)
 			return r;
 	return NULL;
 }
@@ -656,59 +445,40 @@ client_find_oldest(const struct client *cl)
 	return oldest;
 }
 
-/* --- Prepared statements -------------------------------------------------- */
-
-int
-client_put_prepared(
-    struct client *cl, uint64_t number, struct span sql, struct db *db)
+/* Forget the places where nothing waits, when there are many. */
+static void
+tidy_places(struct client *cl)
 {
-	struct prepared *p;
-	client_drop_prepared(cl, number);
-	if (HASH_COUNT(cl->prepared) >= PREPARED_MAX ||
-	    cl->prepared_bytes + sql.n >
-		(uint64_t)cl->loop->conf->max_client_bytes)
-		return -ERR_QUEUE_FULL;
-	p = calloc(1, sizeof(*p) + sql.n + 1);
-	if (!p)
-		return -ERR_NO_MEMORY;
-	p->number = number;
-	p->db = db_ref(db);
-	p->n = sql.n;
-	if (sql.n)
-		memcpy(p->sql, sql.p, sql.n);
-	HASH_ADD(hh, cl->prepared, number, sizeof(p->number), p);
-	if (!p->hh.tbl) {
-		db_unref(db);
-		free(p);
-		return -ERR_NO_MEMORY;
+	struct place *place, *next;
+	unsigned n;
+
+	LL_COUNT2(cl->places, place, n, sibling);
+	if (n < PLACES_MAX)
+		return;
+	LL_FOREACH_SAFE2(cl->places, place, next, sibling) {
+		if (place->requests_n == 0) {
+			LL_DELETE2(cl->places, place, sibling);
+			free(place);
+		}
 	}
-	cl->prepared_bytes += sql.n;
-	return 0;
 }
 
-struct span
-client_get_prepared(
-    const struct client *cl, uint64_t number, struct db **ret_db)
+/* A database that was closed may leave its address to another one: an empty
+ * place is as good for that. */
+struct place *
+client_get_place(struct client *cl, const struct db *db)
 {
-	struct prepared *p = NULL;
+	struct place *place;
 
-	HASH_FIND(hh, cl->prepared, &number, sizeof(number), p);
-	if (p && ret_db)
-		*ret_db = p->db;
-	return p ? (struct span){ p->sql, p->n } : (struct span){ NULL, 0 };
-}
-
-bool
-client_drop_prepared(struct client *cl, uint64_t number)
-{
-	struct prepared *p = NULL;
-
-	HASH_FIND(hh, cl->prepared, &number, sizeof(number), p);
-	if (!p)
-		return false;
-	HASH_DEL(cl->prepared, p);
-	db_unref(p->db);
-	cl->prepared_bytes -= p->n;
-	free(p);
-	return true;
+	for (place = cl->places; place; place = place->sibling)
+		if (place->db == db)
+			return place;
+	tidy_places(cl);
+	place = calloc(1, sizeof(*place));
+	if (place) {
+		place->db = db;
+		place->sibling = cl->places;
+		cl->places = place;
+	}
+	return place;
 }

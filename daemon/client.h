@@ -2,9 +2,9 @@
  * way; and the loop of the worker it lives on.
  *
  * A client belongs to one worker for life (T2).  What its bytes mean is not known
- * here (collect.h).  A client that
- * is closed stays until the turn ends and nothing of it is in flight (T4): the
- * event loop, and requests on other threads, may still know it.
+ * here (collect.h).  A client that is closed stays until the turn ends and nothing
+ * of it is in flight (T4): the event loop, and requests on other threads, may still
+ * know it.
  *
  * Thread: the worker.
  */
@@ -160,6 +160,8 @@ void client_end_reply(struct client *cl, const struct buf *b);
 /* Write what waits, of all clients that have something new. */
 void client_flush_dirty(struct loop *loop);
 
+/* --- Results: client_pieces.c -------------------------------------------------- */
+
 /* Send the frames of a request that its credit allows, or drop them when the
  * client is closed.  When it is home and all was sent, it is freed. */
 void client_send_pieces(struct client *cl, struct request *r);
@@ -169,6 +171,8 @@ void client_send_pieces(struct client *cl, struct request *r);
 void client_drop_pieces(struct request *r);
 void client_drop_rows(struct request *r);
 
+/* --- What is under way --------------------------------------------------------- */
+
 /* Add and remove what is under way. */
 void client_add_request(struct client *cl, struct request *r);
 void client_free_request(struct client *cl, struct request *r);
@@ -176,9 +180,9 @@ void client_free_request(struct client *cl, struct request *r);
 /* Count a request that outlives its turn, until it is freed. */
 void client_count_away(struct client *cl, struct request *r);
 
-/* Find another request than not, by id, that is under way; or NULL. */
+/* Find another request than except, by id, that is under way; or NULL. */
 struct request *client_find_request(
-    struct client *cl, uint64_t id, const struct request * not );
+    struct client *cl, uint64_t id, const struct request *except);
 
 /* Give the one that has been under way for longest; or NULL. */
 const struct request *client_find_oldest(const struct client *cl);
@@ -192,6 +196,8 @@ void client_mark_more(struct client *cl);
 
 /* Say whether so much output waits that no more should be made. */
 bool client_is_clogged(const struct client *cl);
+
+/* --- What it has prepared: client_prepared.c ----------------------------------- */
 
 /* Prepared statements: a text, and the database it is for, which is referenced.
  * put: -ERR_NO_MEMORY, -ERR_QUEUE_FULL (too many); get: a span with p NULL when there

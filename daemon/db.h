@@ -117,7 +117,7 @@ struct dbs {
 			     * closed and are not known any more */
 };
 
-/* --- The list: dbs.c --------------------------------------------------------- */
+/* --- The list: dbs.c, dbs_conf.c, dbs_care.c ----------------------------------- */
 
 /* Start the crews, and open all databases of the configuration that are to be
  * open from the start (preload).  Main thread, like the next two.
@@ -164,7 +164,8 @@ bool dbs_tick(struct dbs *dbs);
  * Any thread. */
 bool dbs_check_file(struct dbs *dbs, struct db *db);
 
-/* Close what was not used for long, and what is not its file any more; about once a second.  Main thread. */
+/* Close what was not used for long, and what is not its file any more, and forget
+ * what nobody knows; about once a second.  Main thread. */
 void dbs_look_after(struct dbs *dbs);
 
 /* Set an option, of the configuration in force and of the databases (conf_change).

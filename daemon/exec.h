@@ -61,18 +61,20 @@ int exec_run(struct exec *ex);
  * r->changes and r->rowid then, and in its session's vars. */
 void exec_close(struct exec *ex);
 
+/* Say what a statement is, in an OK reply: DESCRIBE and PREPARE. */
+void exec_describe(struct dbconn *conn, struct request *r, struct buf *out);
+
+/* --- Batches: exec_batch.c ------------------------------------------------------- */
+
 /* Run a batch from its first step to its last.  The caller has opened a
  * transaction; undone is what a failing batch did, by its own savepoint.
- * check_fks: no deferred foreign key may be left violated.  0, or negative with
- * r->failure set. */
+ * check_fks: no deferred foreign key may be left violated.  EXEC_DONE or EXEC_OVER,
+ * or negative with r->failure set. */
 int exec_batch(struct exec *ex, struct dbconn *conn, struct request *r,
     struct buf *out, bool check_fks);
 
 /* Say whether all steps of a batch only read.  When preparing them takes longer than
  * most_us (0: it may) that is not known, and r->unknown is set. */
 bool exec_batch_reads(struct dbconn *conn, struct request *r, int64_t most_us);
-
-/* Say what a statement is, in an OK reply: DESCRIBE and PREPARE. */
-void exec_describe(struct dbconn *conn, struct request *r, struct buf *out);
 
 #endif

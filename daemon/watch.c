@@ -320,7 +320,7 @@ end_old(struct watch *w, const struct health *h)
 /* All processes that have the file open find each other's locks in its -shm file,
  * and each other's commits in its -wal file: one that opens it when either is gone
  * makes a new one, and finds none.  (With access = exclusive it is closed, and
- * opened anew: dbs.c.) */
+ * opened anew: dbs_care.c.) */
 static void
 look_for_others_files(struct watch *w)
 {

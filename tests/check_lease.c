@@ -352,6 +352,31 @@ START_TEST(lease_undoes_a_batch_that_fails_and_goes_on)
 }
 END_TEST
 
+START_TEST(lease_counts_nothing_for_a_step_that_is_refused)
+{
+	static const struct fixture_step steps[] = {
+		{ .sql = "DELETE FROM t" },
+		{ 0 },
+	};
+	struct request *r;
+	struct tx *tx;
+
+	fixture_open(&fx, NULL, schema);
+	tx = take_lease();
+	r = fixture_in(tx, fixture_batch(&fx, steps));
+	r->read_only = true;
+	ck_assert_str_eq(fixture_take(&fx, fixture_write(&fx, r)),
+	    "ERROR tx_state=3 name=SQLITE_READONLY message='the request is "
+	    "read_only, and the statement writes' step=0");
+	ck_assert_str_eq(run_in(tx, "SELECT changes(), total_changes()"),
+	    "DONE columns=['changes()','total_changes()'] rows=[[1,1]] "
+	    "tx_state=3");
+	ck_assert_str_eq(run_end(tx, false), "OK");
+	tx_unref(tx);
+	fixture_close(&fx);
+}
+END_TEST
+
 /* --- Stopping -------------------------------------------------------------- */
 
 START_TEST(lease_is_told_who_holds_the_writer)
@@ -934,6 +959,7 @@ add_errors(Suite *s)
 	tcase_add_test(
 	    tc, lease_does_not_know_what_became_of_a_commit_whose_io_failed);
 	tcase_add_test(tc, lease_undoes_a_batch_that_fails_and_goes_on);
+	tcase_add_test(tc, lease_counts_nothing_for_a_step_that_is_refused);
 	tcase_add_test(tc, lease_is_told_who_holds_the_writer);
 	tcase_add_test(
 	    tc, lease_loses_its_transaction_when_a_write_of_it_is_stopped);

@@ -14,12 +14,12 @@ DAEMON = """
     clock log tick tally stats rates beat notify runas files locks sockfile listen
     tx request turns deadlines mailbox crew answer access
     budget trickle pragma guard functions dbconn dbcopy upkeep bind setting stmt wal
-    slow exec control
-    dbfile hot reader health keeper writer outside gate chores group script lease
-    watch backup db dbrest dbs room session
+    slow exec exec_batch control
+    dbfile hot reader readers snapshots health keeper writer outside gate chores group script lease
+    watch backup db dbrest dbs dbs_conf dbs_care room session
     steps router
-    again retire out client
-    slice hots collect local road ends
+    again retire out client client_pieces client_prepared
+    slice hots collect local road road_wait road_home ends
     metrics
     admin admin_about admin_dbs admin_clients admin_stats admin_acts
     admin_costs admin_room admin_set admin_backup

@@ -215,6 +215,29 @@ START_TEST(statements_of_batches_are_counted_by_themselves)
 }
 END_TEST
 
+/* By itself or as a step: what was not run is not counted, least of all with the rows
+ * of the step before it. */
+START_TEST(statements_that_cannot_be_bound_are_not_counted)
+{
+	const struct sqlpool_value extra = SQLPOOL_NULL;
+	struct sqlpool_request *request = sqlpool_request_new();
+	struct sqlpool_result *result = NULL;
+
+	start(LIVE_OPTIONS("workers=1"));
+	ck_assert_int_eq(sqlpool_request_add(request, READ, NULL, 0), 0);
+	ck_assert_int_eq(sqlpool_request_add(request, UPDATE, &extra, 1), 1);
+	ck_assert_int_lt(sqlpool_run_atomic(conn, request, &result), 0);
+	sqlpool_request_free(request);
+	ck_assert_int_lt(sqlpool_query(conn, UPDATE, &extra, 1, &result), 0);
+	run(UPDATE, 1);
+	expect(READ, "calls", 1);
+	expect(UPDATE, "calls", 1);
+	expect(UPDATE, "rows", 3);
+	expect(UPDATE, "errors", 0);
+	stop();
+}
+END_TEST
+
 /* More texts than are kept, as a program makes that writes values into its SQL: the
  * sums are those of all that was run. */
 START_TEST(statements_sum_up_under_a_flood_of_texts)
@@ -384,6 +407,7 @@ main(void)
 	tcase_add_test(tc, statements_are_counted_as_they_were_run);
 	tcase_add_test(tc, statements_count_once_what_was_run_again);
 	tcase_add_test(tc, statements_of_batches_are_counted_by_themselves);
+	tcase_add_test(tc, statements_that_cannot_be_bound_are_not_counted);
 	tcase_add_test(tc, statements_sum_up_under_a_flood_of_texts);
 	tcase_add_test(tc, slow_ones_are_kept_with_why);
 	tcase_add_test(tc, slow_ones_are_kept_up_to_a_number);
