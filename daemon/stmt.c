@@ -335,7 +335,7 @@ new_stmt(struct dbconn *c, struct span sql, sqlite3_stmt *s)
 	st->kind = guard_get_kind(&c->guard, s);
 	st->matches = c->guard.matches;
 	st->unstoppable = st->kind == KIND_READ &&
-	    guard_is_unstoppable(&c->guard, s);
+	    guard_is_unstoppable(&c->guard, s, c->page_bytes);
 	st->tx = get_tx(c, s);
 	st->sql_n = sql.n;
 	memcpy(st->sql, sql.p, sql.n);
