@@ -163,6 +163,10 @@ const char *stmt_get_savepoint(const struct stmt *st);
 void stmt_mark_heavy(struct stmt *st);
 bool stmt_take_heavy(struct stmt *st);
 
+/* It ended later than a worker can spare, and nothing had stopped it: look again
+ * whether anything can, since the file may have grown since it was prepared. */
+void stmt_judge_again(struct dbconn *c, struct stmt *st);
+
 /* Count a run of a statement in the cache, which may have been put back: how long
  * it ran, the rows, and bits of tally_how.  What SQLite counted for it is taken
  * along, but on a HOT one, where that would cost a share of the run: there it is

@@ -68,7 +68,8 @@ enum msg_kind guard_get_kind(const struct guard *guard, sqlite3_stmt *stmt);
 
 /* Say whether a read that was just prepared has a step that nothing can stop and
  * that takes as long as the file is large: a count(*) of a whole table, in a file
- * that is not small, or integrity_check. */
-bool guard_is_unstoppable(struct guard *guard, sqlite3_stmt *stmt);
+ * that is not small, or integrity_check.  page_bytes: of the file's pages. */
+bool
+guard_is_unstoppable(struct guard *guard, sqlite3_stmt *stmt, int page_bytes);
 
 #endif

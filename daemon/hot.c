@@ -45,6 +45,30 @@ join_batch(struct hot *h, const struct conf *conf, struct request *r)
 	h->batch_n++;
 }
 
+static int
+run_in_budget(struct hot *h, const struct conf *conf, struct exec *ex)
+{
+	int64_t end_us = ex->r->started_us + conf->inline_budget_us;
+	struct stmt *st = ex->stmt;
+	int rc;
+
+	ex->most_bytes = (size_t)conf->inline_bytes;
+	ex->single = true;
+	dbconn_watch(h->conn, &ex->r->stop, end_us);
+	dbconn_bound(h->conn);
+	rc = exec_run(ex);
+	dbconn_unbound(h->conn);
+	ex->over = rc == EXEC_OVER;
+	if (ex->over)
+		stmt_mark_heavy(st);
+	exec_close(ex);
+	dbconn_watch(h->conn, NULL, 0);
+	dbconn_set_vars(h->conn, NULL);
+	if (!ex->over && ex->ended_us > end_us)
+		stmt_judge_again(h->conn, st);
+	return rc;
+}
+
 enum hot_result
 hot_run(struct hot *h, const struct conf *conf, struct request *r,
     struct buf *out, bool alone)
@@ -56,21 +80,8 @@ hot_run(struct hot *h, const struct conf *conf, struct request *r,
 	if (!alone || h->batching)
 		join_batch(h, conf, r);
 	rc = exec_prepare(&ex, h->conn, r, out);
-	if (rc == 0) {
-		ex.most_bytes = (size_t)conf->inline_bytes;
-		ex.single = true;
-		dbconn_watch(
-		    h->conn, &r->stop, r->started_us + conf->inline_budget_us);
-		dbconn_bound(h->conn);
-		rc = exec_run(&ex);
-		dbconn_unbound(h->conn);
-		ex.over = rc == EXEC_OVER;
-		if (ex.over)
-			stmt_mark_heavy(ex.stmt);
-		exec_close(&ex);
-		dbconn_watch(h->conn, NULL, 0);
-		dbconn_set_vars(h->conn, NULL);
-	}
+	if (rc == 0)
+		rc = run_in_budget(h, conf, &ex);
 	if (rc == EXEC_OVER) {
 		answer_abandon(&ex.answer);
 		r->stats = NULL;

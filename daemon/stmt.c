@@ -51,6 +51,7 @@ struct stmt {
 	int columns_of; /* the preparation they are of: count_prepared */
 	unsigned heavy_runs;
 	bool found;       /* it was not prepared for the run that comes next */
+	bool counts;      /* a read that calls count() */
 	bool unstoppable; /* never for a worker */
 	bool matches;     /* a step of it may take long: dbconn_set_pace */
 	size_t bytes;     /* it takes about so much memory */
@@ -334,8 +335,9 @@ new_stmt(struct dbconn *c, struct span sql, sqlite3_stmt *s)
 	st->s = s;
 	st->kind = guard_get_kind(&c->guard, s);
 	st->matches = c->guard.matches;
+	st->counts = st->kind == KIND_READ && c->guard.counts;
 	st->unstoppable = st->kind == KIND_READ &&
-	    guard_is_unstoppable(&c->guard, s);
+	    guard_is_unstoppable(&c->guard, s, c->page_bytes);
 	st->tx = get_tx(c, s);
 	st->sql_n = sql.n;
 	memcpy(st->sql, sql.p, sql.n);
@@ -494,6 +496,16 @@ stmt_take_heavy(struct stmt *st)
 		return false;
 	st->heavy_runs--;
 	return true;
+}
+
+void
+stmt_judge_again(struct dbconn *c, struct stmt *st)
+{
+	if (!st->counts || st->unstoppable)
+		return;
+	guard_reset(&c->guard);
+	c->guard.counts = true;
+	st->unstoppable = guard_is_unstoppable(&c->guard, st->s, c->page_bytes);
 }
 
 void

@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/writer_impl.h"
@@ -657,6 +658,37 @@ START_TEST(guard_lets_a_worker_count_in_a_small_file)
 }
 END_TEST
 
+/* What is in the log counts as far as it was committed. */
+static const struct {
+	const char *sql;
+	bool heavy;
+} logs[] = {
+	{ "PRAGMA wal_autocheckpoint = 0;"
+	  "INSERT INTO u(x) VALUES(zeroblob(12000000))",
+	    true },
+	{ "BEGIN; INSERT INTO u(x) VALUES(zeroblob(12000000)); ROLLBACK",
+	    false },
+};
+
+START_TEST(guard_counts_the_pages_of_a_large_log)
+{
+	struct stmt *st = NULL;
+	struct failure f;
+	struct stat log;
+
+	fixture_open(&fx, NULL, schema);
+	fixture_query(&fx, logs[_i].sql);
+	ck_assert_int_eq(stat(fixture_format(&fx, "%s-wal", fx.path), &log), 0);
+	ck_assert_int_gt(log.st_size, 10240000); /* 2,500 pages */
+	failure_init(&f);
+	ck_assert_int_eq(
+	    stmt_prepare(fx.hot, as_span("SELECT count(*) FROM t"), &st, &f),
+	    0);
+	ck_assert(stmt_take_heavy(st) == logs[_i].heavy);
+	fixture_close(&fx);
+}
+END_TEST
+
 /* The planner uses an index for SQLite's own LIKE and GLOB, and for no others. */
 START_TEST(guard_keeps_the_index_of_like_and_glob)
 {
@@ -720,6 +752,8 @@ main(void)
 	tcase_add_loop_test(tc, guard_keeps_steps_without_end_off_the_workers,
 	    0, (int)COUNT(steps));
 	tcase_add_test(tc, guard_lets_a_worker_count_in_a_small_file);
+	tcase_add_loop_test(
+	    tc, guard_counts_the_pages_of_a_large_log, 0, (int)COUNT(logs));
 	tcase_add_test(tc, guard_keeps_the_index_of_like_and_glob);
 	tcase_add_test(tc, guard_limits_patterns);
 	suite_add_tcase(s, tc);

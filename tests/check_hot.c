@@ -1,5 +1,6 @@
 /* check_hot.c - short reads on a worker, alone and in batches. */
 #include <check.h>
+#include <string.h>
 
 #include "daemon/clock.h"
 #include "daemon/hot.h"
@@ -134,13 +135,30 @@ START_TEST(hot_batch_survives_an_error_of_one)
 }
 END_TEST
 
+/* Would it go to a heavy reader at once? */
+static bool
+is_heavy(const char *sql)
+{
+	struct stmt *st = NULL;
+	struct failure f;
+	bool heavy;
+
+	failure_init(&f);
+	ck_assert_int_eq(
+	    stmt_prepare(hot.conn,
+		(struct span){ (const uint8_t *)sql, strlen(sql) }, &st, &f),
+	    0);
+	heavy = stmt_take_heavy(st);
+	failure_fini(&f);
+	return heavy;
+}
+
 /* Nothing of it was sent, and nothing of it is left: a heavy reader begins from
  * the start. */
 static void
 assert_escalates(const char *sql, bool alone)
 {
 	struct request *r = fixture_exec(&fx, sql, NULL);
-	struct stmt *st = NULL;
 
 	buf_reset(&out);
 	buf_put(&out, "reply of another", 16);
@@ -150,9 +168,7 @@ assert_escalates(const char *sql, bool alone)
 	ck_assert_int_eq(r->failure.code, 0);
 	ck_assert_int_eq(r->started_us, 0);
 	ck_assert_uint_eq(stats_get(STAT_reads_escalated), 1);
-	/* next time it goes there at once */
-	ck_assert_int_eq(stmt_prepare(hot.conn, r->sql, &st, &r->failure), 0);
-	ck_assert(stmt_take_heavy(st));
+	ck_assert(is_heavy(sql));
 	request_free(r);
 }
 
@@ -190,6 +206,23 @@ START_TEST(hot_read_of_more_rows_than_a_frame_counts_is_for_a_heavy_reader)
 	assert_escalates("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT"
 			 "  x + 1 FROM c LIMIT 70000) SELECT 1 FROM c",
 	    true);
+	close_hot();
+}
+END_TEST
+
+/* No run here ends in its time.  When it was prepared the file was small, and the
+ * statement stays in the cache. */
+START_TEST(hot_count_of_a_file_that_has_grown_is_for_a_heavy_reader)
+{
+	open_hot("inline_budget=1us");
+	ck_assert_str_eq(run(COUNT_ROWS, true), say_count(0));
+	ck_assert(!is_heavy(COUNT_ROWS));
+	fixture_query(&fx,
+	    "CREATE TABLE big(x); INSERT INTO big VALUES(zeroblob(12000000))");
+	run("SELECT 1", true);
+	ck_assert(!is_heavy("SELECT 1"));
+	ck_assert_str_eq(run(COUNT_ROWS, true), say_count(0));
+	ck_assert(is_heavy(COUNT_ROWS));
 	close_hot();
 }
 END_TEST
@@ -238,6 +271,8 @@ main(void)
 	    tc, hot_read_over_its_bytes_is_for_a_heavy_reader, 0, 2);
 	tcase_add_test(tc,
 	    hot_read_of_more_rows_than_a_frame_counts_is_for_a_heavy_reader);
+	tcase_add_test(
+	    tc, hot_count_of_a_file_that_has_grown_is_for_a_heavy_reader);
 	tcase_add_test(tc, hot_read_that_is_stopped_says_so);
 	tcase_add_test(tc, hot_connection_cannot_write);
 	suite_add_tcase(s, tc);
