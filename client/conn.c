@@ -67,6 +67,7 @@ static void
 trim_out(struct sqlpool_conn *conn)
 {
 	if (pending_bytes(conn) == 0) {
+		conn->unwritten_n = 0;
 		conn->out_at = 0;
 		if (conn->out.cap > 4 * FLUSH_BYTES)
 			buf_fini(&conn->out);

@@ -102,6 +102,7 @@ start_result(struct sqlpool_conn *conn, struct sqlpool_result *result)
 	result->frame_end = conn->out_total + conn->out.n - conn->out_at;
 	conn->in_flight_n++;
 	conn->in_flight_bytes += result->frame.n;
+	conn->unwritten_n++;
 }
 
 /* A daemon that stops takes what belongs to a transaction, and nothing else. */

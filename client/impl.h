@@ -43,8 +43,12 @@
 
 /* Bytes that may wait in the process before a send waits. */
 #define QUEUE_MAX_BYTES ((size_t)8 << 20)
-/* Bytes that are worth a system call of their own. */
-#define FLUSH_BYTES ((size_t)16 << 10)
+/* What is worth a system call of its own: so many bytes, or so many requests that
+ * are a quarter of those in flight, so that the daemon begins while a pipeline is
+ * still being filled. */
+#define FLUSH_BYTES    ((size_t)16 << 10)
+#define FLUSH_REQUESTS 8
+#define FLUSH_PART     4
 /* What a read asks for. */
 #define IN_BYTES ((size_t)80 << 10)
 /* A frame longer than this that has come in part is read to where it stays... */
@@ -163,6 +167,7 @@ struct sqlpool_conn {
 	struct buf out;     /* frames on their way */
 	size_t out_at;      /* bytes of out that are written */
 	uint64_t out_total; /* bytes ever written */
+	size_t unwritten_n; /* requests since all of out was written */
 
 	uint8_t *in; /* IN_BYTES, or NULL while idle */
 	size_t in_n;

@@ -212,20 +212,30 @@ make_deadline(const struct sqlpool_conn *conn)
 	return socket_now_us() + ((int64_t)timeout_ms + GRACE_MS) * 1000;
 }
 
+static bool
+is_worth_writing(const struct sqlpool_conn *conn)
+{
+	return conn->out.n - conn->out_at >= FLUSH_BYTES ||
+	    (!conn->patience.crowded && conn->unwritten_n >= FLUSH_REQUESTS &&
+		conn->unwritten_n >= conn->in_flight_n / FLUSH_PART);
+}
+
 /* Let the application wait while too much waits here, as long as it gets
  * less. */
 static int
 wait_for_room(struct sqlpool_conn *conn)
 {
-	int64_t deadline_us = make_deadline(conn);
 	size_t least = count_waiting(conn);
+	int64_t deadline_us;
 	int rc = 0;
 
-	if (conn->out.n - conn->out_at >= FLUSH_BYTES)
+	if (is_worth_writing(conn))
 		rc = conn_turn(conn, false, 0);
-	if (conn->nonblocking && rc == 0 &&
-	    count_waiting(conn) >= QUEUE_MAX_BYTES)
+	if (rc == 0 && count_waiting(conn) < QUEUE_MAX_BYTES)
+		return 0;
+	if (conn->nonblocking && rc == 0)
 		rc = -ERR_CLIENT_TIMEOUT;
+	deadline_us = make_deadline(conn);
 	while (rc == 0 && count_waiting(conn) >= QUEUE_MAX_BYTES) {
 		rc = conn_turn(conn, true, deadline_us);
 		if (count_waiting(conn) < least) {

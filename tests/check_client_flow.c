@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client/impl.h"
 #include "tests/lib/clientscript.h"
 
 /* ---- pipelining ---- */
@@ -158,6 +159,50 @@ START_TEST(too_much_unsent_is_refused_and_nothing_is_lost)
 	ck_assert_int_eq(sqlpool_ping(conn), 0);
 	sqlpool_request_free(request);
 	free(p);
+	clientscript_close(conn);
+}
+END_TEST
+
+static void
+play_silence(struct fakeserver *f)
+{
+	fake_take_hello(f, 1000, 65536);
+	fake_take_type(f, TYPE_PING); /* which never comes */
+}
+
+/* How often a pipeline is written while it is filled, before anybody waits: that
+ * takes a core from others when there is none to spare. */
+static const struct {
+	int requests_n;
+	bool crowded;
+	int writes_n;
+} fills[] = {
+	{ 8, false, 0 }, /* who sends the ninth writes them */
+	{ 9, false, 1 },
+	{ 33, false, 4 },
+	{ 42, false, 4 }, /* then a quarter of what is in flight */
+	{ 43, false, 5 },
+	{ 64, false, 6 },
+	{ 64, true, 0 },
+};
+
+START_TEST(a_pipeline_is_written_while_it_is_filled)
+{
+	struct sqlpool_conn *conn = clientscript_open(play_silence, 5000);
+	struct sqlpool_result *results[64];
+	uint64_t written;
+	int writes_n = 0;
+
+	conn->patience.crowded = fills[_i].crowded;
+	written = conn->out_total;
+	for (int i = 0; i < fills[_i].requests_n; i++) {
+		results[i] = clientscript_send(conn, "SELECT");
+		writes_n += conn->out_total != written;
+		written = conn->out_total;
+	}
+	ck_assert_int_eq(writes_n, fills[_i].writes_n);
+	for (int i = 0; i < fills[_i].requests_n; i++)
+		sqlpool_result_free(results[i]);
 	clientscript_close(conn);
 }
 END_TEST
@@ -453,6 +498,8 @@ make_suite(void)
 	tcase_add_loop_test(
 	    tc, a_deep_pipeline_of_big_requests_and_results_completes, 0, 2);
 	tcase_add_test(tc, too_much_unsent_is_refused_and_nothing_is_lost);
+	tcase_add_loop_test(tc, a_pipeline_is_written_while_it_is_filled, 0,
+	    (int)(sizeof(fills) / sizeof(fills[0])));
 	tcase_add_test(tc, cancel_ends_what_runs_and_what_waits);
 	tcase_add_test(tc, results_outlive_their_connection);
 	suite_add_tcase(suite, tc);
