@@ -166,6 +166,13 @@ make_conf(const char *db_path)
 		stage_fail("conf: %s", conf ? err : "out of memory");
 }
 
+/* Whether the machine is crowded is not the program's. */
+static void
+never_ask(struct patience *p)
+{
+	p->asked_us = INT64_MAX;
+}
+
 void
 stage_open(const char *db_path)
 {
@@ -180,6 +187,8 @@ stage_open(const char *db_path)
 	    worker_start(conf, &dbs, &worker, &f) < 0)
 		stage_fail("the daemon: %s", f.text ? f.text : "no reason");
 	failure_fini(&f);
+	never_ask(&worker->for_request);
+	never_ask(&worker->for_answer);
 }
 
 __attribute__((noinline)) static void
