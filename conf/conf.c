@@ -197,6 +197,13 @@ conf_add_db(struct conf *conf, const char *spec, char err[CONF_ERR_MAX])
 		n = sizeof(name) - 1;
 	memcpy(name, start, n);
 	name[n] = '\0';
+	if (path != spec && option_find(name) != NULL) {
+		snprintf(err, CONF_ERR_MAX,
+		    "\"%.80s\": %s is an option: write -o %.80s; a database "
+		    "of this name needs a section in the configuration file",
+		    spec, name, spec);
+		return -1;
+	}
 	if (*path == '\0' || strlen(path) > CONF_PATH_MAX) {
 		snprintf(err, CONF_ERR_MAX,
 		    "database \"%.80s\": write PATH or NAME=PATH, with a path "

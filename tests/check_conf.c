@@ -708,6 +708,20 @@ START_TEST(conf_refuses_what_is_no_file)
 }
 END_TEST
 
+/* -o was forgotten: else it would be made, under a name that nobody meant. */
+START_TEST(conf_takes_no_option_for_a_database)
+{
+	ck_assert_int_eq(conf_add_db(conf, "metrics_socket=off", err), -1);
+	assert_says(
+	    "\"metrics_socket=off\": metrics_socket is an option: write "
+	    "-o metrics_socket=off; a database of this name needs a "
+	    "section in the configuration file");
+	ck_assert_int_eq(conf_add_db(conf, "workers.db", err), 0);
+	ck_assert_int_eq(
+	    read_text("database user { path = \"/srv/user.db\" }"), 0);
+}
+END_TEST
+
 START_TEST(conf_refuses_the_same_database_twice)
 {
 	ck_assert_int_eq(conf_add_db(conf, "a/app.db", err), 0);
@@ -814,6 +828,7 @@ conf_suite(void)
 	tcase_add_loop_test(tc, conf_names_a_database_after_its_file, 0,
 	    (int)(sizeof(specs) / sizeof(specs[0])));
 	tcase_add_loop_test(tc, conf_refuses_what_is_no_file, 0, 5);
+	tcase_add_test(tc, conf_takes_no_option_for_a_database);
 	tcase_add_test(tc, conf_refuses_the_same_database_twice);
 	tcase_add_test(tc, conf_example_file_is_the_generated_one);
 	tcase_add_test(tc, conf_reads_its_example_uncommented);
