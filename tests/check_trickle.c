@@ -144,10 +144,13 @@ START_TEST(trickle_writes_each_piece_out_and_waits_for_it)
 }
 END_TEST
 
-/* Nobody would learn of it later: so it counts as a sync that failed. */
+/* Nobody would learn of it later: so it counts as a sync that failed, whatever the
+ * file system or the device (blk_errors in Linux's block/blk-core.c) calls it. */
+static const int errors[] = { EIO, ENOSPC, EDQUOT, ENODATA, ETIMEDOUT, EUCLEAN,
+	EINVAL };
+
 START_TEST(trickle_that_fails_stops_the_writer)
 {
-	static const int errors[] = { EIO, ENOSPC, EDQUOT };
 	uint32_t copied, frames;
 
 	open_with_log();
@@ -169,11 +172,11 @@ END_TEST
 
 START_TEST(trickle_is_left_out_where_there_is_none)
 {
-	static const int errors[] = { ENOSYS, EINVAL, ESPIPE };
+	static const int none[] = { ENOSYS, EPERM };
 	uint32_t copied, frames;
 
 	open_with_log();
-	disk.error = errors[_i];
+	disk.error = none[_i];
 	copy_log();
 	get_log(&copied, &frames);
 	ck_assert_uint_eq(copied, frames);
@@ -293,8 +296,9 @@ main(void)
 	TCase *tc = tcase_create("trickle");
 
 	tcase_add_test(tc, trickle_writes_each_piece_out_and_waits_for_it);
-	tcase_add_loop_test(tc, trickle_that_fails_stops_the_writer, 0, 3);
-	tcase_add_loop_test(tc, trickle_is_left_out_where_there_is_none, 0, 3);
+	tcase_add_loop_test(
+	    tc, trickle_that_fails_stops_the_writer, 0, (int)COUNT(errors));
+	tcase_add_loop_test(tc, trickle_is_left_out_where_there_is_none, 0, 2);
 	tcase_add_test(tc, trickle_writes_a_copy_out);
 	tcase_add_test(tc, trickle_that_fails_ends_a_copy);
 	tcase_add_loop_test(
