@@ -11,34 +11,37 @@
 
 /* It copies, syncs the file, and copies what was committed meanwhile, until what is
  * left for the writer to copy and sync itself is little (facts.md 1.6: 3 to 8 ms
- * instead of 40 to 120), or this often: a writer may be as fast as it is. */
+ * instead of 40 to 120), or a snapshot keeps the rest back, or this often: a writer
+ * may be as fast as it is. */
 #define PASSES_MAX 8
 #define FEW_FRAMES 64
 
 /* Begin only with a backlog (keeper.h).  copied is read first: it grows only
  * here, and frames can only have grown since. */
-static uint32_t
-get_backlog(struct keeper *k)
+static bool
+has_backlog(struct keeper *k, uint32_t more_than, uint32_t *ret_copied)
 {
-	uint32_t copied, frames;
+	uint32_t frames;
 
-	return wal_get_log(k->conn, &copied, &frames) && copied < frames
-	    ? frames - copied
-	    : 0;
+	return wal_get_log(k->conn, ret_copied, &frames) &&
+	    *ret_copied < frames && frames - *ret_copied > more_than;
 }
 
 static int
 copy(struct keeper *k, struct failure *f)
 {
 	struct wal_copied log;
+	uint32_t before = 0, copied = 0;
 	int rc = 0;
 
 	if (!k->conn)
 		rc = dbfile_connect(
 		    k->file, k->db_conf, DBCONN_KEEPER, &k->conn, f);
 	for (int i = 0; i < PASSES_MAX && rc == 0 &&
-	     get_backlog(k) > (i > 0 ? FEW_FRAMES : 0);
+	     has_backlog(k, i > 0 ? FEW_FRAMES : 0, &copied) &&
+	     (i == 0 || copied > before);
 	     i++) {
+		before = copied;
 		rc = wal_checkpoint(k->conn, WAL_COPY, 0, &log, f);
 		stats_add(STAT_checkpoints, 1);
 		health_note_checkpoint(&k->log, rc, &log, f);

@@ -289,6 +289,36 @@ START_TEST(keeper_copies_until_little_is_left)
 }
 END_TEST
 
+/* What a snapshot keeps back is not copied by another pass either. */
+START_TEST(keeper_copies_once_what_a_snapshot_keeps_back)
+{
+	sqlite3 *reader;
+	uint64_t before;
+	uint32_t copied, frames;
+
+	fixture_open(&fx, NULL, schema);
+	ck_assert_int_eq(sqlite3_open(fx.path, &reader), SQLITE_OK);
+	ck_assert_int_eq(
+	    sqlite3_exec(reader, "BEGIN; SELECT * FROM t", NULL, NULL, NULL),
+	    SQLITE_OK);
+	ck_assert_str_eq(
+	    fixture_take(
+		&fx, fixture_write(&fx, fixture_exec(&fx, LARGE, NULL))),
+	    "DONE changes=1 rowid=1");
+	fixture_settle(&fx);
+	before = stats_get(STAT_checkpoints);
+	keeper_start(fx.db->keeper);
+	while (keeper_get_state(fx.db->keeper) == KEEPER_COPYING)
+		sched_yield();
+	ck_assert_uint_eq(stats_get(STAT_checkpoints) - before, 1);
+	get_log(&copied, &frames);
+	ck_assert_uint_gt(frames - copied, 64);
+	sqlite3_close(reader);
+	fixture_settle(&fx);
+	fixture_close(&fx);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -303,6 +333,7 @@ main(void)
 	tcase_add_test(tc, trickle_that_fails_ends_a_copy);
 	tcase_add_loop_test(
 	    tc, keeper_copies_until_little_is_left, 0, (int)COUNT(comes));
+	tcase_add_test(tc, keeper_copies_once_what_a_snapshot_keeps_back);
 	suite_add_tcase(s, tc);
 	return fixture_run(s);
 }
