@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sqlite3.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -293,6 +294,15 @@ START_TEST(keeper_copies_until_little_is_left)
 }
 END_TEST
 
+static void
+begin_reading(sqlite3 **ret)
+{
+	ck_assert_int_eq(sqlite3_open(fx.path, ret), SQLITE_OK);
+	ck_assert_int_eq(
+	    sqlite3_exec(*ret, "BEGIN; SELECT * FROM t", NULL, NULL, NULL),
+	    SQLITE_OK);
+}
+
 /* What a snapshot keeps back is not copied by another pass either. */
 START_TEST(keeper_copies_once_what_a_snapshot_keeps_back)
 {
@@ -301,10 +311,7 @@ START_TEST(keeper_copies_once_what_a_snapshot_keeps_back)
 	uint32_t copied, frames;
 
 	fixture_open(&fx, NULL, schema);
-	ck_assert_int_eq(sqlite3_open(fx.path, &reader), SQLITE_OK);
-	ck_assert_int_eq(
-	    sqlite3_exec(reader, "BEGIN; SELECT * FROM t", NULL, NULL, NULL),
-	    SQLITE_OK);
+	begin_reading(&reader);
 	ck_assert_str_eq(
 	    fixture_take(
 		&fx, fixture_write(&fx, fixture_exec(&fx, LARGE, NULL))),
@@ -319,6 +326,45 @@ START_TEST(keeper_copies_once_what_a_snapshot_keeps_back)
 	ck_assert_uint_gt(frames - copied, 64);
 	sqlite3_close(reader);
 	fixture_settle(&fx);
+	fixture_close(&fx);
+}
+END_TEST
+
+static void
+write_bytes(int n)
+{
+	const char *sql = fixture_format(
+	    &fx, "INSERT INTO t VALUES(zeroblob(%d))", n);
+
+	ck_assert_int_eq(
+	    strncmp(fixture_take(
+			&fx, fixture_write(&fx, fixture_exec(&fx, sql, NULL))),
+		"DONE ", 5),
+	    0);
+	fixture_settle(&fx);
+}
+
+/* Reads that overlap keep the log; a commit takes it over the hard limit, where the
+ * writer is held until the keeper has run, though it ran just before. */
+START_TEST(keeper_copies_at_once_when_the_log_gets_over_the_hard_limit)
+{
+	uint32_t before, copied, frames;
+	sqlite3 *first, *second;
+
+	fixture_open(&fx,
+	    "wal_limit=256KB wal_hard_limit=256KB wal_gate_time=0", schema);
+	write_bytes(1);
+	begin_reading(&first);
+	write_bytes(
+	    150000); /* half of the limit: a job, and first is in its way */
+	get_log(&before, &frames);
+	ck_assert_uint_lt(before, frames);
+	begin_reading(&second);
+	sqlite3_close(first);
+	write_bytes(120000);
+	get_log(&copied, &frames);
+	ck_assert_uint_gt(copied, before + 30);
+	sqlite3_close(second);
 	fixture_close(&fx);
 }
 END_TEST
@@ -338,6 +384,8 @@ main(void)
 	tcase_add_loop_test(
 	    tc, keeper_copies_until_little_is_left, 0, (int)COUNT(comes));
 	tcase_add_test(tc, keeper_copies_once_what_a_snapshot_keeps_back);
+	tcase_add_test(
+	    tc, keeper_copies_at_once_when_the_log_gets_over_the_hard_limit);
 	suite_add_tcase(s, tc);
 	return fixture_run(s);
 }
