@@ -64,8 +64,8 @@ flight_end_result(struct sqlpool_result *result)
 {
 	if (result->state == RESULT_UNSENT)
 		leave_unsent(result);
-	buf_fini(&result->frame);
 	leave_table(result);
+	buf_fini(&result->frame);
 	result->state = RESULT_ENDED;
 	if (result->zombie)
 		flight_forget_result(result);

@@ -61,10 +61,10 @@
 #define GRACE_MS 500
 /* Results by id; as many are in flight as the daemon allows. */
 #define TABLE_N 64
-/* Freed results that a busy connection keeps for the next requests, and how long
- * the frame of one may be. */
-#define SPARES_MAX        16
-#define SPARE_FRAME_BYTES 1024
+/* Freed results that a connection keeps for the next requests, while it is busy and
+ * otherwise. */
+#define SPARES_MAX      16
+#define SPARES_IDLE_MAX 1
 /* Columns whose decoded values need no allocation. */
 #define INLINE_COLUMNS 8
 

@@ -37,20 +37,17 @@ set_type(struct sqlpool_result *result, enum msg_type type)
 	result->repeatable = result->reads;
 }
 
-/* One that was freed, with the memory of its frame, or else a new one. */
+/* One that was freed, or else a new one. */
 static struct sqlpool_result *
 make_result(struct sqlpool_conn *conn)
 {
 	struct sqlpool_result *result = conn->spares;
-	struct buf frame;
 
 	if (!result)
 		return mem_make(sizeof(*result));
 	conn->spares = result->next;
 	conn->spares_n--;
-	frame = result->frame;
 	memset(result, 0, sizeof(*result));
-	result->frame = frame;
 	return result;
 }
 
@@ -109,6 +106,14 @@ result_drop_chunks(struct sqlpool_result *result)
 	result->last = NULL;
 }
 
+/* One that expects nothing may stay so for long, and has few: trim_idle. */
+static bool
+wants_spare(const struct sqlpool_conn *conn)
+{
+	return conn->spares_n <
+	    (conn->in_flight_n > 0 ? SPARES_MAX : SPARES_IDLE_MAX);
+}
+
 void
 result_destroy(struct sqlpool_result *result)
 {
@@ -117,15 +122,13 @@ result_destroy(struct sqlpool_result *result)
 	leave_step(result);
 	result_drop_chunks(result);
 	failure_clear(&result->failure);
-	if (conn && conn->spares_n < SPARES_MAX &&
-	    result->frame.cap <= SPARE_FRAME_BYTES) {
-		buf_reset(&result->frame);
+	buf_fini(&result->frame);
+	if (conn && wants_spare(conn)) {
 		result->next = conn->spares;
 		conn->spares = result;
 		conn->spares_n++;
 		return;
 	}
-	buf_fini(&result->frame);
 	mem_free(result);
 }
 
@@ -136,7 +139,6 @@ result_drop_spares(struct sqlpool_conn *conn)
 		struct sqlpool_result *result = conn->spares;
 
 		conn->spares = result->next;
-		buf_fini(&result->frame);
 		mem_free(result);
 	}
 	conn->spares_n = 0;

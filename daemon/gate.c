@@ -38,8 +38,8 @@
 /* How long the gate waits in one turn of the writer. */
 #define WAIT_US 1000
 
-/* Over the hard limit the keeper looks so often, and the writer is held for so
- * long at first. */
+/* Over the hard limit the keeper looks after each commit and so often, and the writer
+ * is held for so long at first. */
 #define OVER_US 200000
 #define HOLD_US 1000000
 
@@ -217,9 +217,12 @@ is_due(struct writer *w, int64_t bytes)
 
 	if (bytes >= w->copied_bytes + part || (w->asking && get_backlog(w)))
 		return true;
-	if (is_over(w, bytes))
+	if (is_over(w, bytes)) {
+		if (bytes > w->copied_bytes && get_backlog(w))
+			return true; /* the writer is held until then */
 		return clock_now_us() - w->job_us > OVER_US &&
 		    (get_backlog(w) || clock_now_us() >= w->gate_us);
+	}
 	return is_idle(w) && (bytes > w->copied_bytes || get_backlog(w));
 }
 

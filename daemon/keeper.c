@@ -11,34 +11,47 @@
 
 /* It copies, syncs the file, and copies what was committed meanwhile, until what is
  * left for the writer to copy and sync itself is little (facts.md 1.6: 3 to 8 ms
- * instead of 40 to 120), or this often: a writer may be as fast as it is. */
-#define PASSES_MAX 8
-#define FEW_FRAMES 64
+ * instead of 40 to 120), or this often. */
+#define PASSES_MAX  8
+#define PASSES_SURE 2
+#define FEW_FRAMES  64
+
+/* What a pass begins with, in frames. */
+struct pass {
+	uint32_t copied, left;
+};
 
 /* Begin only with a backlog (keeper.h).  copied is read first: it grows only
- * here, and frames can only have grown since. */
-static uint32_t
-get_backlog(struct keeper *k)
+ * here, and frames can only have grown since.  Begin another pass when the last one
+ * has copied something, or a snapshot keeps the rest back; and when more is left by
+ * each, the writer is faster, and is only held by copying that itself. */
+static bool
+begins(struct keeper *k, int passes_n, struct pass *pass)
 {
-	uint32_t copied, frames;
+	struct pass last = *pass;
+	uint32_t frames;
 
-	return wal_get_log(k->conn, &copied, &frames) && copied < frames
-	    ? frames - copied
-	    : 0;
+	if (!wal_get_log(k->conn, &pass->copied, &frames) ||
+	    pass->copied >= frames)
+		return false;
+	pass->left = frames - pass->copied;
+	if (passes_n == 0)
+		return true;
+	return pass->left > FEW_FRAMES && pass->copied > last.copied &&
+	    (passes_n < PASSES_SURE || pass->left <= last.left + last.left / 8);
 }
 
 static int
 copy(struct keeper *k, struct failure *f)
 {
+	struct pass pass = { 0 };
 	struct wal_copied log;
 	int rc = 0;
 
 	if (!k->conn)
 		rc = dbfile_connect(
 		    k->file, k->db_conf, DBCONN_KEEPER, &k->conn, f);
-	for (int i = 0; i < PASSES_MAX && rc == 0 &&
-	     get_backlog(k) > (i > 0 ? FEW_FRAMES : 0);
-	     i++) {
+	for (int i = 0; i < PASSES_MAX && rc == 0 && begins(k, i, &pass); i++) {
 		rc = wal_checkpoint(k->conn, WAL_COPY, 0, &log, f);
 		stats_add(STAT_checkpoints, 1);
 		health_note_checkpoint(&k->log, rc, &log, f);

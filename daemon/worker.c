@@ -31,9 +31,11 @@
 #define ANSWER_LOOKS 8
 
 /* A client is alone when the loop has told of nobody else for so many times; then
- * the loop is not asked for so many looks at it, and turns of it. */
+ * the loop is not asked for so many looks at it, and turns of it that take no longer
+ * together than one client's slice may (slice.h). */
 #define ALONE_TIMES 8
 #define UNASKED_MAX 8
+#define UNASKED_US  5000
 
 /* A socket on its way from the main thread. */
 struct newcomer {
@@ -74,6 +76,7 @@ struct worker {
 
 	unsigned alone_n; /* times that the loop told of one client, the same */
 	unsigned unasked_n; /* turns since it was asked */
+	int64_t asked_us;   /* when the wait began in which it was asked last */
 };
 
 static void
@@ -280,7 +283,8 @@ finds_reader(struct worker *w)
 	struct loop *loop = &w->loop;
 
 	if (!w->waits || loop->away_n > 0 || w->alone_n < ALONE_TIMES ||
-	    w->unasked_n >= UNASKED_MAX)
+	    w->unasked_n >= UNASKED_MAX ||
+	    w->wait_us - w->asked_us > UNASKED_US)
 		return false;
 	for (int i = 0;
 	     i < UNASKED_MAX && loop->reader && !loop->collected.head; i++)
@@ -299,6 +303,7 @@ ask_loop(struct worker *w, int flags)
 		return;
 	}
 	w->unasked_n = 0;
+	w->asked_us = w->wait_us;
 	loop->reads_n = 0;
 	event_base_loop(loop->base, flags);
 	if (loop->reads_n > 1 || loop->reader != before)

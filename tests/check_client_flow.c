@@ -51,6 +51,43 @@ START_TEST(results_may_come_and_be_taken_in_any_order)
 }
 END_TEST
 
+/* Two of its requests fit into the daemon's bounds, also when many have been
+ * answered: none of two is, before both are there. */
+static void
+play_pairs(struct fakeserver *f)
+{
+	uint64_t id;
+
+	fake_take_bound_hello(f, 16, 1000, 65536);
+	while ((id = fake_take_type(f, TYPE_EXEC))) {
+		uint64_t next = fake_take_type(f, TYPE_EXEC);
+
+		fake_done(f, id);
+		fake_done(f, next);
+		fake_send(f);
+	}
+}
+
+START_TEST(a_pipeline_stays_one_when_many_bytes_were_answered)
+{
+	struct sqlpool_conn *conn = clientscript_open(play_pairs, 1000);
+	char sql[300];
+
+	memset(sql, ' ', sizeof(sql));
+	sql[sizeof(sql) - 1] = '\0';
+	for (int i = 0; i < 10; i++) {
+		struct sqlpool_result *first = clientscript_send(conn, sql);
+		struct sqlpool_result *second = clientscript_send(conn, sql);
+
+		ck_assert_int_eq(sqlpool_next(first), SQLPOOL_DONE);
+		ck_assert_int_eq(sqlpool_next(second), SQLPOOL_DONE);
+		sqlpool_result_free(first);
+		sqlpool_result_free(second);
+	}
+	clientscript_close(conn);
+}
+END_TEST
+
 /* Requests and results that are more than all buffers between, each way. */
 static const struct deep {
 	int n;       /* requests */
@@ -495,6 +532,7 @@ make_suite(void)
 	tc = tcase_create("pipeline");
 	tcase_set_timeout(tc, 20);
 	tcase_add_test(tc, results_may_come_and_be_taken_in_any_order);
+	tcase_add_test(tc, a_pipeline_stays_one_when_many_bytes_were_answered);
 	tcase_add_loop_test(
 	    tc, a_deep_pipeline_of_big_requests_and_results_completes, 0, 2);
 	tcase_add_test(tc, too_much_unsent_is_refused_and_nothing_is_lost);

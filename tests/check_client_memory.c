@@ -217,6 +217,29 @@ START_TEST(an_idle_connection_holds_at_most_4_kib)
 }
 END_TEST
 
+/* Also one whose results were all there, and freed, since it last moved bytes. */
+START_TEST(an_idle_connection_keeps_few_of_the_results_it_had)
+{
+	struct sqlpool_result *results[16];
+	struct sqlpool_options options;
+	struct sqlpool_conn *conn;
+
+	fakeserver_start(&clientscript_fs, play_all, NULL);
+	options = clientscript_make_options(5000);
+	ck_assert_int_eq(sqlpool_set_allocator(resize, release), 0);
+	ck_assert_int_eq(sqlpool_open(&options, &conn), 0);
+	for (int i = 0; i < 16; i++)
+		results[i] = clientscript_send(conn, "SELECT");
+	for (int i = 15; i >= 0; i--) {
+		read_wide(results[i]);
+		sqlpool_result_free(results[i]);
+	}
+	ck_assert_msg(bytes_n <= 4096, "%zu bytes", bytes_n);
+	clientscript_close(conn);
+	ck_assert_int_eq(blocks_n, 0);
+}
+END_TEST
+
 static Suite *
 make_suite(void)
 {
@@ -227,6 +250,7 @@ make_suite(void)
 	tcase_add_test(tc, any_allocation_may_fail);
 	tcase_add_test(tc, an_allocator_is_whole_or_none);
 	tcase_add_test(tc, an_idle_connection_holds_at_most_4_kib);
+	tcase_add_test(tc, an_idle_connection_keeps_few_of_the_results_it_had);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

@@ -105,6 +105,13 @@ void
 fake_take_hello(
     struct fakeserver *fs, uint64_t in_flight_n, uint64_t window_bytes)
 {
+	fake_take_bound_hello(fs, in_flight_n, INT64_MAX, window_bytes);
+}
+
+void
+fake_take_bound_hello(struct fakeserver *fs, uint64_t in_flight_n,
+    uint64_t in_flight_bytes, uint64_t window_bytes)
+{
 	uint64_t id = fake_take_type(fs, TYPE_HELLO);
 
 	fake_begin(fs, TYPE_OK, id);
@@ -115,6 +122,7 @@ fake_take_hello(
 	msg_put_uint(&fs->m, TELL_max_frame, FRAME_DEFAULT_MAX_BYTES);
 	msg_put_uint(&fs->m, TELL_window_bytes, window_bytes);
 	msg_put_uint(&fs->m, TELL_in_flight_n, in_flight_n);
+	msg_put_uint(&fs->m, TELL_in_flight_bytes, in_flight_bytes);
 	msg_put_uint(&fs->m, TELL_epoch, 77);
 	fake_end(fs);
 	fake_send(fs);

@@ -45,9 +45,11 @@ bool fake_take(struct fakeserver *fs, struct fake_request *ret);
  * its id, 0 at the end of the stream. */
 uint64_t fake_take_type(struct fakeserver *fs, uint64_t type);
 
-/* Take HELLO and answer it; in_flight_n and window_bytes as given. */
+/* Take HELLO and answer it; what is allowed in flight and window_bytes as given. */
 void fake_take_hello(
     struct fakeserver *fs, uint64_t in_flight_n, uint64_t window_bytes);
+void fake_take_bound_hello(struct fakeserver *fs, uint64_t in_flight_n,
+    uint64_t in_flight_bytes, uint64_t window_bytes);
 
 /* Build a reply in fs->out: fake_begin, keys and values through fs->m,
  * fake_end.  Nothing is sent before fake_send. */
