@@ -17,6 +17,7 @@
 #include "daemon/hots.h"
 #include "daemon/log.h"
 #include "daemon/road.h"
+#include "daemon/slice.h"
 #include "daemon/stats.h"
 #include "proto/error.h"
 #include "proto/patience.h"
@@ -32,10 +33,9 @@
 
 /* A client is alone when the loop has told of nobody else for so many times; then
  * the loop is not asked for so many looks at it, and turns of it that take no longer
- * together than one client's slice may (slice.h). */
+ * together than one client's slice may. */
 #define ALONE_TIMES 8
 #define UNASKED_MAX 8
-#define UNASKED_US  5000
 
 /* A socket on its way from the main thread. */
 struct newcomer {
@@ -284,7 +284,7 @@ finds_reader(struct worker *w)
 
 	if (!w->waits || loop->away_n > 0 || w->alone_n < ALONE_TIMES ||
 	    w->unasked_n >= UNASKED_MAX ||
-	    w->wait_us - w->asked_us > UNASKED_US)
+	    w->wait_us - w->asked_us > SLICE_TURN_US)
 		return false;
 	for (int i = 0;
 	     i < UNASKED_MAX && loop->reader && !loop->collected.head; i++)
