@@ -262,6 +262,16 @@ static const struct {
 	{ DOUBLE, 3, NULL, 2, true },   /* the writer is faster */
 };
 
+/* It takes over from the keeper when it runs, and copies the rest: until
+ * fx.gates[0] lets go it does not. */
+static void
+hold_writer(void)
+{
+	squeue_kick(&fx.gates[0].q);
+	while (sem_wait(&fx.gates[0].entered) < 0)
+		continue;
+}
+
 START_TEST(keeper_copies_until_little_is_left)
 {
 	struct keeper *k;
@@ -270,9 +280,7 @@ START_TEST(keeper_copies_until_little_is_left)
 
 	open_with_log();
 	k = fx.db->keeper;
-	squeue_kick(&fx.gates[0].q); /* the writer is not to run meanwhile */
-	while (sem_wait(&fx.gates[0].entered) < 0)
-		continue;
+	hold_writer();
 	disk.commit = comes[_i].large;
 	disk.commits_n = comes[_i].large_n;
 	disk.last = comes[_i].last;
@@ -317,6 +325,7 @@ START_TEST(keeper_copies_once_what_a_snapshot_keeps_back)
 		&fx, fixture_write(&fx, fixture_exec(&fx, LARGE, NULL))),
 	    "DONE changes=1 rowid=1");
 	fixture_settle(&fx);
+	hold_writer();
 	before = stats_get(STAT_checkpoints);
 	keeper_start(fx.db->keeper);
 	while (keeper_get_state(fx.db->keeper) == KEEPER_COPYING)
@@ -324,6 +333,7 @@ START_TEST(keeper_copies_once_what_a_snapshot_keeps_back)
 	ck_assert_uint_eq(stats_get(STAT_checkpoints) - before, 1);
 	get_log(&copied, &frames);
 	ck_assert_uint_gt(frames - copied, 64);
+	sem_post(&fx.gates[0].leave);
 	sqlite3_close(reader);
 	fixture_settle(&fx);
 	fixture_close(&fx);
