@@ -22,9 +22,10 @@ struct pass {
 };
 
 /* Begin only with a backlog (keeper.h).  copied is read first: it grows only
- * here, and frames can only have grown since.  Begin another pass when the last one
- * has copied something, or a snapshot keeps the rest back; and when more is left by
- * each, the writer is faster, and is only held by copying that itself. */
+ * here, and frames can only have grown since.  No pass follows one that has copied
+ * nothing, as a snapshot keeps the rest back; nor, from the third on, one that has
+ * left more than it found: the writer is faster, and copies the rest while it is
+ * held. */
 static bool
 begins(struct keeper *k, int passes_n, struct pass *pass)
 {
