@@ -42,7 +42,8 @@ void live_fini(struct live *d);
 void live_launch(struct live *d, const char *const *args);
 
 /* Run it on its socket and database with these options (NULL: none) and wait
- * until it is ready. */
+ * until it is ready.  Without a limit of transactions among them, the one that is
+ * idle while others wait has a minute. */
 void live_start(struct live *d, const char *const *options);
 
 /* Wait for a launched one to be ready. */
