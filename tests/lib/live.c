@@ -150,10 +150,10 @@ live_wait_ready(struct live *d)
 }
 
 static bool
-has_tx_limit(const char *const *options)
+names_one_of(const char *const *options, const char *start)
 {
 	for (size_t i = 0; options && options[i]; i++) {
-		if (strncmp(options[i], "tx_", 3) == 0)
+		if (strncmp(options[i], start, strlen(start)) == 0)
 			return true;
 	}
 	return false;
@@ -163,11 +163,18 @@ void
 live_start(struct live *d, const char *const *options)
 {
 	const char *args[ARGS_MAX] = { "-s", d->socket_path };
+	char timeout[64];
 	size_t n = 2;
 
-	if (!has_tx_limit(options)) {
+	if (!names_one_of(options, "tx_")) {
 		args[n++] = "-o";
 		args[n++] = FAR_TX_LIMIT;
+	}
+	if (!names_one_of(options, "request_timeout=")) {
+		snprintf(timeout, sizeof(timeout), "request_timeout=%llds",
+		    (long long)(30 * proc_get_slowness()));
+		args[n++] = "-o";
+		args[n++] = timeout;
 	}
 	for (size_t i = 0; options && options[i]; i++) {
 		args[n++] = "-o";

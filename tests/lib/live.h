@@ -43,7 +43,8 @@ void live_launch(struct live *d, const char *const *args);
 
 /* Run it on its socket and database with these options (NULL: none) and wait
  * until it is ready.  Without a limit of transactions among them, the one that is
- * idle while others wait has a minute. */
+ * idle while others wait has a minute; without a request_timeout, it is the 30 s
+ * that a daemon has by itself times the machine's slowness. */
 void live_start(struct live *d, const char *const *options);
 
 /* Wait for a launched one to be ready. */

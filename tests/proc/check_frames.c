@@ -513,8 +513,9 @@ run_conformance(void *arg)
 START_TEST(the_daemon_does_what_the_protocol_says)
 {
 	live_init(&live);
-	live_start(
-	    &live, LIVE_OPTIONS("tx_idle_timeout=300ms", "stall_timeout=2s"));
+	live_start(&live,
+	    LIVE_OPTIONS("request_timeout=30s", "tx_idle_timeout=300ms",
+		"stall_timeout=2s"));
 	proc_join(proc_fork(run_conformance, NULL));
 	live_stop(&live);
 	live_check_file(live.db_path);
