@@ -1,4 +1,4 @@
-/* dbconn_impl.h - what dbconn.c, stmt.c and bind.c share of a connection. */
+/* dbconn_impl.h - what the files of a connection and of its statements share. */
 #ifndef DAEMON_DBCONN_IMPL_H
 #define DAEMON_DBCONN_IMPL_H
 
@@ -58,6 +58,16 @@ void dbconn_set_pace(struct dbconn *c, bool often);
 
 /* Say whether that is why a statement failed with this code of SQLite's. */
 bool dbconn_is_pattern_too_long(const struct dbconn *c, int rc);
+
+/* Have SQLite tell it of commits and, while a statement runs, ask whether it is to
+ * stop. */
+void dbconn_hook(struct dbconn *c);
+
+/* Make a connection that was just opened what its role and its database's
+ * configuration want, and parse the schema; 0, or fill in f: ERR_DATABASE_DOWN (an
+ * extension, the journal mode), ERR_NO_MEMORY, a code of SQLite's
+ * (dbconn_setup.c). */
+int dbconn_set_up(struct dbconn *c, struct failure *f);
 
 /* Let its statements wait for a lock as long as they do otherwise. */
 void dbconn_set_busy_timeout(struct dbconn *c);

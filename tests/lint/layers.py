@@ -13,7 +13,7 @@ import sys
 DAEMON = """
     clock log tick tally stats rates beat notify runas files locks sockfile listen
     tx request turns deadlines mailbox crew answer access
-    budget trickle pragma guard functions dbconn dbcopy upkeep bind setting stmt wal
+    budget trickle pragma guard functions dbconn dbconn_setup dbcopy upkeep bind setting stmt stmt_run wal
     slow exec exec_batch control
     dbfile hot reader readers snapshots health keeper writer outside gate chores group script lease
     watch backup db dbrest dbs dbs_conf dbs_care room session
@@ -46,7 +46,7 @@ PUBLIC = "client/sqlpool.h"
 
 # header: the files that may include it
 DOORS = {
-    r"sqlite3\.h": r"daemon/(bind|budget|dbconn|dbconn_impl|dbcopy|upkeep|functions|guard|setting|slow|stmt|trickle|wal)\.[ch]|client/cli/.*|tests/.*",
+    r"sqlite3\.h": r"daemon/(bind|budget|dbconn|dbconn_impl|dbconn_setup|dbcopy|upkeep|functions|guard|setting|slow|stmt|stmt_impl|stmt_run|trickle|wal)\.[ch]|client/cli/.*|tests/.*",
     r"msgpack(/.*)?\.h": r"proto/.*|tests/.*",
     r"event2/.*": r"daemon/(worker|client|server|exporter)\.[ch]|client/adapters/.*"
     r"|client/examples/.*|tests/.*",
