@@ -8,7 +8,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/hots.h"
-#include "daemon/metrics.h"
+#include "daemon/gauges.h"
 #include "daemon/stats.h"
 #include "daemon/tally.h"
 
@@ -159,7 +159,7 @@ end_memory(struct admin *ad)
 {
 	struct mallinfo2 heap = mallinfo2();
 
-	put_bytes(ad, "resident", NULL, metrics_get_memory_bytes(),
+	put_bytes(ad, "resident", NULL, gauges_get_memory_bytes(),
 	    "memory that the daemon has resident");
 	put_bytes(ad, "heap", NULL, heap.uordblks + heap.hblkhd,
 	    "of what was allocated, what is in use");

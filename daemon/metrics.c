@@ -4,211 +4,14 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "daemon/clock.h"
 #include "daemon/dbconn.h"
+#include "daemon/gauges.h"
 #include "daemon/stats.h"
 #include "proto/error.h"
 
 #define NAME_BYTES  64
 #define LABEL_BYTES 256
-
-/* --- What is so now ------------------------------------------------------------ */
-
-/* What gauges of one database are read from. */
-struct look {
-	struct writer_look writer;
-	struct readers_look readers;
-	int64_t oldest_snapshot_us; /* 0: none is held */
-	int64_t wal_bytes, pending_bytes, file_bytes, over_us;
-	int64_t now_us;
-};
-
-static double
-get_age(int64_t since_us, int64_t now_us)
-{
-	return since_us && now_us > since_us ? (double)(now_us - since_us) / 1e6
-					     : 0;
-}
-
-static double
-get_uptime_seconds(struct dbs *dbs)
-{
-	struct timespec ts;
-	uint64_t now_us;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	now_us = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-	return now_us > dbs->epoch ? (double)(now_us - dbs->epoch) / 1e6 : 0;
-}
-
-/* proc(5), /proc/pid/statm: the second number, in pages. */
-uint64_t
-metrics_get_memory_bytes(void)
-{
-	FILE *f = fopen("/proc/self/statm", "re");
-	char line[128] = "";
-	const char *second;
-	unsigned long pages;
-
-	if (!f)
-		return 0;
-	second = fgets(line, sizeof(line), f) ? strchr(line, ' ') : NULL;
-	pages = second ? strtoul(second, NULL, 10) : 0;
-	fclose(f);
-	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-static double
-get_memory_bytes(struct dbs *dbs)
-{
-	(void)dbs;
-	return (double)metrics_get_memory_bytes();
-}
-
-static double
-get_clients(struct dbs *dbs)
-{
-	(void)dbs;
-	return (double)stats_get_difference(
-	    STAT_clients_accepted, STAT_clients_closed);
-}
-
-static double
-get_requests_in_flight(struct dbs *dbs)
-{
-	(void)dbs;
-	return (double)stats_get_difference(
-	    STAT_requests_away, STAT_requests_home);
-}
-
-static double
-get_databases(struct dbs *dbs)
-{
-	return dbs_count(dbs);
-}
-
-static double
-get_databases_open(struct dbs *dbs)
-{
-	unsigned n = 0;
-
-	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
-		if (!db_hold(db))
-			continue;
-		n++;
-		db_release(db);
-	}
-	return n;
-}
-
-static double
-get_writer_queue(const struct look *l)
-{
-	return (double)l->writer.line_n;
-}
-
-static double
-get_writer_queue_bytes(const struct look *l)
-{
-	return (double)l->writer.line_bytes;
-}
-
-static double
-get_writer_oldest_seconds(const struct look *l)
-{
-	return get_age(l->writer.oldest_us, l->now_us);
-}
-
-static double
-get_writer_held_seconds(const struct look *l)
-{
-	return l->writer.state == WRITER_IDLE
-	    ? 0
-	    : get_age(l->writer.holder.since_us, l->now_us);
-}
-
-static double
-get_readers_open(const struct look *l)
-{
-	return l->readers.open_n;
-}
-
-static double
-get_readers_busy(const struct look *l)
-{
-	return l->readers.busy_n;
-}
-
-static double
-get_reader_queue(const struct look *l)
-{
-	return (double)l->readers.line_n;
-}
-
-static double
-get_reader_oldest_seconds(const struct look *l)
-{
-	return get_age(l->readers.oldest_us, l->now_us);
-}
-
-static double
-get_snapshots(const struct look *l)
-{
-	return l->readers.snapshots_n;
-}
-
-static double
-get_snapshot_age_seconds(const struct look *l)
-{
-	return get_age(l->oldest_snapshot_us, l->now_us);
-}
-
-static double
-get_wal_bytes(const struct look *l)
-{
-	return (double)l->wal_bytes;
-}
-
-static double
-get_wal_pending_bytes(const struct look *l)
-{
-	return (double)l->pending_bytes;
-}
-
-static double
-get_wal_file_bytes(const struct look *l)
-{
-	return (double)l->file_bytes;
-}
-
-static double
-get_wal_over_seconds(const struct look *l)
-{
-	return get_age(l->over_us, l->now_us);
-}
-
-static const struct gauge {
-	const char *name, *text;
-	double (*get)(struct dbs *dbs);
-} gauges[] = {
-#define GAUGE(name, text) { #name, text, get_##name },
-#include "daemon/stats.def"
-#undef GAUGE
-};
-
-static const struct db_gauge {
-	const char *name, *text;
-	double (*get)(const struct look *l);
-} db_gauges[] = {
-#define DB_GAUGE(name, text) { #name, text, get_##name },
-#include "daemon/stats.def"
-#undef DB_GAUGE
-};
-
-#define GAUGES_N    (sizeof(gauges) / sizeof(gauges[0]))
-#define DB_GAUGES_N (sizeof(db_gauges) / sizeof(db_gauges[0]))
 
 /* --- Names ------------------------------------------------------------------- */
 
@@ -331,7 +134,7 @@ put_gauges(struct buf *b, struct dbs *dbs)
 	put_head(b, info_name, "gauge", info_text);
 	put(b, "%s{version=\"%s\",sqlite=\"%s\"} 1\n", info_name,
 	    SQLPOOLD_VERSION, dbconn_get_library_version());
-	for (size_t i = 0; i < GAUGES_N; i++) {
+	for (size_t i = 0; i < gauges_n; i++) {
 		snprintf(name, sizeof(name), "sqlpool_%s", gauges[i].name);
 		put_head(b, name, "gauge", gauges[i].text);
 		put(b, "%s %.17g\n", name, gauges[i].get(dbs));
@@ -342,26 +145,8 @@ put_gauges(struct buf *b, struct dbs *dbs)
 
 struct db_now {
 	char label[LABEL_BYTES];
-	struct look look;
+	struct db_look look;
 };
-
-static void
-look_at(struct db *db, struct look *l)
-{
-	struct snapshot oldest;
-	struct health health;
-
-	watch_get_health(db->watch, &health);
-	l->wal_bytes = health.facts.wal_bytes;
-	l->pending_bytes = health.facts.pending_bytes;
-	l->file_bytes = health.facts.file_bytes;
-	l->over_us = health.facts.over_us;
-	l->now_us = clock_now_us();
-	writer_look(db->writer, &l->writer, NULL, 0);
-	readers_look(db->readers, &l->readers);
-	if (readers_list_snapshots(db->readers, &oldest, 1) > 0)
-		l->oldest_snapshot_us = oldest.since_us;
-}
 
 /* Those that are open; a page has all values of one metric together. */
 static void
@@ -378,10 +163,10 @@ put_db_gauges(struct buf *b, struct dbs *dbs)
 		if (n == METRICS_DATABASES_MAX || !db_hold(db))
 			continue;
 		escape(db->conf->name, list[n].label);
-		look_at(db, &list[n++].look);
+		gauges_look_at(db, &list[n++].look);
 		db_release(db);
 	}
-	for (size_t i = 0; i < DB_GAUGES_N; i++) {
+	for (size_t i = 0; i < db_gauges_n; i++) {
 		char name[NAME_BYTES];
 
 		snprintf(name, sizeof(name), "sqlpool_%s", db_gauges[i].name);
@@ -543,7 +328,7 @@ print_of_databases(FILE *out)
 {
 	char name[NAME_BYTES];
 
-	for (size_t i = 0; i < DB_GAUGES_N; i++) {
+	for (size_t i = 0; i < db_gauges_n; i++) {
 		snprintf(name, sizeof(name), "sqlpool_%s", db_gauges[i].name);
 		print_item(out, name, "database", "gauge", db_gauges[i].text);
 	}
@@ -625,7 +410,7 @@ metrics_print_manual(FILE *out)
 	fputs(manual_head, out);
 	fputs(".Ss Of the daemon\n.Bl -tag -width Ds\n", out);
 	print_item(out, info_name, "version, sqlite", "gauge", info_text);
-	for (size_t i = 0; i < GAUGES_N; i++) {
+	for (size_t i = 0; i < gauges_n; i++) {
 		char name[NAME_BYTES];
 
 		snprintf(name, sizeof(name), "sqlpool_%s", gauges[i].name);

@@ -16,9 +16,6 @@
 /* Append the whole page.  b has failed afterwards when there was no memory. */
 void metrics_put(struct dbs *dbs, struct buf *b);
 
-/* Give how much memory the process has resident; 0: that cannot be read. */
-uint64_t metrics_get_memory_bytes(void);
-
 /* Write sqlpool-metrics(7). */
 void metrics_print_manual(FILE *out);
 
