@@ -25,7 +25,7 @@ DAEMON = """
     admin_costs admin_room admin_set admin_backup
     dispatch
     dump worker
-    exporter server
+    exporter server server_ends server_care
     main
 """.split()
 
@@ -48,7 +48,7 @@ PUBLIC = "client/sqlpool.h"
 DOORS = {
     r"sqlite3\.h": r"daemon/(bind|budget|dbconn|dbconn_impl|dbconn_setup|dbcopy|upkeep|functions|guard|setting|slow|stmt|stmt_impl|stmt_run|trickle|wal)\.[ch]|client/cli/.*|tests/.*",
     r"msgpack(/.*)?\.h": r"proto/.*|tests/.*",
-    r"event2/.*": r"daemon/(worker|client|server|exporter)\.[ch]|client/adapters/.*"
+    r"event2/.*": r"daemon/(worker|client|server|exporter|server_ends|server_care)\.[ch]|client/adapters/.*"
     r"|client/examples/.*|tests/.*",
     r"confuse\.h": r"conf/file\.c",
     r"readline/.*": r"client/cli/.*",
