@@ -176,12 +176,18 @@ utf8_sequence(const uint8_t *p, size_t n)
 static size_t
 count_ascii(const uint8_t *p, size_t n)
 {
+	const uint64_t high = 0x8080808080808080u;
 	size_t at = 0;
-	uint64_t eight;
+	uint64_t w[4];
 
-	for (; n - at >= sizeof(eight); at += sizeof(eight)) {
-		memcpy(&eight, p + at, sizeof(eight));
-		if (eight & 0x8080808080808080u)
+	for (; n - at >= sizeof(w); at += sizeof(w)) {
+		memcpy(w, p + at, sizeof(w));
+		if ((w[0] | w[1] | w[2] | w[3]) & high)
+			break;
+	}
+	for (; n - at >= sizeof(w[0]); at += sizeof(w[0])) {
+		memcpy(w, p + at, sizeof(w[0]));
+		if (w[0] & high)
 			break;
 	}
 	while (at < n && p[at] < 0x80)
