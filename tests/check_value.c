@@ -405,7 +405,7 @@ START_TEST(value_knows_utf8_at_every_place_in_a_text)
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		size_t k = strlen(rows[i].bytes);
 
-		for (size_t n = k; n < 40; n++)
+		for (size_t n = k; n < 72; n++)
 			for (size_t at = 0; at + k <= n; at++) {
 				uint8_t *p = malloc(n);
 
