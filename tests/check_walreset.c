@@ -268,12 +268,14 @@ START_TEST(walreset_every_acknowledged_row_survives_checkpoints_and_readers)
 	struct reading readings[2];
 	struct watch watch;
 	struct fixture fx;
+	char rows[64];
 
 	fixture_open(&fx, OPTIONS, schema);
 	watch_writer(&watch, &fx);
 	for (int i = 0; i < 2; i++)
 		start_reading(&readings[i], &fx, &acknowledged, &stop);
-	for (int i = 0; i < 300; i++)
+	/* a slow disk makes fewer checkpoints beside as many groups */
+	for (int i = 0; i < 300 || stats_get(STAT_checkpoints) <= 10; i++)
 		write_group(&fx, &acknowledged);
 	atomic_store(&stop, true);
 	for (int i = 0; i < 2; i++) {
@@ -281,14 +283,14 @@ START_TEST(walreset_every_acknowledged_row_survives_checkpoints_and_readers)
 		ck_assert_uint_gt(readings[i].reads_n, 0);
 		ck_assert(!readings[i].lost);
 	}
-	ck_assert_uint_gt(stats_get(STAT_checkpoints), 10);
 	fixture_settle(&fx);
 	assert_sound(&watch);
+	snprintf(rows, sizeof(rows), "%d\n%d\nok\n", acknowledged, acknowledged);
 	ck_assert_str_eq(fixture_query(&fx,
 			     "SELECT count(*) FROM t NOT INDEXED WHERE g = 1;"
 			     "SELECT count(*) FROM t INDEXED BY t_g"
 			     "  WHERE g = 1; PRAGMA integrity_check"),
-	    "3000\n3000\nok\n");
+	    rows);
 	fixture_close(&fx);
 }
 END_TEST
