@@ -285,7 +285,8 @@ START_TEST(walreset_every_acknowledged_row_survives_checkpoints_and_readers)
 	}
 	fixture_settle(&fx);
 	assert_sound(&watch);
-	snprintf(rows, sizeof(rows), "%d\n%d\nok\n", acknowledged, acknowledged);
+	snprintf(
+	    rows, sizeof(rows), "%d\n%d\nok\n", acknowledged, acknowledged);
 	ck_assert_str_eq(fixture_query(&fx,
 			     "SELECT count(*) FROM t NOT INDEXED WHERE g = 1;"
 			     "SELECT count(*) FROM t INDEXED BY t_g"
