@@ -6,7 +6,8 @@
  * that: so above wal_limit the writer waits for them (SQLite's RESTART).  Reads
  * that begin meanwhile read the database file alone and wait for nothing; the
  * writer waits for at most twice the longest read in flight, and gives up after
- * wal_gate_time.
+ * wal_gate_time.  If the writer is so fast that the keeper leaves a lot, the writer
+ * waits as long for the keeper.
  *
  * Above wal_hard_limit, while not all is copied, there is no turn for a second, and
  * then one for each tick.
@@ -321,25 +322,53 @@ wait_for_readers(struct writer *w, struct wal_copied *ret_log, int *ret_rc,
 	return false;
 }
 
+/* More is left to copy than the writer itself does while it is held. */
+static bool
+is_far_behind(struct writer *w, bool waits)
+{
+	return wal_count_bytes(w->conn, get_backlog(w)) >
+	    w->db_conf->wal_limit_bytes * (waits ? GATE_LIMITS : 1);
+}
+
+/* The keeper copies while nothing is written.  It may not be done in time, as the
+ * disk is slow: then the writer runs for as long before it waits again. */
+static void
+hold_for_keeper(struct writer *w)
+{
+	w->hold_end_us = clock_now_us() + w->db_conf->wal_gate_time_us;
+	w->gate_us = w->hold_end_us + w->db_conf->wal_gate_time_us;
+	stats_add(STAT_holds, 1);
+}
+
+static void
+start_keeper(struct writer *w)
+{
+	w->job_us = clock_now_us();
+	keeper_start(w->keeper);
+}
+
 /* Copy what the keeper has left.  The writer is held: nothing can commit.  When
- * that is a lot, as the reader that was in the way has just ended, the keeper does
- * it. */
+ * that is a lot, the keeper does it: the reader that was in the way has just ended,
+ * or the writer is faster, and waits. */
 static void
 finish_copy(struct writer *w, int64_t bytes)
 {
-	bool waits = w->gate_end_us || may_wait(w, bytes);
-	uint32_t backlog = get_backlog(w);
+	bool held = w->hold_end_us != 0;
+	bool waits = w->gate_end_us || held || may_wait(w, bytes);
 	struct wal_copied log;
 	struct failure f;
 	int rc;
 
-	if ((backlog == 0 && !waits) ||
-	    wal_count_bytes(w->conn, backlog) >
-		w->db_conf->wal_limit_bytes * (waits ? GATE_LIMITS : 1)) {
+	w->hold_end_us = 0;
+	if ((get_backlog(w) == 0 && !waits) || is_far_behind(w, waits)) {
 		if (waits)
 			release_waiting(w);
 		w->gate_end_us = 0;
 		w->copied_bytes = bytes;
+		if (waits && !held) { /* else a snapshot keeps it back */
+			start_keeper(w);
+			hold_for_keeper(w);
+		}
 		return;
 	}
 	failure_init(&f);
@@ -440,15 +469,16 @@ take_turn(struct writer *w)
 	switch (keeper_get_state(w->keeper)) {
 	case KEEPER_IDLE:
 		if (is_due(w, bytes)) {
-			w->job_us = clock_now_us();
+			start_keeper(w);
 			if (is_idle(w)) /* again in a while, if need be */
 				atomic_store(&w->committed_us, w->job_us);
-			keeper_start(w->keeper);
 		} else if (is_idle(w)) {
 			rest_idle(w);
 		}
 		break;
 	case KEEPER_COPYING:
+		if (may_wait(w, bytes) && is_far_behind(w, true))
+			hold_for_keeper(w);
 		break;
 	case KEEPER_COPIED:
 		if (keeper_take(w->keeper) == WAL_SYNC_FAILED)
@@ -512,6 +542,11 @@ gate_holds(struct writer *w)
 		return false; /* they are refused at once */
 	if (w->gate_end_us || atomic_load(&w->lost))
 		return true;
+	if (clock_now_us() < w->hold_end_us) {
+		squeue_kick_at(&w->q, w->hold_end_us);
+		return true;
+	}
+	w->hold_end_us = 0;
 	/* what is all copied and only cannot begin anew is not helped by that */
 	if (is_over(w, wal_get_bytes(w->conn)) && get_backlog(w))
 		return holds_over(w);

@@ -93,7 +93,9 @@ struct writer {
 	int64_t
 	    gate_end_us; /* it waits for readers until then; 0: it does not */
 	int64_t over_us; /* since when the WAL is over its hard limit; 0: not */
-	int64_t gate_us; /* when it may wait for readers again */
+	int64_t
+	    hold_end_us; /* it waits for the keeper until then; 0: it does not */
+	int64_t gate_us;    /* when it may wait again */
 	int64_t rest_times; /* how long it rests, in waits; 0: not at all */
 	bool moved;   /* another file stands at its path: writer_has_moved */
 	bool suspect; /* it looked as if the WAL contradicted itself */

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/db.h"
 #include "daemon/dbcopy.h"
 #include "daemon/keeper_impl.h"
@@ -93,6 +94,16 @@ open_with_log(void)
 	fixture_settle(&fx);
 	ck_assert_int_eq(
 	    disk.n, 0); /* the writer's own writes do not trickle */
+}
+
+/* What came before to this crew, of one thread, has run, and nothing else will until
+ * g->leave. */
+static void
+hold(struct fixture_gate *g)
+{
+	squeue_kick(&g->q);
+	while (sem_wait(&g->entered) < 0)
+		continue;
 }
 
 /* Let the keeper do a job, and the writer take note of it. */
@@ -267,9 +278,7 @@ static const struct {
 static void
 hold_writer(void)
 {
-	squeue_kick(&fx.gates[0].q);
-	while (sem_wait(&fx.gates[0].entered) < 0)
-		continue;
+	hold(&fx.gates[0]);
 }
 
 START_TEST(keeper_copies_until_little_is_left)
@@ -340,6 +349,103 @@ START_TEST(keeper_copies_once_what_a_snapshot_keeps_back)
 }
 END_TEST
 
+/* --- A writer that is faster ----------------------------------------------------------- */
+
+static struct request *
+put_write(const char *sql)
+{
+	return fixture_write(&fx, fixture_exec(&fx, sql, NULL));
+}
+
+/* The keeper is far behind, and cannot run until fx.gates[2] lets go.  Gives what is
+ * written next.  Somebody reads what was there before, and goes on, unless ret_reader
+ * is NULL. */
+static struct request *
+leave_keeper_behind(const char *options, sqlite3 **ret_reader)
+{
+	struct request *r;
+
+	disk.commit = disk.last = NULL;
+	disk.error = disk.n = disk.commits_n = 0;
+	fixture_open(&fx, options, schema);
+	log_set_level(CONF_LOG_ERROR);
+	if (ret_reader)
+		begin_reading(ret_reader);
+	hold(&fx.gates[2]);
+	for (int i = 0; i < 2; i++)
+		fixture_take(&fx, put_write(LARGE));
+	ck_assert_int_eq(keeper_get_state(fx.db->keeper), KEEPER_COPYING);
+	r = put_write("INSERT INTO t VALUES(1)");
+	while (stats_get(STAT_holds) == 0)
+		sched_yield();
+	return r;
+}
+
+static void
+expect_written(struct request *r)
+{
+	ck_assert_int_eq(
+	    strncmp(fixture_take(&fx, r), "DONE changes=1", 14), 0);
+}
+
+START_TEST(writer_waits_for_a_keeper_that_is_far_behind)
+{
+	struct request *r = leave_keeper_behind(
+	    "wal_limit=256KB wal_gate_time=10s", NULL);
+
+	ck_assert_uint_eq(writer_get_queue_n(fx.db->writer), 1);
+	sem_post(&fx.gates[2].leave);
+	expect_written(r);
+	ck_assert_uint_eq(stats_get(STAT_wal_restarts), 1);
+	ck_assert_uint_eq(stats_get(STAT_holds), 1);
+	ck_assert_int_lt(wal_get_bytes(fx.db->writer->conn), 256 << 10);
+	fixture_settle(&fx);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* And then runs for as long, before it waits again. */
+START_TEST(writer_does_not_wait_for_longer_than_it_may)
+{
+	struct request *r = leave_keeper_behind(
+	    "wal_limit=256KB wal_gate_time=1s", NULL);
+	struct writer *w = fx.db->writer;
+
+	expect_written(r);
+	ck_assert_int_ge(clock_now_us(), w->gate_us - 1000000);
+	w->gate_us = INT64_MAX;
+	expect_written(put_write("INSERT INTO t VALUES(1)"));
+	ck_assert_uint_eq(stats_get(STAT_holds), 1);
+	w->gate_us = 0;
+	r = put_write("INSERT INTO t VALUES(1)");
+	while (stats_get(STAT_holds) == 1)
+		sched_yield();
+	ck_assert_uint_eq(writer_get_queue_n(w), 1);
+	sem_post(&fx.gates[2].leave);
+	expect_written(r);
+	fixture_settle(&fx);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* What a snapshot keeps back is not waited for. */
+START_TEST(writer_does_not_wait_for_what_nobody_can_copy)
+{
+	sqlite3 *reader;
+	struct request *r = leave_keeper_behind(
+	    "wal_limit=256KB wal_gate_time=10s", &reader);
+
+	sem_post(&fx.gates[2].leave);
+	expect_written(r);
+	expect_written(put_write("INSERT INTO t VALUES(1)"));
+	ck_assert_uint_eq(stats_get(STAT_holds), 1);
+	ck_assert_uint_eq(stats_get(STAT_wal_restarts), 0);
+	sqlite3_close(reader);
+	fixture_settle(&fx);
+	fixture_close(&fx);
+}
+END_TEST
+
 static void
 write_bytes(int n)
 {
@@ -394,6 +500,9 @@ main(void)
 	tcase_add_loop_test(
 	    tc, keeper_copies_until_little_is_left, 0, (int)COUNT(comes));
 	tcase_add_test(tc, keeper_copies_once_what_a_snapshot_keeps_back);
+	tcase_add_test(tc, writer_waits_for_a_keeper_that_is_far_behind);
+	tcase_add_test(tc, writer_does_not_wait_for_longer_than_it_may);
+	tcase_add_test(tc, writer_does_not_wait_for_what_nobody_can_copy);
 	tcase_add_test(
 	    tc, keeper_copies_at_once_when_the_log_gets_over_the_hard_limit);
 	suite_add_tcase(s, tc);
