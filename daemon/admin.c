@@ -184,6 +184,7 @@ finish(struct admin *ad)
 	struct request *r = ad->r;
 	struct answer a;
 
+	atomic_store(&r->runner, NULL); /* it may have been ad->db's queue */
 	answer_init(&a, r, &r->out);
 	if (r->failure.code == 0 && buf_failed(&ad->rows))
 		failure_set(&r->failure, ERR_NO_MEMORY, "out of memory");

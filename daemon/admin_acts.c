@@ -28,7 +28,7 @@ put_to_rest(struct admin *ad, enum db_will will)
 		.home = &ad->home->mailbox,
 		.stop = &ad->r->stop,
 	};
-	ad->found = true;
+	atomic_store(&ad->r->runner, &ad->db->q);
 	admin_wait(ad);
 	if (db_watch(ad->db, &ad->watch))
 		ad->waits = false; /* it is already */
@@ -103,7 +103,9 @@ run_checkpoint(struct admin *ad)
 	ad->ask = (struct writer_ask){
 		.errand = &ad->errand,
 		.home = &ad->home->mailbox,
+		.stop = &ad->r->stop,
 	};
+	atomic_store(&ad->r->runner, &ad->db->q);
 	admin_wait(ad);
 	writer_ask_copy(ad->db->writer, &ad->ask);
 }
@@ -111,7 +113,12 @@ run_checkpoint(struct admin *ad)
 static void
 end_checkpoint(struct admin *ad)
 {
-	admin_put_wal(ad, ad->db);
+	if (request_get_stop(ad->r))
+		request_fail_stopped(ad->r,
+		    "while it waited for the writer; the WAL may be copied all "
+		    "the same");
+	else
+		admin_put_wal(ad, ad->db);
 	db_release(ad->db);
 }
 

@@ -593,9 +593,13 @@ run_step(struct db *db)
 void
 db_run(struct squeue *q)
 {
+	struct db *db = (struct db *)q;
 	enum db_step step;
 
+	db_look_at_watches(db);
+	if (db->writer) /* set here only */
+		writer_look_at_asks(db->writer);
 	do {
-		step = run_step((struct db *)q);
+		step = run_step(db);
 	} while (step != STEP_NONE);
 }

@@ -15,7 +15,7 @@ DAEMON = """
     tx request turns deadlines mailbox crew answer access
     budget trickle pragma guard functions dbconn dbcopy upkeep bind setting stmt wal
     slow exec exec_batch control
-    dbfile hot reader readers snapshots health keeper writer outside gate chores group script lease
+    dbfile hot reader readers snapshots health keeper writer outside asks gate chores group script lease
     watch backup db dbrest dbs dbs_conf dbs_care room session
     steps router
     again retire out client client_pieces client_prepared
