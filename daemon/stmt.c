@@ -41,6 +41,9 @@
 /* The names of columns, as they are sent, are kept up to this much of them. */
 #define COLUMNS_BYTES_MAX 1024
 
+/* What may stand between statements. */
+#define BLANK " \t\r\n\f;"
+
 struct stmt {
 	sqlite3_stmt *s;
 	enum msg_kind kind;
@@ -154,7 +157,7 @@ stmt_count_blank(struct span text)
 {
 	size_t n = 0;
 
-	while (n < text.n && strchr(" \t\r\n\f;", text.p[n]))
+	while (n < text.n && strchr(BLANK, text.p[n]))
 		n++;
 	return n;
 }
@@ -351,6 +354,16 @@ new_stmt(struct dbconn *c, struct span sql, sqlite3_stmt *s)
 	return st;
 }
 
+/* Without what stands behind it: the same statement costs the same in a script. */
+static void
+open_tally(struct dbconn *c, struct stmt *st, const char *sql, size_t n)
+{
+	while (n > 0 && strchr(BLANK, sql[n - 1]))
+		n--;
+	if (c->stats)
+		tally_open(&st->tally, stats_get_tallies(c->stats), sql, n);
+}
+
 static int
 keep(struct dbconn *c, struct stmt *st)
 {
@@ -365,9 +378,7 @@ keep(struct dbconn *c, struct stmt *st)
 	st->bytes = st->sql_n +
 	    (size_t)sqlite3_stmt_status(st->s, SQLITE_STMTSTATUS_MEMUSED, 0);
 	c->cache_bytes += st->bytes;
-	if (c->stats)
-		tally_open(&st->tally, stats_get_tallies(c->stats), st->sql,
-		    st->sql_n);
+	open_tally(c, st, st->sql, st->sql_n);
 	return 0;
 }
 
@@ -449,6 +460,8 @@ stmt_prepare_first(struct dbconn *c, const char *text, struct stmt **ret_stmt,
 	}
 	*ret_stmt = st;
 	*ret_n = (size_t)(src.tail - text);
+	if (st && st->kind != KIND_TX)
+		open_tally(c, st, text, *ret_n);
 	return 0;
 }
 
