@@ -89,6 +89,18 @@ db_get_state_name(struct db *db)
 	return names[state];
 }
 
+bool
+db_is_coming(struct db *db)
+{
+	bool comes;
+
+	pthread_mutex_lock(&db->dbs->lock);
+	comes = db->state == DB_OPEN || db->state == DB_OPENING ||
+	    db->state == DB_WAITING || atomic_load(&db->wanted);
+	pthread_mutex_unlock(&db->dbs->lock);
+	return comes;
+}
+
 void
 db_reap(struct db *db)
 {
@@ -442,7 +454,7 @@ choose(struct db *db, struct hot **ret_hot, struct failure *f)
 		*ret_hot = pop(&db->asked);
 		return STEP_OPEN_HOT;
 	}
-	if ((db->asked || atomic_exchange(&db->wanted, false)) &&
+	if ((atomic_exchange(&db->wanted, false) || db->asked) &&
 	    db->state == DB_CLOSED && room_take(db, f) < 0)
 		return STEP_REFUSE;
 	if (db->state == DB_OPENING)

@@ -56,13 +56,15 @@ struct db_watch {
 };
 
 struct db {
-	struct squeue q;      /* first: the queue is the database */
-	struct dbs *dbs;      /* borrowed */
-	struct conf_db *conf; /* its own */
-	_Atomic bool removed; /* from the configuration: nothing new is
+	struct squeue q;             /* first: the queue is the database */
+	struct dbs *dbs;             /* borrowed */
+	struct conf_db *conf;        /* its own */
+	_Atomic bool removed;        /* from the configuration: nothing new is
 				     * begun on it, and its name is free */
-	_Atomic bool wanted;  /* to be opened, though nobody has asked */
-	size_t index;         /* in the list; workers index by it */
+	_Atomic bool wanted;         /* to be opened, though nobody has asked */
+	_Atomic unsigned preloads_n; /* which reload has it opened: reloads_n;
+				      * 0: none */
+	size_t index;                /* in the list; workers index by it */
 	_Atomic unsigned refs;
 
 	/* constant while somebody holds it */
@@ -98,7 +100,8 @@ struct dbs {
 			 * in microseconds of wall-clock time */
 	struct crew *writers, *readers, *keepers, *watchers, *openers;
 	struct backups *backups;
-	char *directory; /* its real path; NULL: none */
+	_Atomic unsigned reloads_n; /* the main thread: how many there were */
+	char *directory;            /* its real path; NULL: none */
 
 	pthread_mutex_t lock;       /* for what follows */
 	struct db **known;          /* by index; NULL: free */
@@ -223,6 +226,9 @@ void db_release(struct db *db);
  * Any thread. */
 void db_set_will(struct db *db, enum db_will will);
 enum db_will db_get_will(struct db *db);
+
+/* Say whether it is open, or about to be.  Any thread. */
+bool db_is_coming(struct db *db);
 
 /* Send w->errand when it is at rest, when it is to serve again, or when *w->stop is
  * not 0; true: it is at rest now, and nothing is sent.  Any thread. */
