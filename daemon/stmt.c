@@ -54,7 +54,7 @@ struct stmt {
 	int columns_of; /* the preparation they are of: count_prepared */
 	unsigned heavy_runs;
 	bool found;       /* it was not prepared for the run that comes next */
-	bool counts;      /* a read that calls count() */
+	bool counts;      /* a read that calls count(), and nothing worse */
 	bool unstoppable; /* never for a worker */
 	bool matches;     /* a step of it may take long: dbconn_set_pace */
 	size_t bytes;     /* it takes about so much memory */
@@ -338,7 +338,8 @@ new_stmt(struct dbconn *c, struct span sql, sqlite3_stmt *s)
 	st->s = s;
 	st->kind = guard_get_kind(&c->guard, s);
 	st->matches = c->guard.matches;
-	st->counts = st->kind == KIND_READ && c->guard.counts;
+	st->counts = st->kind == KIND_READ && c->guard.counts &&
+	    !c->guard.checks;
 	st->unstoppable = st->kind == KIND_READ &&
 	    guard_is_unstoppable(&c->guard, s, c->page_bytes);
 	st->tx = get_tx(c, s);
@@ -501,20 +502,24 @@ stmt_mark_heavy(struct stmt *st)
 }
 
 bool
-stmt_take_heavy(struct stmt *st)
+stmt_take_heavy(struct dbconn *c, struct stmt *st)
 {
-	if (st->unstoppable)
+	if (st->heavy_runs > 0) {
+		st->heavy_runs--;
 		return true;
-	if (st->heavy_runs == 0)
+	}
+	if (!st->unstoppable)
 		return false;
-	st->heavy_runs--;
-	return true;
+	stmt_judge_again(c, st); /* the file may be shorter by now */
+	if (st->unstoppable)
+		stmt_mark_heavy(st);
+	return st->unstoppable;
 }
 
 void
 stmt_judge_again(struct dbconn *c, struct stmt *st)
 {
-	if (!st->counts || st->unstoppable)
+	if (!st->counts)
 		return;
 	guard_reset(&c->guard);
 	c->guard.counts = true;
