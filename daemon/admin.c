@@ -270,27 +270,6 @@ run(struct admin *ad)
 
 /* --- Understanding --------------------------------------------------------------- */
 
-/* Copy the text with single spaces between words and without a semicolon. */
-static void
-tidy(struct span sql, char *out)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < sql.n && n + 1 < ADMIN_WORDS_BYTES; i++) {
-		char ch = (char)sql.p[i];
-
-		if (ch == ';')
-			break;
-		if (!isspace((unsigned char)ch))
-			out[n++] = ch;
-		else if (n > 0 && out[n - 1] != ' ')
-			out[n++] = ' ';
-	}
-	while (n > 0 && out[n - 1] == ' ')
-		n--;
-	out[n] = '\0';
-}
-
 /* What follows the command's words; NULL: it is another command. */
 static const char *
 match(const struct admin_command *command, const char *words)
@@ -304,21 +283,53 @@ match(const struct admin_command *command, const char *words)
 	return words[n] == ' ' && command->args ? words + n + 1 : NULL;
 }
 
+/* One that is known, but takes nothing behind it; or NULL. */
+static const struct admin_command *
+find_begun(const char *words)
+{
+	const struct admin_command *command = admin_next(NULL);
+
+	for (; command; command = admin_next(command)) {
+		size_t n = strlen(command->words);
+
+		if (strncasecmp(words, command->words, n) == 0 &&
+		    words[n] == ' ')
+			break;
+	}
+	return command;
+}
+
+static int
+fail_unknown(struct admin *ad)
+{
+	const struct admin_command *begun = find_begun(ad->words);
+
+	if (begun)
+		return failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
+		    "write it as: %s", begun->words);
+	return failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
+	    "@admin does not know \"%.64s\"; SHOW HELP lists what it knows",
+	    ad->words);
+}
+
 static int
 find_command(struct admin *ad)
 {
 	const struct admin_command *command = admin_next(NULL);
 
+	if (ad->r->type != TYPE_EXEC)
+		return failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
+		    "@admin takes one command at a time (EXEC): no BATCH, no "
+		    "SCRIPT, no transactions and nothing prepared");
+	if (admin_words_read(ad->r->sql, ad->words, &ad->r->failure) < 0)
+		return -ad->r->failure.code;
 	for (; command; command = admin_next(command)) {
 		ad->args = match(command, ad->words);
 		if (ad->args)
 			break;
 	}
-	if (!command || ad->r->type != TYPE_EXEC)
-		return failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
-		    "@admin does not know \"%.64s\"; EXEC \"SHOW HELP\" lists "
-		    "what it knows",
-		    ad->words);
+	if (!command)
+		return fail_unknown(ad);
 	ad->command = command;
 	if (command->args && !ad->args[0])
 		return failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
@@ -356,7 +367,6 @@ admin_take(struct client *cl, struct request *r)
 	ad->r = r;
 	buf_init(&ad->rows);
 	buf_init(&ad->again.said);
-	tidy(r->sql, ad->words);
 	if (find_command(ad) < 0 || check_right(ad) < 0)
 		finish(ad);
 	else

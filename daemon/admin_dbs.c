@@ -309,7 +309,7 @@ const struct admin_command admin_dbs_commands[] = {
 	  .columns = { "database", "path", "phase", "pages_done", "pages_total",
 	               "for_ms" },
 	  .run = show_backups,
-	  .text = "copies that are made now: BACKUP name TO '/path' [VERIFY] [REPLACE]" },
+	  .text = "copies that BACKUP makes now" },
 	{ .words = NULL },
 };
 /* clang-format on */

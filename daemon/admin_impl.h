@@ -4,10 +4,10 @@
 #define DAEMON_ADMIN_IMPL_H
 
 #include "daemon/admin.h"
+#include "daemon/admin_words.h"
 #include "daemon/again.h"
 
 #define ADMIN_COLUMNS_MAX 16
-#define ADMIN_WORDS_BYTES 256
 #define ADMIN_SUMS_N      4
 
 /* Who may run it. */
@@ -26,8 +26,9 @@ struct admin {
 	const char *args; /* what follows the command's own words */
 	uint64_t target, target_request; /* KILL, CANCEL */
 	bool found;
-	bool waits;    /* it comes home by itself */
-	struct db *db; /* referenced; or NULL */
+	bool waits;        /* it comes home by itself */
+	struct db *db;     /* referenced; or NULL */
+	enum db_will will; /* that it is to have, to be at rest */
 	struct db_watch watch;
 	struct again again;
 	struct buf rows;             /* encoded, one after the other */

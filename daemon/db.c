@@ -77,6 +77,11 @@ db_get_state_name(struct db *db)
 		[DB_DRAINING] = "draining",
 		[DB_CLOSING] = "closing",
 	};
+	static const char *const wills[] = {
+		[DB_PAUSED] = "paused",
+		[DB_DISABLED] = "disabled",
+		[DB_RECONNECTS] = "reconnecting",
+	};
 	enum db_state state;
 	enum db_will will;
 
@@ -85,7 +90,7 @@ db_get_state_name(struct db *db)
 	will = db->will;
 	pthread_mutex_unlock(&db->dbs->lock);
 	if (state == DB_CLOSED && will != DB_SERVES)
-		return will == DB_PAUSED ? "paused" : "disabled";
+		return wills[will];
 	return names[state];
 }
 

@@ -42,8 +42,9 @@ enum db_state {
 /* What an administrator wants of it. */
 enum db_will {
 	DB_SERVES,
-	DB_PAUSED,   /* closed, and what comes waits */
-	DB_DISABLED, /* closed, and what comes is refused */
+	DB_PAUSED,     /* closed, and what comes waits */
+	DB_DISABLED,   /* closed, and what comes is refused */
+	DB_RECONNECTS, /* closed for a moment, and what comes waits */
 };
 
 /* Somebody who waits until a database is at rest: closed, because it is not to
@@ -226,6 +227,10 @@ void db_release(struct db *db);
  * Any thread. */
 void db_set_will(struct db *db, enum db_will will);
 enum db_will db_get_will(struct db *db);
+
+/* Have it serve again, if this is still what it is to do.  False: it is not.  Any
+ * thread. */
+bool db_end_will(struct db *db, enum db_will will);
 
 /* Say whether it is open, or about to be.  Any thread. */
 bool db_is_coming(struct db *db);

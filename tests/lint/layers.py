@@ -21,7 +21,7 @@ DAEMON = """
     again retire out client client_pieces client_prepared
     slice hots collect local road road_wait road_home ends
     metrics
-    admin admin_about admin_dbs admin_clients admin_stats admin_acts
+    admin_words admin admin_about admin_dbs admin_clients admin_stats admin_acts
     admin_costs admin_room admin_set admin_backup
     dispatch
     dump worker
