@@ -132,6 +132,23 @@ admin_put_since(struct admin *ad, int64_t since_us, int64_t now_us)
 		value_put_uint(&ad->rows, ms > 0 ? (uint64_t)ms : 0);
 }
 
+bool
+admin_is_waiting(const struct request *r)
+{
+	switch (request_get_state(r)) {
+	case REQUEST_NEW:
+		return r->waits != NULL;
+	case REQUEST_PARKED:
+	case REQUEST_QUEUED:
+		return true;
+	case REQUEST_RUNNING:
+	case REQUEST_ANSWERED:
+	case REQUEST_STATES_N:
+		break;
+	}
+	return false;
+}
+
 /* --- The reply -------------------------------------------------------------- */
 
 static void

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/log.h"
 #include "proto/error.h"
 
 static int
@@ -108,8 +109,13 @@ static void
 end_rest(struct admin *ad)
 {
 	if (request_get_stop(ad->r)) {
+		bool serves = db_end_will(ad->db, ad->will);
+
+		if (serves)
+			log_info("%s is given up: the database serves again",
+			    ad->words);
 		request_fail_stopped(ad->r,
-		    db_end_will(ad->db, ad->will)
+		    serves
 			? "while transactions and statements under way had to "
 			  "end; the database serves again"
 			: "while transactions and statements under way had to "

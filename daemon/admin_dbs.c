@@ -44,9 +44,7 @@ struct seen {
 	const struct db *db; /* only compared */
 	unsigned clients_n;  /* it is their database */
 	unsigned active_n;   /* with requests under way on it */
-	unsigned waiting_n;  /* of these, those of which the oldest waits on its
-			      * worker: behind its client's own, or until the
-			      * file is open */
+	unsigned waiting_n;  /* of these, those of which the oldest waits */
 };
 
 /* NULL: out of memory, and its clients are not counted. */
@@ -91,7 +89,7 @@ see_client(struct admin *ad, const struct client *cl)
 	if (!oldest || !oldest->db || !(seen = find_seen(ad, oldest->db)))
 		return;
 	seen->active_n++;
-	seen->waiting_n += oldest->waits != NULL;
+	seen->waiting_n += admin_is_waiting(oldest);
 }
 
 static void
@@ -289,7 +287,7 @@ const struct admin_command admin_dbs_commands[] = {
 	               "queue_bytes", "oldest_ms", "readers", "readers_busy",
 	               "snapshots", "reader_queue", "reader_oldest_ms" },
 	  .visit = visit_pools, .end = show_pools,
-	  .text = "each open database: its clients, those with requests under way and those whose requests wait on their worker; its writer and readers, and who waits for them" },
+	  .text = "each open database: its clients, those with requests under way and, of these, those whose oldest one waits; its writer and readers, and who waits for them" },
 	{ .words = "SHOW WRITER",
 	  .columns = { "database", "position", "state", "pid", "application",
 	               "for_ms", "statement" },

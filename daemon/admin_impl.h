@@ -71,6 +71,10 @@ void admin_note(const struct admin *ad);
 void admin_each_open(
     struct admin *ad, void (*put)(struct admin *ad, const struct db *db));
 
+/* Say whether a request of this worker's clients waits: on the worker, behind its
+ * client's own or until the file is open, or in the line of a writer or of readers. */
+bool admin_is_waiting(const struct request *r);
+
 /* Free ad->seen. */
 void admin_forget_seen(struct admin *ad);
 

@@ -132,11 +132,18 @@ request_pool_fini(struct request_pool *pool)
 	*pool = (struct request_pool){ 0 };
 }
 
+enum request_state
+request_get_state(const struct request *r)
+{
+	return (enum request_state)atomic_load_explicit(
+	    &r->state, memory_order_relaxed);
+}
+
 void
 request_move(struct request *r, enum request_state to)
 {
-	assert(edges[r->state] & (1u << to));
-	r->state = to;
+	assert(edges[request_get_state(r)] & (1u << to));
+	atomic_store_explicit(&r->state, (int)to, memory_order_relaxed);
 	if (to == REQUEST_NEW)
 		r->stats = NULL;
 }

@@ -249,7 +249,7 @@ START_TEST(admin_shows_what_each_client_does)
 	raw_flush(&a);
 	live_wait_queue(&live, 1);
 	snprintf(line, sizeof(line),
-	    "%d|%d|raw|app|busy|%d|1|INSERT INTO t VALUES(7)\n", getpid(),
+	    "%d|%d|raw|app|waiting|%d|1|INSERT INTO t VALUES(7)\n", getpid(),
 	    (int)getuid(), (int)id);
 	live_expect_part(admin, "SHOW CLIENTS",
 	    "pid uid application database state request requests statement",
@@ -336,7 +336,7 @@ START_TEST(admin_kill_answers_what_is_under_way)
 	id = raw_put_exec(&a, 0, INSERT);
 	raw_flush(&a);
 	live_wait_queue(&live, 1);
-	kill_client("|app|busy\n");
+	kill_client("|app|waiting\n");
 	ck_assert(raw_take(&a, &r));
 	ck_assert_uint_eq(r.tell.code, ERR_KILLED);
 	raw_expect(&a, id, ERR_CANCELLED);
@@ -359,7 +359,7 @@ START_TEST(admin_cancels_a_request_of_somebody_else)
 	raw_flush(&a);
 	live_wait_queue(&live, 1);
 	snprintf(sql, sizeof(sql), "CANCEL %llu %llu",
-	    (unsigned long long)find_client("|app|busy\n"),
+	    (unsigned long long)find_client("|app|waiting\n"),
 	    (unsigned long long)id);
 	live_expect_text(admin, sql, NULL, "");
 	raw_expect(&a, id, ERR_CANCELLED);

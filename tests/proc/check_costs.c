@@ -257,6 +257,8 @@ START_TEST(statements_that_cannot_be_bound_are_not_counted)
 	ck_assert_int_lt(sqlpool_run_atomic(conn, request, &result), 0);
 	sqlpool_request_free(request);
 	ck_assert_int_lt(sqlpool_query(conn, UPDATE, &extra, 1, &result), 0);
+	ck_assert_int_lt(sqlpool_query(conn, SCAN, &extra, 1, &result), 0);
+	expect(SCAN, "calls", -1); /* there is no such row */
 	run(UPDATE, 1);
 	expect(READ, "calls", 1);
 	expect(UPDATE, "calls", 1);

@@ -17,6 +17,12 @@
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
 #define INSERT      "INSERT INTO t VALUES(1)"
 
+/* Long enough for any test. */
+#define LONG_READ                                                             \
+	"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n LIMIT " \
+	"4000000000) SELECT max(i) FROM n"
+#define LONG_INSERT "INSERT INTO t " LONG_READ
+
 static struct live live;
 static struct sqlpool_conn *admin;
 static struct rawconn a, b;
@@ -325,11 +331,6 @@ START_TEST(checkpoint_that_waits_does_not_keep_the_daemon)
 }
 END_TEST
 
-/* What the writer is busy with; long enough for any test. */
-#define LONG_INSERT                                                            \
-	"INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 " \
-	"FROM n LIMIT 4000000000) SELECT max(i) FROM n"
-
 /* The writer has no turn before b's request has ended: the transaction that it is
  * in, or it itself. */
 START_TEST(checkpoint_that_waits_can_be_cancelled)
@@ -504,7 +505,7 @@ END_TEST
 START_TEST(pools_say_what_their_clients_do)
 {
 	static const char *const columns = "database clients active waiting";
-	uint64_t id;
+	uint64_t id, longer;
 
 	start(LIVE_OPTIONS("workers=2"));
 	live_expect_text(admin, "SHOW POOLS", columns, "app|2|0|0\n");
@@ -514,8 +515,19 @@ START_TEST(pools_say_what_their_clients_do)
 	id = raw_put_exec(&a, 0, INSERT);
 	raw_flush(&a);
 	live_wait_queue(&live, 1);
-	live_expect_text(admin, "SHOW POOLS", columns, "app|2|1|0\n");
-	raw_end(&b, true);
+	live_expect_text(admin, "SHOW POOLS", columns, "app|2|1|1\n");
+	/* who waits, and for whom */
+	live_expect_part(
+	    admin, "SHOW CLIENTS", "database state", "app|in transaction\n");
+	live_expect_part(
+	    admin, "SHOW CLIENTS", "database state", "app|waiting\n");
+	longer = raw_put_exec(&b, 0, LONG_READ);
+	raw_flush(&b);
+	live_wait_busy(&live, "writers");
+	live_expect_text(admin, "SHOW POOLS", columns, "app|2|2|1\n");
+	raw_expect(&b, raw_put_cancel(&b, longer), 0);
+	raw_expect(&b, longer, ERR_CANCELLED);
+	raw_end(&b, false);
 	raw_expect(&a, id, 0);
 	stop();
 }
