@@ -120,6 +120,11 @@ end_rest(struct admin *ad)
 			  "end; the database serves again"
 			: "while transactions and statements under way had to "
 			  "end");
+	} else if (db_is_removed(ad->db)) {
+		failure_set(&ad->r->failure, ERR_NO_DATABASE,
+		    "%s was taken out of the configuration, or its file was "
+		    "replaced, before it was at rest",
+		    ad->db->conf->name);
 	} else if (db_get_will(ad->db) == DB_SERVES) {
 		failure_set(&ad->r->failure, ERR_CANCELLED,
 		    "%s is to serve again (RESUME, ENABLE), before it was at "

@@ -20,6 +20,8 @@ show_databases(struct admin *ad)
 	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
 		bool open = db_hold(db);
 
+		if (!open && db_is_removed(db))
+			continue; /* another one may have its name */
 		admin_put_row(ad);
 		admin_put_str(ad, db->conf->name);
 		admin_put_str(ad, db->conf->path);

@@ -388,6 +388,10 @@ db_end(struct db *db)
 	struct hot *h;
 
 	atomic_store(&db->removed, true);
+	if (db->will != DB_SERVES) { /* nobody finds it to say otherwise */
+		db->will = DB_SERVES;
+		db_unref(db);
+	}
 	if (db->state == DB_OPEN)
 		db->state = DB_DRAINING;
 	DL_FOREACH2(db->hots, h, peer) {

@@ -222,9 +222,9 @@ bool db_is_removed(const struct db *db);
 bool db_hold(struct db *db);
 void db_release(struct db *db);
 
-/* Say what it is to do.  A database that is not to serve finishes what is under way
- * on it, open transactions too, and closes; one that is to serve again goes on.
- * Any thread. */
+/* Say what it is to do, if it was not taken out of the configuration.  A database that
+ * is not to serve finishes what is under way on it, open transactions too, and closes;
+ * one that is to serve again goes on.  Any thread. */
 void db_set_will(struct db *db, enum db_will will);
 enum db_will db_get_will(struct db *db);
 

@@ -84,10 +84,11 @@ db_set_will(struct db *db, enum db_will will)
 
 	assert(will != DB_SERVES);
 	pthread_mutex_lock(&db->dbs->lock);
-	began = db->will == DB_SERVES;
+	began = db->will == DB_SERVES && !atomic_load(&db->removed);
 	if (began)
 		begin_rest(db);
-	db->will = will;
+	if (began || db->will != DB_SERVES)
+		db->will = will;
 	squeue_kick(&db->q);
 	pthread_mutex_unlock(&db->dbs->lock);
 	if (began)

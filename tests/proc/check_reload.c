@@ -178,6 +178,52 @@ START_TEST(a_database_that_is_added_is_preloaded_for_all_workers)
 }
 END_TEST
 
+static bool
+is_forgotten(const void *arg)
+{
+	struct sqlpool_conn *const *admin = arg;
+	char *text = live_ask(*admin, "SHOW STATE", "name value");
+	bool is_so = strstr(text, "databases|1\n") != NULL;
+
+	free(text);
+	return is_so;
+}
+
+/* Nobody could say ENABLE any more. */
+START_TEST(a_database_that_rests_is_taken_out_with_its_rest)
+{
+	static const char *const columns = "name state";
+	struct sqlpool_conn *admin;
+	uint64_t pause;
+
+	start();
+	admin = live_connect_admin(&live);
+	write_conf("database b { path = \"%s\" }\n", other("b"));
+	reload("is reloaded", 1);
+	live_expect_text(admin, "DISABLE b", NULL, "");
+	write_conf("%s", "");
+	reload("is reloaded", 2);
+	write_conf("database b { path = \"%s\" }\n", other("b"));
+	reload("is reloaded", 3);
+	c.database = "b";
+	raw_run(&c, 0, "CREATE TABLE t(v)", 0);
+	live_expect_text(
+	    admin, "SHOW DATABASES", columns, "app|open\nb|open\n");
+	/* who waits for it to rest is told */
+	raw_begin(&c, TX_MODE_IMMEDIATE);
+	raw_run(&c, 0, "INSERT INTO t VALUES(1)", 0);
+	pause = raw_put_admin(&c, "PAUSE b");
+	raw_let_arrive(&c);
+	write_conf("%s", "");
+	reload("is reloaded", 4);
+	raw_expect(&c, pause, ERR_NO_DATABASE);
+	raw_end(&c, true);
+	proc_wait_until(is_forgotten, &admin, "b to be forgotten");
+	sqlpool_close(admin);
+	stop();
+}
+END_TEST
+
 /* A client that chose it finds it again when it has come again, and with it what
  * it has prepared. */
 START_TEST(a_client_of_a_database_that_was_taken_out_may_come_back)
@@ -521,6 +567,7 @@ main(void)
 
 	tcase_set_timeout(tc, 90);
 	tcase_add_test(tc, a_database_is_added_and_taken_out);
+	tcase_add_test(tc, a_database_that_rests_is_taken_out_with_its_rest);
 	tcase_add_test(
 	    tc, a_database_that_is_added_is_preloaded_for_all_workers);
 	tcase_add_test(
