@@ -132,13 +132,6 @@ request_pool_fini(struct request_pool *pool)
 	*pool = (struct request_pool){ 0 };
 }
 
-enum request_state
-request_get_state(const struct request *r)
-{
-	return (enum request_state)atomic_load_explicit(
-	    &r->state, memory_order_relaxed);
-}
-
 void
 request_move(struct request *r, enum request_state to)
 {

@@ -193,7 +193,12 @@ void request_free_piece(struct request *r, struct piece *p);
 void request_move(struct request *r, enum request_state to);
 
 /* Give its state; that of another one's may have changed by then.  Any thread. */
-enum request_state request_get_state(const struct request *r);
+static inline enum request_state
+request_get_state(const struct request *r)
+{
+	return (enum request_state)atomic_load_explicit(
+	    &r->state, memory_order_relaxed);
+}
 
 /* Copy what the spans and owner point to into the request, so that it can outlive
  * the buffer it was read from; of a request that owns its frame, only the SQL, which

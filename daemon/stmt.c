@@ -501,6 +501,16 @@ stmt_mark_heavy(struct stmt *st)
 	st->heavy_runs = HEAVY_RUNS;
 }
 
+/* Out of line: short reads, which most are, do not save registers for it. */
+static bool __attribute__((noinline))
+is_unstoppable_still(struct dbconn *c, struct stmt *st)
+{
+	stmt_judge_again(c, st); /* the file may be shorter by now */
+	if (st->unstoppable)
+		stmt_mark_heavy(st);
+	return st->unstoppable;
+}
+
 bool
 stmt_take_heavy(struct dbconn *c, struct stmt *st)
 {
@@ -508,12 +518,7 @@ stmt_take_heavy(struct dbconn *c, struct stmt *st)
 		st->heavy_runs--;
 		return true;
 	}
-	if (!st->unstoppable)
-		return false;
-	stmt_judge_again(c, st); /* the file may be shorter by now */
-	if (st->unstoppable)
-		stmt_mark_heavy(st);
-	return st->unstoppable;
+	return st->unstoppable && is_unstoppable_still(c, st);
 }
 
 void
