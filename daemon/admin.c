@@ -132,6 +132,23 @@ admin_put_since(struct admin *ad, int64_t since_us, int64_t now_us)
 		value_put_uint(&ad->rows, ms > 0 ? (uint64_t)ms : 0);
 }
 
+bool
+admin_is_waiting(const struct request *r)
+{
+	switch (request_get_state(r)) {
+	case REQUEST_NEW:
+		return r->waits != NULL;
+	case REQUEST_PARKED:
+	case REQUEST_QUEUED:
+		return true;
+	case REQUEST_RUNNING:
+	case REQUEST_ANSWERED:
+	case REQUEST_STATES_N:
+		break;
+	}
+	return false;
+}
+
 /* --- The reply -------------------------------------------------------------- */
 
 static void
@@ -184,6 +201,7 @@ finish(struct admin *ad)
 	struct request *r = ad->r;
 	struct answer a;
 
+	atomic_store(&r->runner, NULL); /* it may have been ad->db's queue */
 	answer_init(&a, r, &r->out);
 	if (r->failure.code == 0 && buf_failed(&ad->rows))
 		failure_set(&r->failure, ERR_NO_MEMORY, "out of memory");
@@ -269,27 +287,6 @@ run(struct admin *ad)
 
 /* --- Understanding --------------------------------------------------------------- */
 
-/* Copy the text with single spaces between words and without a semicolon. */
-static void
-tidy(struct span sql, char *out)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < sql.n && n + 1 < ADMIN_WORDS_BYTES; i++) {
-		char ch = (char)sql.p[i];
-
-		if (ch == ';')
-			break;
-		if (!isspace((unsigned char)ch))
-			out[n++] = ch;
-		else if (n > 0 && out[n - 1] != ' ')
-			out[n++] = ' ';
-	}
-	while (n > 0 && out[n - 1] == ' ')
-		n--;
-	out[n] = '\0';
-}
-
 /* What follows the command's words; NULL: it is another command. */
 static const char *
 match(const struct admin_command *command, const char *words)
@@ -303,21 +300,53 @@ match(const struct admin_command *command, const char *words)
 	return words[n] == ' ' && command->args ? words + n + 1 : NULL;
 }
 
+/* One that is known, but takes nothing behind it; or NULL. */
+static const struct admin_command *
+find_begun(const char *words)
+{
+	const struct admin_command *command = admin_next(NULL);
+
+	for (; command; command = admin_next(command)) {
+		size_t n = strlen(command->words);
+
+		if (strncasecmp(words, command->words, n) == 0 &&
+		    words[n] == ' ')
+			break;
+	}
+	return command;
+}
+
+static int
+fail_unknown(struct admin *ad)
+{
+	const struct admin_command *begun = find_begun(ad->words);
+
+	if (begun)
+		return failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
+		    "write it as: %s", begun->words);
+	return failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
+	    "@admin does not know \"%.64s\"; SHOW HELP lists what it knows",
+	    ad->words);
+}
+
 static int
 find_command(struct admin *ad)
 {
 	const struct admin_command *command = admin_next(NULL);
 
+	if (ad->r->type != TYPE_EXEC)
+		return failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
+		    "@admin takes one command at a time (EXEC): no BATCH, no "
+		    "SCRIPT, no transactions and nothing prepared");
+	if (admin_words_read(ad->r->sql, ad->words, &ad->r->failure) < 0)
+		return -ad->r->failure.code;
 	for (; command; command = admin_next(command)) {
 		ad->args = match(command, ad->words);
 		if (ad->args)
 			break;
 	}
-	if (!command || ad->r->type != TYPE_EXEC)
-		return failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
-		    "@admin does not know \"%.64s\"; EXEC \"SHOW HELP\" lists "
-		    "what it knows",
-		    ad->words);
+	if (!command)
+		return fail_unknown(ad);
 	ad->command = command;
 	if (command->args && !ad->args[0])
 		return failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
@@ -355,7 +384,6 @@ admin_take(struct client *cl, struct request *r)
 	ad->r = r;
 	buf_init(&ad->rows);
 	buf_init(&ad->again.said);
-	tidy(r->sql, ad->words);
 	if (find_command(ad) < 0 || check_right(ad) < 0)
 		finish(ad);
 	else

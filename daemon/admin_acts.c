@@ -2,17 +2,39 @@
 #include "daemon/admin_impl.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/log.h"
 #include "proto/error.h"
 
 static int
 find_db(struct admin *ad)
 {
-	struct span name = { (const uint8_t *)ad->args, strlen(ad->args) };
+	char text[ADMIN_WORDS_BYTES];
+	const char *name;
 
-	return dbs_find(ad->home->dbs, name, &ad->db, &ad->r->failure);
+	snprintf(text, sizeof(text), "%s", ad->args);
+	name = admin_words_trim(text);
+	return dbs_find(ad->home->dbs,
+	    (struct span){ (const uint8_t *)name, strlen(name) }, &ad->db,
+	    &ad->r->failure);
+}
+
+/* It rests for somebody else. */
+static void
+fail_resting(struct admin *ad)
+{
+	static const char *const texts[] = {
+		[DB_SERVES] = "serves again by now",
+		[DB_PAUSED] = "is paused, which RESUME ends",
+		[DB_DISABLED] = "is disabled, which ENABLE ends",
+		[DB_RECONNECTS] = "is being reconnected, and serves again then",
+	};
+
+	failure_set(&ad->r->failure, ERR_NOT_ALLOWED, "nothing is done: %s %s",
+	    ad->db->conf->name, texts[db_get_will(ad->db)]);
 }
 
 /* The reply comes when it is at rest. */
@@ -21,14 +43,19 @@ put_to_rest(struct admin *ad, enum db_will will)
 {
 	if (find_db(ad) < 0)
 		return;
+	if (will == DB_RECONNECTS && db_get_will(ad->db) != DB_SERVES) {
+		fail_resting(ad);
+		return;
+	}
 	admin_note(ad);
 	db_set_will(ad->db, will);
+	ad->will = will;
 	ad->watch = (struct db_watch){
 		.errand = &ad->errand,
 		.home = &ad->home->mailbox,
 		.stop = &ad->r->stop,
 	};
-	ad->found = true;
+	atomic_store(&ad->r->runner, &ad->db->q);
 	admin_wait(ad);
 	if (db_watch(ad->db, &ad->watch))
 		ad->waits = false; /* it is already */
@@ -47,12 +74,33 @@ run_disable(struct admin *ad)
 }
 
 static void
-run_serve(struct admin *ad)
+run_reconnect(struct admin *ad)
+{
+	put_to_rest(ad, DB_RECONNECTS);
+}
+
+/* Each ends what the other one of its pair began, and nothing else. */
+static void
+end_will(struct admin *ad, enum db_will will)
 {
 	if (find_db(ad) < 0)
 		return;
-	admin_note(ad);
-	db_set_will(ad->db, DB_SERVES);
+	if (db_end_will(ad->db, will) || db_get_will(ad->db) == DB_SERVES)
+		admin_note(ad);
+	else
+		fail_resting(ad);
+}
+
+static void
+run_resume(struct admin *ad)
+{
+	end_will(ad, DB_PAUSED);
+}
+
+static void
+run_enable(struct admin *ad)
+{
+	end_will(ad, DB_DISABLED);
 }
 
 /* It was waited for: for as long as the request may wait, or until somebody wanted
@@ -61,10 +109,22 @@ static void
 end_rest(struct admin *ad)
 {
 	if (request_get_stop(ad->r)) {
-		db_set_will(ad->db, DB_SERVES);
+		bool serves = db_end_will(ad->db, ad->will);
+
+		if (serves)
+			log_info("%s is given up: the database serves again",
+			    ad->words);
 		request_fail_stopped(ad->r,
-		    "while transactions and statements under way had to end; "
-		    "the database serves again");
+		    serves
+			? "while transactions and statements under way had to "
+			  "end; the database serves again"
+			: "while transactions and statements under way had to "
+			  "end");
+	} else if (db_is_removed(ad->db)) {
+		failure_set(&ad->r->failure, ERR_NO_DATABASE,
+		    "%s was taken out of the configuration, or its file was "
+		    "replaced, before it was at rest",
+		    ad->db->conf->name);
 	} else if (db_get_will(ad->db) == DB_SERVES) {
 		failure_set(&ad->r->failure, ERR_CANCELLED,
 		    "%s is to serve again (RESUME, ENABLE), before it was at "
@@ -78,7 +138,7 @@ end_reconnect(struct admin *ad)
 {
 	end_rest(ad);
 	if (ad->r->failure.code == 0)
-		db_set_will(ad->db, DB_SERVES);
+		db_end_will(ad->db, DB_RECONNECTS);
 }
 
 /* The writer, between two of its turns, has the keeper copy what there is. */
@@ -103,7 +163,9 @@ run_checkpoint(struct admin *ad)
 	ad->ask = (struct writer_ask){
 		.errand = &ad->errand,
 		.home = &ad->home->mailbox,
+		.stop = &ad->r->stop,
 	};
+	atomic_store(&ad->r->runner, &ad->db->q);
 	admin_wait(ad);
 	writer_ask_copy(ad->db->writer, &ad->ask);
 }
@@ -111,7 +173,12 @@ run_checkpoint(struct admin *ad)
 static void
 end_checkpoint(struct admin *ad)
 {
-	admin_put_wal(ad, ad->db);
+	if (request_get_stop(ad->r))
+		request_fail_stopped(ad->r,
+		    "while it waited for the writer; the WAL may be copied all "
+		    "the same");
+	else
+		admin_put_wal(ad, ad->db);
 	db_release(ad->db);
 }
 
@@ -172,15 +239,19 @@ const struct admin_command admin_acts_commands[] = {
 	  .run = run_pause, .end = end_rest,
 	  .text = "let what is under way end, then close the file: nobody touches it until RESUME, and requests wait; answered when it is closed" },
 	{ .words = "RESUME", .args = "DATABASE", .right = ADMIN_ACTS,
-	  .run = run_serve, .text = "end a PAUSE: what waited runs" },
+	  .run = run_resume, .text = "end a PAUSE: what waited runs" },
 	{ .words = "DISABLE", .args = "DATABASE", .right = ADMIN_ACTS,
 	  .run = run_disable, .end = end_rest,
 	  .text = "as PAUSE, but requests are refused" },
 	{ .words = "ENABLE", .args = "DATABASE", .right = ADMIN_ACTS,
-	  .run = run_serve, .text = "end a DISABLE" },
+	  .run = run_enable, .text = "end a DISABLE" },
 	{ .words = "RECONNECT", .args = "DATABASE", .right = ADMIN_ACTS,
-	  .run = run_pause, .end = end_reconnect,
+	  .run = run_reconnect, .end = end_reconnect,
 	  .text = "close all connections to the file and open them anew; requests wait meanwhile" },
+	/* it goes another way before it is looked for here: admin_backup.c */
+	{ .words = "BACKUP", .args = "DATABASE TO '/PATH' [VERIFY] [REPLACE]",
+	  .right = ADMIN_ACTS,
+	  .text = "write a copy of a database while it is served; for root and the user who runs the daemon" },
 	{ .words = "CHECKPOINT", .args = "DATABASE", .right = ADMIN_ACTS,
 	  .columns = { "database", "bytes", "pending_bytes", "file_bytes",
 	               "limit_bytes", "over_ms", "illness", "cause", "pid", "text" },

@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "daemon/admin_words.h"
 #include "daemon/backup.h"
 #include "daemon/hots.h"
 #include "proto/error.h"
@@ -21,8 +22,7 @@ struct cursor {
 static void
 skip_space(struct cursor *c)
 {
-	while (c->at < c->end && isspace((unsigned char)*c->at))
-		c->at++;
+	c->at = admin_words_skip(c->at, c->end);
 }
 
 static bool

@@ -22,7 +22,7 @@ get_state(const struct client *cl, const struct request *oldest)
 	if (!cl->said_hello)
 		return "connecting";
 	if (oldest)
-		return oldest->waits ? "waiting" : "busy";
+		return admin_is_waiting(oldest) ? "waiting" : "busy";
 	if (cl->away_n > 0)
 		return "fetching";
 	return cl->sessions ? "in transaction" : "idle";

@@ -20,6 +20,8 @@ show_databases(struct admin *ad)
 	for (struct db *db = dbs_next(dbs, NULL); db; db = dbs_next(dbs, db)) {
 		bool open = db_hold(db);
 
+		if (!open && db_is_removed(db))
+			continue; /* another one may have its name */
 		admin_put_row(ad);
 		admin_put_str(ad, db->conf->name);
 		admin_put_str(ad, db->conf->path);
@@ -44,9 +46,7 @@ struct seen {
 	const struct db *db; /* only compared */
 	unsigned clients_n;  /* it is their database */
 	unsigned active_n;   /* with requests under way on it */
-	unsigned waiting_n;  /* of these, those of which the oldest waits on its
-			      * worker: behind its client's own, or until the
-			      * file is open */
+	unsigned waiting_n;  /* of these, those of which the oldest waits */
 };
 
 /* NULL: out of memory, and its clients are not counted. */
@@ -91,7 +91,7 @@ see_client(struct admin *ad, const struct client *cl)
 	if (!oldest || !oldest->db || !(seen = find_seen(ad, oldest->db)))
 		return;
 	seen->active_n++;
-	seen->waiting_n += oldest->waits != NULL;
+	seen->waiting_n += admin_is_waiting(oldest);
 }
 
 static void
@@ -289,7 +289,7 @@ const struct admin_command admin_dbs_commands[] = {
 	               "queue_bytes", "oldest_ms", "readers", "readers_busy",
 	               "snapshots", "reader_queue", "reader_oldest_ms" },
 	  .visit = visit_pools, .end = show_pools,
-	  .text = "each open database: its clients, those with requests under way and those whose requests wait on their worker; its writer and readers, and who waits for them" },
+	  .text = "each open database: its clients, those with requests under way and, of these, those whose oldest one waits; its writer and readers, and who waits for them" },
 	{ .words = "SHOW WRITER",
 	  .columns = { "database", "position", "state", "pid", "application",
 	               "for_ms", "statement" },
@@ -309,7 +309,7 @@ const struct admin_command admin_dbs_commands[] = {
 	  .columns = { "database", "path", "phase", "pages_done", "pages_total",
 	               "for_ms" },
 	  .run = show_backups,
-	  .text = "copies that are made now: BACKUP name TO '/path' [VERIFY] [REPLACE]" },
+	  .text = "copies that BACKUP makes now" },
 	{ .words = NULL },
 };
 /* clang-format on */

@@ -4,10 +4,10 @@
 #define DAEMON_ADMIN_IMPL_H
 
 #include "daemon/admin.h"
+#include "daemon/admin_words.h"
 #include "daemon/again.h"
 
 #define ADMIN_COLUMNS_MAX 16
-#define ADMIN_WORDS_BYTES 256
 #define ADMIN_SUMS_N      4
 
 /* Who may run it. */
@@ -26,8 +26,9 @@ struct admin {
 	const char *args; /* what follows the command's own words */
 	uint64_t target, target_request; /* KILL, CANCEL */
 	bool found;
-	bool waits;    /* it comes home by itself */
-	struct db *db; /* referenced; or NULL */
+	bool waits;        /* it comes home by itself */
+	struct db *db;     /* referenced; or NULL */
+	enum db_will will; /* that it is to have, to be at rest */
 	struct db_watch watch;
 	struct again again;
 	struct buf rows;             /* encoded, one after the other */
@@ -69,6 +70,10 @@ void admin_note(const struct admin *ad);
 /* Have rows put for each database that is open. */
 void admin_each_open(
     struct admin *ad, void (*put)(struct admin *ad, const struct db *db));
+
+/* Say whether a request of this worker's clients waits: on the worker, behind its
+ * client's own or until the file is open, or in the line of a writer or of readers. */
+bool admin_is_waiting(const struct request *r);
 
 /* Free ad->seen. */
 void admin_forget_seen(struct admin *ad);

@@ -7,25 +7,6 @@
 #include "daemon/tick.h"
 #include "proto/error.h"
 
-/* Cut it where blanks begin that stand at its end, or quotes that stand around
- * it; gives where it begins. */
-static char *
-trim(char *text)
-{
-	size_t n;
-
-	text += strspn(text, " ");
-	n = strlen(text);
-	while (n > 0 && text[n - 1] == ' ')
-		n--;
-	if (n > 1 && text[0] == '"' && text[n - 1] == '"') {
-		text++;
-		n -= 2;
-	}
-	text[n] = '\0';
-	return text;
-}
-
 static void
 run_set(struct admin *ad)
 {
@@ -40,7 +21,8 @@ run_set(struct admin *ad)
 		return;
 	}
 	*equals++ = '\0';
-	if (dbs_change(ad->home->dbs, trim(text), trim(equals), err) < 0) {
+	if (dbs_change(ad->home->dbs, admin_words_trim(text),
+		admin_words_trim(equals), err) < 0) {
 		failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
 		    "nothing has changed: %s", err);
 		return;

@@ -127,7 +127,7 @@ answer_error(struct request *r, struct buf *out)
 	put_state(&m, r);
 	put_times(&m, r);
 	msg_end(&m, FRAME_HARD_MAX_BYTES);
-	if (r->state != REQUEST_ANSWERED)
+	if (request_get_state(r) != REQUEST_ANSWERED)
 		request_move(r, REQUEST_ANSWERED);
 }
 

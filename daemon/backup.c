@@ -497,7 +497,8 @@ finish(struct backup *b)
 		    b->source.db->name, b->order.path,
 		    (long long)atomic_load(&b->pages_total),
 		    (double)(clock_now_us() - b->started_us) / 1e6);
-	if (r->state == REQUEST_QUEUED) /* it was stopped before it began */
+	if (request_get_state(r) ==
+	    REQUEST_QUEUED) /* it was stopped before it began */
 		request_move(r, REQUEST_RUNNING);
 	answer_init(&a, r, &r->out);
 	if (!r->failure.code)

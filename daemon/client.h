@@ -43,7 +43,8 @@ struct loop {
 	struct hot_box box;             /* of hots that come home */
 	struct hot *batches;            /* with a read transaction open */
 	struct hot *leavers;            /* to be given back when they can be */
-	struct hot *reaps;              /* with requests that wait elsewhere and
+	unsigned preloads_n; /* of the last reload whose databases it has */
+	struct hot *reaps;   /* with requests that wait elsewhere and
 					  * were told to stop in this turn */
 	void (*read)(struct client *cl); /* its socket is readable */
 	struct mailbox mailbox;

@@ -77,6 +77,11 @@ db_get_state_name(struct db *db)
 		[DB_DRAINING] = "draining",
 		[DB_CLOSING] = "closing",
 	};
+	static const char *const wills[] = {
+		[DB_PAUSED] = "paused",
+		[DB_DISABLED] = "disabled",
+		[DB_RECONNECTS] = "reconnecting",
+	};
 	enum db_state state;
 	enum db_will will;
 
@@ -85,8 +90,20 @@ db_get_state_name(struct db *db)
 	will = db->will;
 	pthread_mutex_unlock(&db->dbs->lock);
 	if (state == DB_CLOSED && will != DB_SERVES)
-		return will == DB_PAUSED ? "paused" : "disabled";
+		return wills[will];
 	return names[state];
+}
+
+bool
+db_is_coming(struct db *db)
+{
+	bool comes;
+
+	pthread_mutex_lock(&db->dbs->lock);
+	comes = db->state == DB_OPEN || db->state == DB_OPENING ||
+	    db->state == DB_WAITING || atomic_load(&db->wanted);
+	pthread_mutex_unlock(&db->dbs->lock);
+	return comes;
 }
 
 void
@@ -371,6 +388,10 @@ db_end(struct db *db)
 	struct hot *h;
 
 	atomic_store(&db->removed, true);
+	if (db->will != DB_SERVES) { /* nobody finds it to say otherwise */
+		db->will = DB_SERVES;
+		db_unref(db);
+	}
 	if (db->state == DB_OPEN)
 		db->state = DB_DRAINING;
 	DL_FOREACH2(db->hots, h, peer) {
@@ -442,7 +463,7 @@ choose(struct db *db, struct hot **ret_hot, struct failure *f)
 		*ret_hot = pop(&db->asked);
 		return STEP_OPEN_HOT;
 	}
-	if ((db->asked || atomic_exchange(&db->wanted, false)) &&
+	if ((atomic_exchange(&db->wanted, false) || db->asked) &&
 	    db->state == DB_CLOSED && room_take(db, f) < 0)
 		return STEP_REFUSE;
 	if (db->state == DB_OPENING)
@@ -593,9 +614,13 @@ run_step(struct db *db)
 void
 db_run(struct squeue *q)
 {
+	struct db *db = (struct db *)q;
 	enum db_step step;
 
+	db_look_at_watches(db);
+	if (db->writer) /* set here only */
+		writer_look_at_asks(db->writer);
 	do {
-		step = run_step((struct db *)q);
+		step = run_step(db);
 	} while (step != STEP_NONE);
 }

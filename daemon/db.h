@@ -42,8 +42,9 @@ enum db_state {
 /* What an administrator wants of it. */
 enum db_will {
 	DB_SERVES,
-	DB_PAUSED,   /* closed, and what comes waits */
-	DB_DISABLED, /* closed, and what comes is refused */
+	DB_PAUSED,     /* closed, and what comes waits */
+	DB_DISABLED,   /* closed, and what comes is refused */
+	DB_RECONNECTS, /* closed for a moment, and what comes waits */
 };
 
 /* Somebody who waits until a database is at rest: closed, because it is not to
@@ -56,13 +57,15 @@ struct db_watch {
 };
 
 struct db {
-	struct squeue q;      /* first: the queue is the database */
-	struct dbs *dbs;      /* borrowed */
-	struct conf_db *conf; /* its own */
-	_Atomic bool removed; /* from the configuration: nothing new is
+	struct squeue q;             /* first: the queue is the database */
+	struct dbs *dbs;             /* borrowed */
+	struct conf_db *conf;        /* its own */
+	_Atomic bool removed;        /* from the configuration: nothing new is
 				     * begun on it, and its name is free */
-	_Atomic bool wanted;  /* to be opened, though nobody has asked */
-	size_t index;         /* in the list; workers index by it */
+	_Atomic bool wanted;         /* to be opened, though nobody has asked */
+	_Atomic unsigned preloads_n; /* which reload has it opened: reloads_n;
+				      * 0: none */
+	size_t index;                /* in the list; workers index by it */
 	_Atomic unsigned refs;
 
 	/* constant while somebody holds it */
@@ -98,7 +101,8 @@ struct dbs {
 			 * in microseconds of wall-clock time */
 	struct crew *writers, *readers, *keepers, *watchers, *openers;
 	struct backups *backups;
-	char *directory; /* its real path; NULL: none */
+	_Atomic unsigned reloads_n; /* the main thread: how many there were */
+	char *directory;            /* its real path; NULL: none */
 
 	pthread_mutex_t lock;       /* for what follows */
 	struct db **known;          /* by index; NULL: free */
@@ -218,11 +222,18 @@ bool db_is_removed(const struct db *db);
 bool db_hold(struct db *db);
 void db_release(struct db *db);
 
-/* Say what it is to do.  A database that is not to serve finishes what is under way
- * on it, open transactions too, and closes; one that is to serve again goes on.
- * Any thread. */
+/* Say what it is to do, if it was not taken out of the configuration.  A database that
+ * is not to serve finishes what is under way on it, open transactions too, and closes;
+ * one that is to serve again goes on.  Any thread. */
 void db_set_will(struct db *db, enum db_will will);
 enum db_will db_get_will(struct db *db);
+
+/* Have it serve again, if this is still what it is to do.  False: it is not.  Any
+ * thread. */
+bool db_end_will(struct db *db, enum db_will will);
+
+/* Say whether it is open, or about to be.  Any thread. */
+bool db_is_coming(struct db *db);
 
 /* Send w->errand when it is at rest, when it is to serve again, or when *w->stop is
  * not 0; true: it is at rest now, and nothing is sent.  Any thread. */

@@ -159,9 +159,10 @@ enum stmt_tx {
 enum stmt_tx stmt_get_tx(const struct stmt *st);
 const char *stmt_get_savepoint(const struct stmt *st);
 
-/* Remember that it is too long for a worker; ask whether it was lately. */
+/* Remember that it is too long for a worker; ask whether it was lately, or nothing
+ * can stop it: that is looked at again now and then. */
 void stmt_mark_heavy(struct stmt *st);
-bool stmt_take_heavy(struct stmt *st);
+bool stmt_take_heavy(struct dbconn *c, struct stmt *st);
 
 /* It ended later than a worker can spare, and nothing had stopped it: look again
  * whether anything can, since the file may have grown since it was prepared. */

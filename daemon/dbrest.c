@@ -4,6 +4,7 @@
  * What closes and opens it is db.c's queue, which looks at db->will.
  *
  * Threads: any. */
+#include <assert.h>
 #include <utlist.h>
 
 #include "daemon/db.h"
@@ -79,23 +80,41 @@ end_rest(struct db *db)
 void
 db_set_will(struct db *db, enum db_will will)
 {
-	bool began, ended;
+	bool began;
 
+	assert(will != DB_SERVES);
 	pthread_mutex_lock(&db->dbs->lock);
-	began = will != DB_SERVES && db->will == DB_SERVES;
-	ended = will == DB_SERVES && db->will != DB_SERVES;
+	began = db->will == DB_SERVES && !atomic_load(&db->removed);
 	if (began)
 		begin_rest(db);
-	else if (ended)
-		end_rest(db);
-	db->will = will;
+	if (began || db->will != DB_SERVES)
+		db->will = will;
 	squeue_kick(&db->q);
 	pthread_mutex_unlock(&db->dbs->lock);
 	if (began)
 		db_ref(db); /* it must not be forgotten with its will */
 	db_look_at_watches(db);
-	if (ended)
-		db_unref(db);
+}
+
+bool
+db_end_will(struct db *db, enum db_will will)
+{
+	bool ended;
+
+	assert(will != DB_SERVES);
+	pthread_mutex_lock(&db->dbs->lock);
+	ended = db->will == will;
+	if (ended) {
+		end_rest(db);
+		db->will = DB_SERVES;
+		squeue_kick(&db->q);
+	}
+	pthread_mutex_unlock(&db->dbs->lock);
+	if (!ended)
+		return false;
+	db_look_at_watches(db);
+	db_unref(db);
+	return true;
 }
 
 enum db_will

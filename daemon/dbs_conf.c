@@ -146,10 +146,13 @@ reload_configured(
 		remove_db(db);
 		pthread_mutex_unlock(&dbs->lock);
 	}
+	atomic_fetch_add(&dbs->reloads_n, 1);
 	for (struct db **db = added; *db; db++) {
 		log_info(
 		    "database %s is served from now on", (*db)->conf->name);
 		atomic_store(&(*db)->wanted, (*db)->conf->preload);
+		if ((*db)->conf->preload)
+			atomic_store(&(*db)->preloads_n, dbs->reloads_n);
 		squeue_kick(&(*db)->q);
 	}
 	free(added);

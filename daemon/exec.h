@@ -61,6 +61,10 @@ int exec_run(struct exec *ex);
  * r->changes and r->rowid then, and in its session's vars. */
 void exec_close(struct exec *ex);
 
+/* The same, of a statement that somebody else has prepared and, if ex->ran says so,
+ * run: then it is counted.  keeps: what it changed is its request's and its session's. */
+void exec_finish(struct exec *ex, bool keeps, bool failed);
+
 /* Say what a statement is, in an OK reply: DESCRIBE and PREPARE. */
 void exec_describe(struct dbconn *conn, struct request *r, struct buf *out);
 

@@ -19,10 +19,6 @@ void exec_begin(
 /* Let go of a statement that was prepared and is not to run. */
 void exec_put_back(struct exec *ex);
 
-/* Let go of a statement that has run (ex->ran), and count that; ex->stmt may be NULL.
- * keeps: what it changed is its request's and its session's. */
-void exec_finish(struct exec *ex, bool keeps, bool failed);
-
 /* Say of a step that failed, with rc, whether it was told to stop or did so by itself:
  * EXEC_OVER, or negative with r->failure set. */
 int exec_judge_failure(struct exec *ex, int rc);

@@ -15,7 +15,6 @@
  * Thread: whoever runs the writer. */
 #include "daemon/clock.h"
 #include "daemon/log.h"
-#include "daemon/mailbox.h"
 #include "daemon/stats.h"
 #include "daemon/tick.h"
 #include "daemon/writer_impl.h"
@@ -216,7 +215,7 @@ is_due(struct writer *w, int64_t bytes)
 {
 	int64_t part = w->db_conf->wal_limit_bytes / PART;
 
-	if (bytes >= w->copied_bytes + part || (w->asking && get_backlog(w)))
+	if (bytes >= w->copied_bytes + part || (w->is_asked && get_backlog(w)))
 		return true;
 	if (is_over(w, bytes)) {
 		if (bytes > w->copied_bytes && get_backlog(w))
@@ -417,34 +416,6 @@ rest_idle(struct writer *w)
 		atomic_store(&w->longest_bytes, 0);
 }
 
-void
-writer_ask_copy(struct writer *w, struct writer_ask *ask)
-{
-	ask->next = atomic_load(&w->asks);
-	while (!atomic_compare_exchange_weak(&w->asks, &ask->next, ask))
-		;
-	squeue_kick(&w->q);
-}
-
-static void
-send_home(struct writer_ask *list)
-{
-	while (list) {
-		struct writer_ask *ask = list;
-
-		list = ask->next;
-		mailbox_send(ask->home, ask->errand); /* home waits for it */
-	}
-}
-
-void
-gate_answer(struct writer *w)
-{
-	send_home(w->asking);
-	w->asking = NULL;
-	send_home(atomic_exchange(&w->asks, NULL));
-}
-
 /* One turn with the keeper. */
 static void
 take_turn(struct writer *w)
@@ -502,16 +473,16 @@ gate_run(struct writer *w)
 {
 	bool asked = atomic_load_explicit(&w->asks, memory_order_relaxed);
 
-	if (asked && !w->asking && !is_at_work(w))
-		w->asking = atomic_exchange(&w->asks, NULL);
+	if (asked && !w->is_asked && !is_at_work(w))
+		asks_begin(w);
 	take_turn(w);
 	if (w->alarm || w->is_stuck) {
-		gate_answer(w);
-	} else if (w->asking && !is_at_work(w)) {
-		send_home(w->asking);
-		w->asking = NULL;
+		asks_answer(w);
+	} else if (w->is_asked && !is_at_work(w)) {
+		asks_answer_begun(w);
 	}
-	if (asked && !w->asking && !is_at_work(w))
+	if (atomic_load_explicit(&w->asks, memory_order_relaxed) &&
+	    !w->is_asked && !is_at_work(w))
 		squeue_kick(&w->q);
 }
 

@@ -150,6 +150,20 @@ hots_open_all(struct loop *loop, struct failure *f)
 	return rc;
 }
 
+/* Not of one that could not be opened: who asks for that has it tried again. */
+void
+hots_preload(struct loop *loop)
+{
+	unsigned reloads_n = atomic_load(&loop->dbs->reloads_n);
+	struct db *db = NULL;
+
+	while ((db = dbs_next(loop->dbs, db)))
+		if (atomic_load(&db->preloads_n) > loop->preloads_n &&
+		    db_is_coming(db))
+			hots_get(loop, db);
+	loop->preloads_n = reloads_n;
+}
+
 void
 hots_close_all(struct loop *loop)
 {

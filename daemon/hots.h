@@ -23,6 +23,9 @@
  * are clients.  Errors: those of dbconn_open, with f filled in. */
 int hots_open_all(struct loop *loop, struct failure *f);
 
+/* Ask for those of the databases that a reload has opened since the last time. */
+void hots_preload(struct loop *loop);
+
 /* Close all.  After the crews have ended. */
 void hots_close_all(struct loop *loop);
 

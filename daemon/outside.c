@@ -67,7 +67,7 @@ writer_lock_out(struct writer *w, size_t from, size_t n)
 	for (size_t i = from; i < n; i++) {
 		struct request *r = w->members[i].r;
 
-		if (r->state != REQUEST_RUNNING)
+		if (request_get_state(r) != REQUEST_RUNNING)
 			continue;
 		request_reset_result(r);
 		r->started_us = 0;

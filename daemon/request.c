@@ -135,8 +135,8 @@ request_pool_fini(struct request_pool *pool)
 void
 request_move(struct request *r, enum request_state to)
 {
-	assert(edges[r->state] & (1u << to));
-	r->state = to;
+	assert(edges[request_get_state(r)] & (1u << to));
+	atomic_store_explicit(&r->state, (int)to, memory_order_relaxed);
 	if (to == REQUEST_NEW)
 		r->stats = NULL;
 }

@@ -146,9 +146,9 @@ struct request {
 	_Atomic int stop;      /* ERR_ code once it is to stop, else 0 */
 	_Atomic uint64_t sent; /* bytes of ROWS frames sent by the worker */
 	_Atomic(struct squeue *) runner; /* who to kick about it; may be NULL */
+	_Atomic int state; /* enum request_state; the holder moves it */
 
 	/* the holder */
-	enum request_state state;
 	struct stats_set *stats; /* of the connection that runs it; NULL: none
 				  * does */
 	int64_t started_us;      /* when execution began, 0: not yet */
@@ -191,6 +191,14 @@ void request_free_piece(struct request *r, struct piece *p);
 
 /* Move it along one edge of the picture above.  The holder. */
 void request_move(struct request *r, enum request_state to);
+
+/* Give its state; that of another one's may have changed by then.  Any thread. */
+static inline enum request_state
+request_get_state(const struct request *r)
+{
+	return (enum request_state)atomic_load_explicit(
+	    &r->state, memory_order_relaxed);
+}
 
 /* Copy what the spans and owner point to into the request, so that it can outlive
  * the buffer it was read from; of a request that owns its frame, only the SQL, which

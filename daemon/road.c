@@ -175,7 +175,7 @@ park(struct client *cl, struct request *r)
 	}
 	r->behind = w;
 	r->waited = true;
-	if (r->state == REQUEST_NEW)
+	if (request_get_state(r) == REQUEST_NEW)
 		request_move(r, REQUEST_PARKED);
 	road_wait_in(&cl->parked, r);
 	return 1;

@@ -80,7 +80,7 @@ choose_statement(struct request *r, struct dbconn *hot, const struct conf *conf,
 	case KIND_EMPTY:
 		return ROAD_INLINE;
 	case KIND_READ:
-		return conf->inline_budget_us == 0 || stmt_take_heavy(st)
+		return conf->inline_budget_us == 0 || stmt_take_heavy(hot, st)
 		    ? ROAD_READERS
 		    : ROAD_INLINE;
 	case KIND_TX:

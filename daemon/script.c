@@ -167,9 +167,8 @@ step_to_end(struct script *s, struct stmt *st)
 	/* control is short, and half a COMMIT is none */
 	if (stmt_get_kind(st) != KIND_TX)
 		dbconn_watch(w->conn, &r->stop, s->end_us);
-	do {
-		rc = stmt_step(w->conn, st, &r->failure);
-	} while (rc > 0);
+	while ((rc = stmt_step(w->conn, st, &r->failure)) > 0)
+		s->m->exec.rows_n++;
 	if (!dbconn_in_tx(w->conn))
 		seq = writer_count_commit(w, r);
 	if (seq)
@@ -188,8 +187,9 @@ step_to_end(struct script *s, struct stmt *st)
 	return rc;
 }
 
-/* Run a statement.  A failure leaves its session's variables as they were,
- * unless something of it was kept: by OR FAIL, outside a transaction. */
+/* Run a statement, and count it as if it had come alone.  A failure leaves its
+ * session's variables as they were, unless something of it was kept: by OR FAIL,
+ * outside a transaction. */
 static int
 run_statement(struct script *s, struct stmt *st)
 {
@@ -201,10 +201,11 @@ run_statement(struct script *s, struct stmt *st)
 		return rc;
 	ex->stmt = st;
 	ex->total_before = dbconn_set_vars(s->w->conn, s->r->vars);
+	ex->rows_n = 0;
 	rc = step_to_end(s, st);
-	if (rc == 0 || s->r->seq != seq_before)
-		exec_close(ex);
-	ex->stmt = NULL;
+	/* what a lock outside has stopped has not run */
+	ex->ran = rc != -ERR_EXTERNAL_BUSY;
+	exec_finish(ex, rc == 0 || s->r->seq != seq_before, rc < 0);
 	return rc;
 }
 
@@ -235,6 +236,8 @@ must_wait(struct script *s)
 static int
 run_text(struct script *s)
 {
+	s->m->exec.ended_us =
+	    clock_now_us(); /* a lock was not waited for by it */
 	for (;;) {
 		struct stmt *st = NULL;
 		int rc = take_statement(s, &st);

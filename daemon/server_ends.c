@@ -68,6 +68,8 @@ read_again(struct server *s)
 	notify_say(s->notify, "RELOADING=1\nMONOTONIC_USEC=%lld",
 	    (long long)clock_now_us());
 	s->reload(s->reload_arg);
+	for (unsigned i = 0; i < s->workers_n; i++)
+		worker_preload(s->workers[i]);
 	notify_say(s->notify, "READY=1");
 }
 

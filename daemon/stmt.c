@@ -37,6 +37,9 @@
 /* Of a script's statement only the beginning is known. */
 #define SCRIPT_BYTES_MAX ((size_t)FRAME_HARD_MAX_BYTES)
 
+/* What may stand between statements. */
+#define BLANK " \t\r\n\f;"
+
 /* Eight bytes at a time: Knuth's multiplicative hashing, TAOCP 6.4, whose best
  * bits are the upper ones. */
 static uint64_t
@@ -128,7 +131,7 @@ stmt_count_blank(struct span text)
 {
 	size_t n = 0;
 
-	while (n < text.n && strchr(" \t\r\n\f;", text.p[n]))
+	while (n < text.n && strchr(BLANK, text.p[n]))
 		n++;
 	return n;
 }
@@ -309,7 +312,8 @@ new_stmt(struct dbconn *c, struct span sql, sqlite3_stmt *s)
 	st->s = s;
 	st->kind = guard_get_kind(&c->guard, s);
 	st->matches = c->guard.matches;
-	st->counts = st->kind == KIND_READ && c->guard.counts;
+	st->counts = st->kind == KIND_READ && c->guard.counts &&
+	    !c->guard.checks;
 	st->unstoppable = st->kind == KIND_READ &&
 	    guard_is_unstoppable(&c->guard, s, c->page_bytes);
 	st->tx = get_tx(c, s);
@@ -323,6 +327,16 @@ new_stmt(struct dbconn *c, struct span sql, sqlite3_stmt *s)
 		}
 	}
 	return st;
+}
+
+/* Without what stands behind it: the same statement costs the same in a script. */
+static void
+open_tally(struct dbconn *c, struct stmt *st, const char *sql, size_t n)
+{
+	while (n > 0 && strchr(BLANK, sql[n - 1]))
+		n--;
+	if (c->stats)
+		tally_open(&st->tally, stats_get_tallies(c->stats), sql, n);
 }
 
 static int
@@ -339,9 +353,7 @@ keep(struct dbconn *c, struct stmt *st)
 	st->bytes = st->sql_n +
 	    (size_t)sqlite3_stmt_status(st->s, SQLITE_STMTSTATUS_MEMUSED, 0);
 	c->cache_bytes += st->bytes;
-	if (c->stats)
-		tally_open(&st->tally, stats_get_tallies(c->stats), st->sql,
-		    st->sql_n);
+	open_tally(c, st, st->sql, st->sql_n);
 	return 0;
 }
 
@@ -423,6 +435,8 @@ stmt_prepare_first(struct dbconn *c, const char *text, struct stmt **ret_stmt,
 	}
 	*ret_stmt = st;
 	*ret_n = (size_t)(src.tail - text);
+	if (st && st->kind != KIND_TX)
+		open_tally(c, st, text, *ret_n);
 	return 0;
 }
 
@@ -461,21 +475,30 @@ stmt_mark_heavy(struct stmt *st)
 	st->heavy_runs = HEAVY_RUNS;
 }
 
-bool
-stmt_take_heavy(struct stmt *st)
+/* Out of line: short reads, which most are, do not save registers for it. */
+static bool __attribute__((noinline))
+is_unstoppable_still(struct dbconn *c, struct stmt *st)
 {
+	stmt_judge_again(c, st); /* the file may be shorter by now */
 	if (st->unstoppable)
+		stmt_mark_heavy(st);
+	return st->unstoppable;
+}
+
+bool
+stmt_take_heavy(struct dbconn *c, struct stmt *st)
+{
+	if (st->heavy_runs > 0) {
+		st->heavy_runs--;
 		return true;
-	if (st->heavy_runs == 0)
-		return false;
-	st->heavy_runs--;
-	return true;
+	}
+	return st->unstoppable && is_unstoppable_still(c, st);
 }
 
 void
 stmt_judge_again(struct dbconn *c, struct stmt *st)
 {
-	if (!st->counts || st->unstoppable)
+	if (!st->counts)
 		return;
 	guard_reset(&c->guard);
 	c->guard.counts = true;

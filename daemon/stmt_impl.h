@@ -18,7 +18,7 @@ struct stmt {
 	int columns_of; /* the preparation they are of: count_prepared */
 	unsigned heavy_runs;
 	bool found;       /* it was not prepared for the run that comes next */
-	bool counts;      /* a read that calls count() */
+	bool counts;      /* a read that calls count(), and nothing worse */
 	bool unstoppable; /* never for a worker */
 	bool matches;     /* a step of it may take long: dbconn_set_pace */
 	size_t bytes;     /* it takes about so much memory */

@@ -281,6 +281,8 @@ take(struct tally_top *top, const char *database, const struct text *text)
 	struct tally_sum sum;
 
 	sum_pool(&text->pool, &sum);
+	if (sum.counts[TALLY_US] == 0 && tally_get_calls(&sum) == 0)
+		return; /* it was only prepared */
 	if (top->n < TALLY_TOP_N) {
 		row = &top->rows[top->n++];
 	} else {

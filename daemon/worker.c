@@ -70,7 +70,8 @@ struct worker {
 	struct newcomer *newcomers, **newcomers_end; /* under lock */
 	unsigned newcomers_n;                        /* under lock */
 	_Atomic unsigned clients_n, others_n;
-	_Atomic bool drains, refuses, closes, dumps, done, ends_admins;
+	_Atomic bool drains, refuses, closes, dumps, done, ends_admins,
+	    preloads;
 	_Atomic uint64_t turns; /* its own thread counts */
 	bool said_goaway, refused, ended_admins;
 
@@ -331,6 +332,10 @@ look_at_orders(struct worker *w)
 	}
 	if (atomic_load(&w->closes))
 		ends_close_all(loop);
+	if (atomic_load(&w->preloads)) {
+		atomic_store(&w->preloads, false);
+		hots_preload(loop);
+	}
 	if (atomic_load(&w->dumps)) {
 		atomic_store(&w->dumps, false);
 		dump_loop(loop);
@@ -541,6 +546,13 @@ void
 worker_dump(struct worker *w)
 {
 	atomic_store(&w->dumps, true);
+	mailbox_wake(&w->loop.mailbox);
+}
+
+void
+worker_preload(struct worker *w)
+{
+	atomic_store(&w->preloads, true);
 	mailbox_wake(&w->loop.mailbox);
 }
 

@@ -58,6 +58,9 @@ void worker_close_clients(struct worker *w);
  * next look. */
 uint64_t worker_poke(struct worker *w);
 
+/* Let it ask for connections to what a reload has opened (preload). */
+void worker_preload(struct worker *w);
+
 /* Let it log its clients and what they have under way. */
 void worker_dump(struct worker *w);
 

@@ -80,7 +80,7 @@ writer_stop(struct writer *w)
 	squeue_end(&w->q);
 	if (w->keeper)
 		keeper_stop(w->keeper);
-	gate_answer(w);
+	asks_answer(w);
 }
 
 void
@@ -279,6 +279,7 @@ writer_tick(struct writer *w)
 	    atomic_load(&w->held_back) || chores_are_due(w);
 
 	atomic_store(&w->ticked, true);
+	writer_look_at_asks(w);
 	/* a log that nobody writes to is copied: once, about a second later */
 	if (has_limits ||
 	    (committed_us && clock_now_us() - committed_us > GATE_IDLE_US))

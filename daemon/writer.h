@@ -103,11 +103,17 @@ struct writer_ask {
 	struct writer_ask *next;
 	struct errand *errand; /* sent to home when it was done */
 	struct mailbox *home;
+	const _Atomic int *stop; /* not 0: do not wait any longer */
+	bool begun;              /* it is copied for this one now */
 };
 
 /* Have the WAL copied into the file, as far as its readers allow, when the writer is
  * between two turns; or find out that it cannot be. */
 void writer_ask_copy(struct writer *w, struct writer_ask *ask);
+
+/* Send home those that are to wait no longer; a copy that has begun goes on.
+ * Whoever holds the database, now and then. */
+void writer_look_at_asks(struct writer *w);
 
 /* How many wait in the line now. */
 size_t writer_get_queue_n(struct writer *w);

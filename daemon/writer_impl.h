@@ -51,7 +51,7 @@ struct writer {
 	_Atomic uint64_t seq;
 	_Atomic bool gone;      /* its file: what is written would be lost */
 	_Atomic bool has_lease; /* for the tick and the reaper */
-	_Atomic(struct writer_ask *) asks; /* that nobody has begun for */
+	_Atomic(struct writer_ask *) asks; /* changed under the lock */
 	_Atomic int64_t chore_us;          /* when chores are due; 0: never */
 	_Atomic int chore_stop;            /* not 0: somebody waits */
 	_Atomic int64_t longest_bytes;     /* that the log has had */
@@ -89,7 +89,7 @@ struct writer {
 	int64_t chore_changes; /* total_changes() when it was analyzed last */
 	uint32_t frames;       /* in the WAL after the last commit */
 	int64_t job_us;        /* when the keeper was started last */
-	struct writer_ask *asking; /* whom it copies for */
+	bool is_asked;         /* it copies for some of asks */
 	int64_t
 	    gate_end_us; /* it waits for readers until then; 0: it does not */
 	int64_t over_us; /* since when the WAL is over its hard limit; 0: not */
@@ -111,8 +111,11 @@ struct writer {
 /* Look at the WAL: start the keeper, or copy what it left (gate.c). */
 void gate_run(struct writer *w);
 
-/* Send home those that asked for a copy: all of them. */
-void gate_answer(struct writer *w);
+/* Say that what is copied from now on is for all who have asked; send those home,
+ * when it is copied; send all home (asks.c). */
+void asks_begin(struct writer *w);
+void asks_answer_begun(struct writer *w);
+void asks_answer(struct writer *w);
 
 /* Plan chores; say whether they are due; do them, if nobody waits (chores.c). */
 void chores_open(struct writer *w);

@@ -635,8 +635,8 @@ START_TEST(guard_keeps_steps_without_end_off_the_workers)
 		ck_assert_int_eq(
 		    stmt_prepare(fx.hot, as_span(steps[_i].sql), &st, &f), 0);
 		ck_assert_int_eq(stmt_get_kind(st), KIND_READ);
-		ck_assert_msg(stmt_take_heavy(st) == steps[_i].heavy, "%s",
-		    steps[_i].sql);
+		ck_assert_msg(stmt_take_heavy(fx.hot, st) == steps[_i].heavy,
+		    "%s", steps[_i].sql);
 	}
 	failure_fini(&f);
 	fixture_close(&fx);
@@ -653,7 +653,32 @@ START_TEST(guard_lets_a_worker_count_in_a_small_file)
 	ck_assert_int_eq(
 	    stmt_prepare(fx.hot, as_span("SELECT count(*) FROM t"), &st, &f),
 	    0);
-	ck_assert(!stmt_take_heavy(st));
+	ck_assert(!stmt_take_heavy(fx.hot, st));
+	fixture_close(&fx);
+}
+END_TEST
+
+/* Not from one to the next: it is not looked at each time. */
+START_TEST(guard_lets_a_worker_count_in_a_file_that_was_large)
+{
+	struct stmt *st = NULL;
+	struct failure f;
+	int n = 0;
+
+	fixture_open(&fx, NULL,
+	    "CREATE TABLE t(x); CREATE TABLE big(x);"
+	    "INSERT INTO big VALUES(zeroblob(12000000));");
+	failure_init(&f);
+	ck_assert_int_eq(
+	    stmt_prepare(fx.hot, as_span("SELECT count(*) FROM t"), &st, &f),
+	    0);
+	for (int i = 0; i < 200; i++)
+		ck_assert(stmt_take_heavy(fx.hot, st));
+	fixture_query(&fx, "DROP TABLE big; VACUUM");
+	while (stmt_take_heavy(fx.hot, st) && n < 1000)
+		n++;
+	ck_assert_int_lt(n, 100);
+	ck_assert(!stmt_take_heavy(fx.hot, st));
 	fixture_close(&fx);
 }
 END_TEST
@@ -684,7 +709,7 @@ START_TEST(guard_counts_the_pages_of_a_large_log)
 	ck_assert_int_eq(
 	    stmt_prepare(fx.hot, as_span("SELECT count(*) FROM t"), &st, &f),
 	    0);
-	ck_assert(stmt_take_heavy(st) == logs[_i].heavy);
+	ck_assert(stmt_take_heavy(fx.hot, st) == logs[_i].heavy);
 	fixture_close(&fx);
 }
 END_TEST
@@ -752,6 +777,7 @@ main(void)
 	tcase_add_loop_test(tc, guard_keeps_steps_without_end_off_the_workers,
 	    0, (int)COUNT(steps));
 	tcase_add_test(tc, guard_lets_a_worker_count_in_a_small_file);
+	tcase_add_test(tc, guard_lets_a_worker_count_in_a_file_that_was_large);
 	tcase_add_loop_test(
 	    tc, guard_counts_the_pages_of_a_large_log, 0, (int)COUNT(logs));
 	tcase_add_test(tc, guard_keeps_the_index_of_like_and_glob);

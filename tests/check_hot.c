@@ -148,7 +148,7 @@ is_heavy(const char *sql)
 	    stmt_prepare(hot.conn,
 		(struct span){ (const uint8_t *)sql, strlen(sql) }, &st, &f),
 	    0);
-	heavy = stmt_take_heavy(st);
+	heavy = stmt_take_heavy(hot.conn, st);
 	failure_fini(&f);
 	return heavy;
 }

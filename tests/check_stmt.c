@@ -295,12 +295,12 @@ START_TEST(stmt_that_was_too_long_gets_another_chance_later)
 	struct stmt *st = prepare("SELECT 1");
 	int n = 0;
 
-	ck_assert(!stmt_take_heavy(st));
+	ck_assert(!stmt_take_heavy(fx.hot, st));
 	stmt_mark_heavy(st);
-	while (stmt_take_heavy(st))
+	while (stmt_take_heavy(fx.hot, st))
 		n++;
 	ck_assert_int_eq(n, 64);
-	ck_assert(!stmt_take_heavy(st));
+	ck_assert(!stmt_take_heavy(fx.hot, st));
 }
 END_TEST
 

@@ -456,6 +456,29 @@ read_file(char *text, size_t n, const char *fmt, ...)
 	return got > 0;
 }
 
+int
+live_count_fds(const struct live *d, const char *end)
+{
+	char dir_path[64], path[2 * LIVE_PATH_MAX];
+	const struct dirent *each;
+	size_t n = strlen(end);
+	int found = 0;
+	DIR *dir;
+
+	snprintf(dir_path, sizeof(dir_path), "/proc/%d/fd", (int)d->pid);
+	dir = opendir(dir_path);
+	PROC_CHECK(dir, "cannot list %s", dir_path);
+	while ((each = readdir(dir))) {
+		ssize_t got = readlinkat(
+		    dirfd(dir), each->d_name, path, sizeof(path));
+
+		if (got > (ssize_t)n && memcmp(path + got - n, end, n) == 0)
+			found++;
+	}
+	closedir(dir);
+	return found;
+}
+
 long
 live_get_rss_kb(const struct live *d)
 {

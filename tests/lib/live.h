@@ -98,6 +98,9 @@ int64_t live_get_queue(const struct live *d);
 /* Wait until n requests wait for the writer.  Any thread. */
 void live_wait_queue(const struct live *d, int64_t n);
 
+/* Count its descriptors of files whose paths end like this. */
+int live_count_fds(const struct live *d, const char *end);
+
 /* Give its resident memory in KiB.  Any thread. */
 long live_get_rss_kb(const struct live *d);
 

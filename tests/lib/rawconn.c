@@ -148,14 +148,13 @@ raw_put_cancel(struct rawconn *c, uint64_t target)
 uint64_t
 raw_put_admin(struct rawconn *c, const char *command)
 {
-	struct msg_out m;
+	const char *before = c->database;
+	uint64_t id;
 
-	msg_begin(&m, &c->out, TYPE_EXEC, ++c->last_id, 0);
-	msg_put_str(&m, HEAD_database, "@admin");
-	msg_open_body(&m);
-	msg_put_str(&m, ASK_sql, command);
-	end(&m);
-	return c->last_id;
+	c->database = "@admin";
+	id = raw_put_exec(c, 0, command);
+	c->database = before;
+	return id;
 }
 
 bool

@@ -15,13 +15,13 @@ DAEMON = """
     tx request turns deadlines mailbox crew answer access
     budget trickle pragma guard functions dbconn dbconn_setup dbcopy upkeep bind setting stmt stmt_run wal
     slow exec exec_batch control
-    dbfile hot reader readers snapshots health keeper writer outside gate chores group script lease
+    dbfile hot reader readers snapshots health keeper writer outside asks gate chores group script lease
     watch backup db dbrest dbs dbs_conf dbs_care room session
     steps router
     again retire out client client_pieces client_prepared
     slice hots collect local road road_wait road_home ends
     gauges metrics
-    admin admin_about admin_dbs admin_clients admin_stats admin_acts
+    admin_words admin admin_about admin_dbs admin_clients admin_stats admin_acts
     admin_costs admin_room admin_set admin_backup
     dispatch
     dump worker

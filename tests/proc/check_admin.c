@@ -75,7 +75,8 @@ START_TEST(admin_lists_its_commands_and_knows_all_of_them)
 END_TEST
 
 static const char *const spellings[] = { "show version", "SHOW VERSION;",
-	"  Show \n\t Version  ", "SHOW VERSION ; what follows is not read" };
+	"  Show \n\t Version  ", "SHOW VERSION ;; -- the end",
+	"-- one\n/* two */SHOW/**/VERSION /* three; four */" };
 
 START_TEST(admin_does_not_mind_how_a_command_is_written)
 {
@@ -93,10 +94,16 @@ END_TEST
 
 /* clang-format off */
 static const char *const wrong[][2] = {
-	{ "", "@admin does not know \"\"; EXEC \"SHOW HELP\" lists what it knows" },
+	{ "", "@admin does not know \"\"; SHOW HELP lists what it knows" },
+	{ "SHOW VERSION; SHOW STATE", "MULTIPLE_STATEMENTS: more than one command" },
+	{ "BACKUP app TO '/tmp/x'; SHOW STATE", "write it as: BACKUP" },
+	{ "SHOW -- VERSION", "@admin does not know \"SHOW\"" },
+	{ "SHOW 'VERSION'", "@admin does not know \"SHOW 'VERSION'\"" },
+	{ "PAUSE 'no; ne'", "no database is named \"no; ne\"" },
+	{ "SET log_level = '  x", "nothing has changed: log_level = '  x: " },
 	{ "SELECT 1", "@admin does not know \"SELECT 1\"" },
 	{ "SHOW STATSX", "@admin does not know \"SHOW STATSX\"" },
-	{ "SHOW STATS x", "@admin does not know \"SHOW STATS x\"" },
+	{ "SHOW STATS x", "write it as: SHOW STATS" },
 	{ "KILL", "write it as: KILL CLIENT" },
 	{ "KILL x", "write it as: KILL CLIENT; SHOW CLIENTS" },
 	{ "KILL -1", "write it as: KILL CLIENT; SHOW CLIENTS" },
@@ -242,7 +249,7 @@ START_TEST(admin_shows_what_each_client_does)
 	raw_flush(&a);
 	live_wait_queue(&live, 1);
 	snprintf(line, sizeof(line),
-	    "%d|%d|raw|app|busy|%d|1|INSERT INTO t VALUES(7)\n", getpid(),
+	    "%d|%d|raw|app|waiting|%d|1|INSERT INTO t VALUES(7)\n", getpid(),
 	    (int)getuid(), (int)id);
 	live_expect_part(admin, "SHOW CLIENTS",
 	    "pid uid application database state request requests statement",
@@ -329,7 +336,7 @@ START_TEST(admin_kill_answers_what_is_under_way)
 	id = raw_put_exec(&a, 0, INSERT);
 	raw_flush(&a);
 	live_wait_queue(&live, 1);
-	kill_client("|app|busy\n");
+	kill_client("|app|waiting\n");
 	ck_assert(raw_take(&a, &r));
 	ck_assert_uint_eq(r.tell.code, ERR_KILLED);
 	raw_expect(&a, id, ERR_CANCELLED);
@@ -352,7 +359,7 @@ START_TEST(admin_cancels_a_request_of_somebody_else)
 	raw_flush(&a);
 	live_wait_queue(&live, 1);
 	snprintf(sql, sizeof(sql), "CANCEL %llu %llu",
-	    (unsigned long long)find_client("|app|busy\n"),
+	    (unsigned long long)find_client("|app|waiting\n"),
 	    (unsigned long long)id);
 	live_expect_text(admin, sql, NULL, "");
 	raw_expect(&a, id, ERR_CANCELLED);
@@ -603,6 +610,66 @@ START_TEST(admin_reconnects)
 }
 END_TEST
 
+/* What one administrator has put to rest no command of another one wakes by the
+ * way. */
+START_TEST(admin_ends_no_rest_but_the_one_that_it_names)
+{
+	start(LIVE_OPTIONS("workers=2"));
+	expect_done("RESUME app"); /* it serves, as it is to */
+	expect_done("PAUSE 'app'");
+	live_expect_part(admin, "ENABLE app", NULL,
+	    "nothing is done: app is paused, which RESUME ends");
+	live_expect_part(admin, "RECONNECT app", NULL, "app is paused");
+	expect_state("paused");
+	expect_done("DISABLE \"app\"");
+	live_expect_part(admin, "RESUME app", NULL,
+	    "nothing is done: app is disabled, which ENABLE ends");
+	live_expect_part(admin, "RECONNECT app", NULL, "app is disabled");
+	expect_state("disabled");
+	expect_done("ENABLE app");
+	raw_run(&a, 0, INSERT, 0);
+	stop();
+}
+END_TEST
+
+/* Whoever has paused it copies the file. */
+START_TEST(admin_reconnect_does_not_end_a_pause_that_came_meanwhile)
+{
+	struct rawconn c;
+	uint64_t reconnect, pause;
+
+	start(LIVE_OPTIONS("workers=1"));
+	raw_open(&c, live.socket_path);
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, INSERT, 0);
+	reconnect = raw_put_admin(&a, "RECONNECT app");
+	raw_let_arrive(&a);
+	live_expect_part(admin, "RECONNECT app", NULL, "being reconnected");
+	pause = raw_put_admin(&c, "PAUSE app");
+	raw_let_arrive(&c);
+	raw_end(&b, true);
+	raw_expect(&a, reconnect, 0);
+	raw_expect(&c, pause, 0);
+	expect_state("paused");
+	expect_done("RESUME app");
+	/* nor does it when it is cancelled */
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, INSERT, 0);
+	reconnect = raw_put_admin(&a, "RECONNECT app");
+	raw_let_arrive(&a);
+	pause = raw_put_admin(&c, "PAUSE app");
+	raw_let_arrive(&c);
+	raw_expect(&a, raw_put_cancel(&a, reconnect), 0);
+	raw_expect(&a, reconnect, ERR_CANCELLED);
+	raw_end(&b, true);
+	raw_expect(&c, pause, 0);
+	expect_state("paused");
+	expect_done("RESUME app");
+	raw_close(&c);
+	stop();
+}
+END_TEST
+
 START_TEST(admin_stops_the_daemon)
 {
 	start(NULL);
@@ -724,6 +791,9 @@ main(void)
 	    tc, admin_pause_keeps_no_request_for_longer_than_it_may_wait);
 	tcase_add_test(tc, admin_disables_a_database);
 	tcase_add_test(tc, admin_reconnects);
+	tcase_add_test(tc, admin_ends_no_rest_but_the_one_that_it_names);
+	tcase_add_test(
+	    tc, admin_reconnect_does_not_end_a_pause_that_came_meanwhile);
 	tcase_add_test(tc, admin_stops_the_daemon);
 	tcase_add_test(
 	    tc, admin_answers_soon_with_a_thousand_clients_and_full_queues);

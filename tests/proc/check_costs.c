@@ -215,6 +215,34 @@ START_TEST(statements_of_batches_are_counted_by_themselves)
 }
 END_TEST
 
+/* As if they had come alone, with what is between them left out; also the one that
+ * ends it. */
+START_TEST(statements_of_scripts_are_counted_by_themselves)
+{
+	static const char text[] = "-- a comment\n" UPDATE ";\n\n" READ " ;"
+				   "SAVEPOINT s; RELEASE s;" UPDATE "; " INSERT
+				   ";" READ;
+	int vm_steps = count_here(READ, SQLITE_STMTSTATUS_VM_STEP);
+	unsigned flags = _i == 0 ? 0 : SQLPOOL_SCRIPT_NOT_ATOMIC;
+
+	start(LIVE_OPTIONS("workers=1"));
+	ck_assert_int_lt(sqlpool_script(conn, text, flags), 0);
+	run(READ ";\n", 1);
+	expect(UPDATE, "calls", 1);
+	expect("-- a comment " UPDATE, "calls", 1);
+	expect(UPDATE, "rows", 3);
+	expect(READ, "calls", 2);
+	expect(READ, "rows", 6);
+	expect(READ, "vm_steps", 2 * vm_steps);
+	expect(INSERT, "calls", 1);
+	expect(INSERT, "errors", 1);
+	expect(INSERT, "rows", 0);
+	ck_assert_double_eq(sum("calls"), 7); /* SCHEMA and FILL are two */
+	ck_assert_double_eq(get(NULL, "calls"), -1);
+	stop();
+}
+END_TEST
+
 /* By itself or as a step: what was not run is not counted, least of all with the rows
  * of the step before it. */
 START_TEST(statements_that_cannot_be_bound_are_not_counted)
@@ -229,6 +257,8 @@ START_TEST(statements_that_cannot_be_bound_are_not_counted)
 	ck_assert_int_lt(sqlpool_run_atomic(conn, request, &result), 0);
 	sqlpool_request_free(request);
 	ck_assert_int_lt(sqlpool_query(conn, UPDATE, &extra, 1, &result), 0);
+	ck_assert_int_lt(sqlpool_query(conn, SCAN, &extra, 1, &result), 0);
+	expect(SCAN, "calls", -1); /* there is no such row */
 	run(UPDATE, 1);
 	expect(READ, "calls", 1);
 	expect(UPDATE, "calls", 1);
@@ -307,6 +337,22 @@ START_TEST(slow_ones_are_kept_with_why)
 		strstr(text, "'" SECRET "' <> 'x'"),
 	    "%s", text);
 	free(text);
+	stop();
+}
+END_TEST
+
+/* Those that fail, too. */
+START_TEST(slow_ones_of_a_script_are_kept)
+{
+	const char *text = SCAN ";" SCAN "; INSERT INTO t SELECT 1, count(*), "
+				"1 FROM t a JOIN t b ON a.w > b.w";
+
+	start(LIVE_OPTIONS("slow_statement=1us", "workers=1"));
+	ck_assert_int_lt(sqlpool_script(conn, text, 0), 0);
+	expect_ask("SHOW SLOW", "number why statement",
+	    "4|scan|INSERT INTO t SELECT 1, count(*), 1 FROM t a JOIN t b ON "
+	    "a.w > b.w\n"
+	    "3|scan|" SCAN ";\n2|scan|" SCAN ";\n1||" FILL "\n");
 	stop();
 }
 END_TEST
@@ -407,9 +453,12 @@ main(void)
 	tcase_add_test(tc, statements_are_counted_as_they_were_run);
 	tcase_add_test(tc, statements_count_once_what_was_run_again);
 	tcase_add_test(tc, statements_of_batches_are_counted_by_themselves);
+	tcase_add_loop_test(
+	    tc, statements_of_scripts_are_counted_by_themselves, 0, 2);
 	tcase_add_test(tc, statements_that_cannot_be_bound_are_not_counted);
 	tcase_add_test(tc, statements_sum_up_under_a_flood_of_texts);
 	tcase_add_test(tc, slow_ones_are_kept_with_why);
+	tcase_add_test(tc, slow_ones_of_a_script_are_kept);
 	tcase_add_test(tc, slow_ones_are_kept_up_to_a_number);
 	tcase_add_loop_test(
 	    tc, statements_are_for_admins_and_observers_alone, 0, 2);

@@ -1,7 +1,6 @@
 /* check_dbs.c - databases that are opened when somebody asks for them, and closed
  * when nobody does. */
 #include <check.h>
-#include <dirent.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,34 +21,10 @@
 static struct live live;
 static struct rawconn c;
 
-/* Descriptors of the daemon whose file's name ends so, its WAL not counted. */
-static int
-count_fds(const char *end)
-{
-	char dir[64], path[PATH_N];
-	const struct dirent *each;
-	size_t n = strlen(end);
-	int found = 0;
-	DIR *d;
-
-	snprintf(dir, sizeof(dir), "/proc/%d/fd", (int)live.pid);
-	d = opendir(dir);
-	ck_assert_ptr_nonnull(d);
-	while ((each = readdir(d))) {
-		ssize_t got = readlinkat(
-		    dirfd(d), each->d_name, path, sizeof(path));
-
-		if (got > (ssize_t)n && memcmp(path + got - n, end, n) == 0)
-			found++;
-	}
-	closedir(d);
-	return found;
-}
-
 static bool
 is_closed(const void *end)
 {
-	return count_fds(end) == 0;
+	return live_count_fds(&live, end) == 0;
 }
 
 /* A second database beside app.db. */
@@ -117,16 +92,16 @@ get_seq(struct rawconn *conn, const char *sql)
 START_TEST(a_database_is_opened_when_somebody_asks_for_it)
 {
 	start_two("workers=2");
-	ck_assert_int_eq(count_fds("/app.db"), 0);
+	ck_assert_int_eq(live_count_fds(&live, "/app.db"), 0);
 	open_conn(&c, "app");
-	ck_assert_int_eq(count_fds("/app.db"), 0);
+	ck_assert_int_eq(live_count_fds(&live, "/app.db"), 0);
 	raw_run(&c, 0, "CREATE TABLE t(v)", 0);
 	/* the writer and this client's worker */
-	ck_assert_int_eq(count_fds("/app.db"), 2);
-	ck_assert_int_eq(count_fds("/other.db"), 0);
+	ck_assert_int_eq(live_count_fds(&live, "/app.db"), 2);
+	ck_assert_int_eq(live_count_fds(&live, "/other.db"), 0);
 	c.database = "other";
 	raw_run(&c, 0, "CREATE TABLE u(v)", 0);
-	ck_assert_int_eq(count_fds("/other.db"), 2);
+	ck_assert_int_eq(live_count_fds(&live, "/other.db"), 2);
 	ck_assert_int_eq(live_get_stat(&live, "databases_opened"), 2);
 	raw_close(&c);
 	stop();
@@ -138,7 +113,7 @@ START_TEST(a_preloaded_database_is_open_before_the_ready_line)
 	live_init(&live);
 	/* the writer, the workers, and the heavy readers of the minimum */
 	live_start(&live, LIVE_OPTIONS("workers=3", "min_read_connections=2"));
-	ck_assert_int_eq(count_fds("/app.db"), 6);
+	ck_assert_int_eq(live_count_fds(&live, "/app.db"), 6);
 	stop();
 }
 END_TEST
@@ -344,7 +319,7 @@ START_TEST(a_database_that_nobody_uses_is_closed_and_opened_again)
 	raw_run(&c, 0, "CREATE TABLE t(v)", 0);
 	before = get_seq(&c, "INSERT INTO t VALUES(1)");
 	proc_wait_until(is_closed, "/app.db", "app is closed");
-	ck_assert_int_eq(count_fds("/app.db-wal"), 0);
+	ck_assert_int_eq(live_count_fds(&live, "/app.db-wal"), 0);
 	ck_assert_int_eq(live_get_stat(&live, "databases_closed"), 1);
 	live_check_file(live.db_path);
 	after = get_seq(&c, "INSERT INTO t VALUES(2)");
@@ -380,7 +355,7 @@ START_TEST(a_transaction_keeps_its_database_open)
 	raw_run(&c, 1, "CREATE TABLE IF NOT EXISTS u(v)", 0);
 	proc_wait_until(is_closed, "/other.db", "other is closed again");
 	c.database = NULL;
-	ck_assert_int_ge(count_fds("/app.db"), 2);
+	ck_assert_int_ge(live_count_fds(&live, "/app.db"), 2);
 	raw_run(&c, 0, "SELECT count(*) FROM t", 0);
 	raw_end(&c, true);
 	proc_wait_until(is_closed, "/app.db", "app is closed");
@@ -613,8 +588,8 @@ START_TEST(a_directory_of_ten_thousand_databases_is_served)
 		ask_some(i);
 		if (i == n / 5)
 			before_kb = live_get_rss_kb(&live);
-		if (count_fds(".db") > most)
-			most = count_fds(".db");
+		if (live_count_fds(&live, ".db") > most)
+			most = live_count_fds(&live, ".db");
 	}
 	/* the writer's and one worker's connection for each, and maybe a
 	 * keeper's */
@@ -656,11 +631,11 @@ START_TEST(a_database_waits_for_room)
 	other.database = "t3";
 	raw_put_exec(&other, 0, "SELECT v FROM t");
 	raw_let_arrive(&other);
-	ck_assert_int_eq(count_fds("/t2.db"), 0);
+	ck_assert_int_eq(live_count_fds(&live, "/t2.db"), 0);
 	raw_expect(&c, raw_put_end(&c, 2, true), 0);
 	ck_assert_int_eq(raw_expect_int(&other, id), 7);
-	ck_assert_int_gt(count_fds("/t0.db"), 0);
-	ck_assert_int_eq(count_fds("/t1.db"), 0);
+	ck_assert_int_gt(live_count_fds(&live, "/t0.db"), 0);
+	ck_assert_int_eq(live_count_fds(&live, "/t1.db"), 0);
 	c.database = "t0";
 	raw_expect(&c, raw_put_end(&c, 1, true), 0);
 	c.database = "t1";
@@ -717,9 +692,9 @@ START_TEST(the_database_that_was_used_least_lately_is_closed)
 	raw_run(&c, 0, "SELECT v FROM t", 0);
 	c.database = "t3";
 	raw_run(&c, 0, "SELECT v FROM t", 0);
-	ck_assert_int_gt(count_fds("/t0.db"), 0);
-	ck_assert_int_eq(count_fds("/t1.db"), 0);
-	ck_assert_int_gt(count_fds("/t2.db"), 0);
+	ck_assert_int_gt(live_count_fds(&live, "/t0.db"), 0);
+	ck_assert_int_eq(live_count_fds(&live, "/t1.db"), 0);
+	ck_assert_int_gt(live_count_fds(&live, "/t2.db"), 0);
 	raw_close(&c);
 	stop_directory();
 }

@@ -36,17 +36,23 @@ write_conf(const char *fmt, ...)
 }
 
 static void
-start(void)
+start_with(const char *conf)
 {
 	live_init(&live);
 	snprintf(conf_path, sizeof(conf_path), "%s/conf", live.dir);
-	write_conf("%s", "");
+	write_conf("%s", conf);
 	live_launch(&live,
 	    (const char *const[]){
 		"-s", live.socket_path, "-c", conf_path, NULL });
 	live_wait_ready(&live);
 	raw_open(&c, live.socket_path);
 	raw_run(&c, 0, "CREATE TABLE t(v)", 0);
+}
+
+static void
+start(void)
+{
+	start_with("");
 }
 
 static void
@@ -133,6 +139,87 @@ START_TEST(a_database_is_added_and_taken_out)
 	write_conf("database b { path = \"%s\" }\n", other("b"));
 	reload("is reloaded", 3);
 	ck_assert_int_eq(raw_run_int(&c, 0, "SELECT count(*) FROM u"), 0);
+	stop();
+}
+END_TEST
+
+static bool
+is_open_everywhere(const void *arg)
+{
+	(void)arg;
+	/* the writer, the workers, and the heavy readers of the minimum */
+	return live_count_fds(&live, "/b.db") == 6;
+}
+
+/* As at the start: so the first request for it waits for nothing. */
+START_TEST(a_database_that_is_added_is_preloaded_for_all_workers)
+{
+	const struct text_wait once = { "not an SQLite database", 1 },
+			       twice = { "not an SQLite database", 2 };
+	struct rawreply r;
+
+	start_with("workers = 3\nmin_read_connections = 2\n");
+	write_conf("workers = 3\nmin_read_connections = 2\n"
+		   "database b { path = \"%s\" }\n"
+		   "database lazy { path = \"%s\" preload = off }\n"
+		   "database bad { path = \"%s\" }\n",
+	    other("b"), other("lazy"), conf_path);
+	reload("is reloaded", 1);
+	proc_wait_until(is_open_everywhere, NULL, "b to be open");
+	ck_assert_int_eq(live_count_fds(&live, "/lazy.db"), 0);
+	/* it is tried once, and again when somebody asks */
+	proc_wait_until(is_logged, &once, "bad to fail");
+	ck_assert(!is_logged(&twice));
+	c.database = "bad";
+	raw_wait(&c, raw_put_exec(&c, 0, "SELECT 1"), &r);
+	ck_assert_uint_ne(r.tell.code, 0);
+	ck_assert(is_logged(&twice));
+	stop();
+}
+END_TEST
+
+static bool
+is_forgotten(const void *arg)
+{
+	struct sqlpool_conn *const *admin = arg;
+	char *text = live_ask(*admin, "SHOW STATE", "name value");
+	bool is_so = strstr(text, "databases|1\n") != NULL;
+
+	free(text);
+	return is_so;
+}
+
+/* Nobody could say ENABLE any more. */
+START_TEST(a_database_that_rests_is_taken_out_with_its_rest)
+{
+	static const char *const columns = "name state";
+	struct sqlpool_conn *admin;
+	uint64_t pause;
+
+	start();
+	admin = live_connect_admin(&live);
+	write_conf("database b { path = \"%s\" }\n", other("b"));
+	reload("is reloaded", 1);
+	live_expect_text(admin, "DISABLE b", NULL, "");
+	write_conf("%s", "");
+	reload("is reloaded", 2);
+	write_conf("database b { path = \"%s\" }\n", other("b"));
+	reload("is reloaded", 3);
+	c.database = "b";
+	raw_run(&c, 0, "CREATE TABLE t(v)", 0);
+	live_expect_text(
+	    admin, "SHOW DATABASES", columns, "app|open\nb|open\n");
+	/* who waits for it to rest is told */
+	raw_begin(&c, TX_MODE_IMMEDIATE);
+	raw_run(&c, 0, "INSERT INTO t VALUES(1)", 0);
+	pause = raw_put_admin(&c, "PAUSE b");
+	raw_let_arrive(&c);
+	write_conf("%s", "");
+	reload("is reloaded", 4);
+	raw_expect(&c, pause, ERR_NO_DATABASE);
+	raw_end(&c, true);
+	proc_wait_until(is_forgotten, &admin, "b to be forgotten");
+	sqlpool_close(admin);
 	stop();
 }
 END_TEST
@@ -480,6 +567,9 @@ main(void)
 
 	tcase_set_timeout(tc, 90);
 	tcase_add_test(tc, a_database_is_added_and_taken_out);
+	tcase_add_test(tc, a_database_that_rests_is_taken_out_with_its_rest);
+	tcase_add_test(
+	    tc, a_database_that_is_added_is_preloaded_for_all_workers);
 	tcase_add_test(
 	    tc, a_client_of_a_database_that_was_taken_out_may_come_back);
 	tcase_add_test(

@@ -17,6 +17,12 @@
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
 #define INSERT      "INSERT INTO t VALUES(1)"
 
+/* Long enough for any test. */
+#define LONG_READ                                                             \
+	"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n LIMIT " \
+	"4000000000) SELECT max(i) FROM n"
+#define LONG_INSERT "INSERT INTO t " LONG_READ
+
 static struct live live;
 static struct sqlpool_conn *admin;
 static struct rawconn a, b;
@@ -325,6 +331,70 @@ START_TEST(checkpoint_that_waits_does_not_keep_the_daemon)
 }
 END_TEST
 
+/* The writer has no turn before b's request has ended: the transaction that it is
+ * in, or it itself. */
+START_TEST(checkpoint_that_waits_can_be_cancelled)
+{
+	bool in_tx = _i == 0;
+	uint64_t id, busy = 0;
+
+	start(LIVE_OPTIONS("workers=2"));
+	raw_run(&a, 0, INSERT, 0);
+	if (in_tx) {
+		raw_begin(&b, TX_MODE_IMMEDIATE);
+		raw_run(&b, 0, INSERT, 0);
+	} else {
+		busy = raw_put_exec(&b, 0, LONG_INSERT);
+		raw_flush(&b);
+		live_wait_busy(&live, "writers");
+	}
+	id = raw_put_admin(&a, "CHECKPOINT app");
+	raw_let_arrive(&a);
+	raw_expect(&a, raw_put_cancel(&a, id), 0);
+	raw_expect(&a, id, ERR_CANCELLED);
+	a.timeout_ms = 20;
+	raw_expect(&a, raw_put_admin(&a, "CHECKPOINT app"), ERR_DEADLINE);
+	a.timeout_ms = 0;
+	id = raw_put_admin(&a, "CHECKPOINT app"); /* others wait on */
+	raw_let_arrive(&a);
+	if (in_tx)
+		raw_end(&b, true);
+	else
+		raw_expect(&b, raw_put_cancel(&b, busy), 0);
+	raw_expect(&a, id, 0);
+	live_expect_text(admin, "CHECKPOINT app", "pending_bytes", "0\n");
+	stop();
+}
+END_TEST
+
+static bool
+is_nobody_closing(const void *arg)
+{
+	char *text = live_ask(admin, "SHOW CLIENTS", "state");
+	bool none = !strstr(text, "closing");
+
+	(void)arg;
+	free(text);
+	return none;
+}
+
+START_TEST(checkpoint_whose_client_is_gone_is_forgotten)
+{
+	start(LIVE_OPTIONS("workers=2"));
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, INSERT, 0);
+	raw_put_admin(&a, "CHECKPOINT app");
+	raw_let_arrive(&a);
+	raw_close(&a);
+	proc_wait_until(is_nobody_closing, NULL, "the client to be gone");
+	raw_end(&b, true);
+	live_expect_text(admin, "PAUSE app", NULL, ""); /* none has it open */
+	live_check_file(live.db_path);
+	raw_open(&a, live.socket_path);
+	stop();
+}
+END_TEST
+
 /* --- How much there is ----------------------------------------------------------------- */
 
 static int64_t
@@ -435,7 +505,7 @@ END_TEST
 START_TEST(pools_say_what_their_clients_do)
 {
 	static const char *const columns = "database clients active waiting";
-	uint64_t id;
+	uint64_t id, longer;
 
 	start(LIVE_OPTIONS("workers=2"));
 	live_expect_text(admin, "SHOW POOLS", columns, "app|2|0|0\n");
@@ -445,8 +515,19 @@ START_TEST(pools_say_what_their_clients_do)
 	id = raw_put_exec(&a, 0, INSERT);
 	raw_flush(&a);
 	live_wait_queue(&live, 1);
-	live_expect_text(admin, "SHOW POOLS", columns, "app|2|1|0\n");
-	raw_end(&b, true);
+	live_expect_text(admin, "SHOW POOLS", columns, "app|2|1|1\n");
+	/* who waits, and for whom */
+	live_expect_part(
+	    admin, "SHOW CLIENTS", "database state", "app|in transaction\n");
+	live_expect_part(
+	    admin, "SHOW CLIENTS", "database state", "app|waiting\n");
+	longer = raw_put_exec(&b, 0, LONG_READ);
+	raw_flush(&b);
+	live_wait_busy(&live, "writers");
+	live_expect_text(admin, "SHOW POOLS", columns, "app|2|2|1\n");
+	raw_expect(&b, raw_put_cancel(&b, longer), 0);
+	raw_expect(&b, longer, ERR_CANCELLED);
+	raw_end(&b, false);
 	raw_expect(&a, id, 0);
 	stop();
 }
@@ -473,6 +554,8 @@ main(void)
 	tcase_add_test(tc, checkpoint_copies_as_far_as_snapshots_allow);
 	tcase_add_test(tc, checkpoint_is_refused_where_there_is_none);
 	tcase_add_test(tc, checkpoint_that_waits_does_not_keep_the_daemon);
+	tcase_add_loop_test(tc, checkpoint_that_waits_can_be_cancelled, 0, 2);
+	tcase_add_test(tc, checkpoint_whose_client_is_gone_is_forgotten);
 	tcase_add_test(tc, limits_say_how_much_of_each_is_taken);
 	tcase_add_test(tc, memory_says_who_has_it);
 	tcase_add_test(tc, workers_say_how_many_reads_they_run_together);
