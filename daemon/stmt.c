@@ -50,11 +50,12 @@ struct stmt {
 	size_t columns_n;
 	int columns_of; /* the preparation they are of: count_prepared */
 	unsigned heavy_runs;
-	bool found;       /* it was not prepared for the run that comes next */
-	bool counts;      /* a read that calls count() */
-	bool unstoppable; /* never for a worker */
-	bool matches;     /* a step of it may take long: dbconn_set_pace */
-	size_t bytes;     /* it takes about so much memory */
+	bool found;        /* it was not prepared for the run that comes next */
+	bool counts;       /* a read that calls count() */
+	bool unstoppable;  /* never for a worker */
+	bool matches;      /* a step of it may take long: dbconn_set_pace */
+	bool shows_schema; /* as it was when it was prepared */
+	size_t bytes;      /* it takes about so much memory */
 	uint64_t used;
 	struct tally tally;
 	uint32_t vm_steps, scan_steps; /* of the runs it has counted */
@@ -275,17 +276,52 @@ fail_prepare(struct dbconn *c, int rc, struct failure *f)
 	return dbconn_fail(c, rc, f);
 }
 
+/* Most statements compare the schema that they were prepared by with the file's
+ * when they are stepped.  An EXPLAIN and some PRAGMAs do not, and of those that
+ * failed SQLite looks at the file again only if a table or column was missing, not
+ * if there was one too few or an index (checkSchema in prepare.c). */
+static bool
+trusts_schema(const struct dbconn *c, int rc, sqlite3_stmt *s)
+{
+	return (rc & 0xff) == SQLITE_ERROR ||
+	    (rc == SQLITE_OK &&
+		(c->guard.shows_schema || sqlite3_stmt_isexplain(s)));
+}
+
+/* Load the schema if the file has another one by now; false: it has not. */
+static bool
+refresh_schema(struct dbconn *c)
+{
+	sqlite3_stmt *look = c->verbs[DBCONN_SNAPSHOT];
+	int before = sqlite3_stmt_status(look, SQLITE_STMTSTATUS_REPREPARE, 0);
+	struct failure f;
+
+	failure_init(&f);
+	dbconn_run(c, DBCONN_SNAPSHOT, &f);
+	failure_fini(&f);
+	return sqlite3_stmt_status(look, SQLITE_STMTSTATUS_REPREPARE, 0) !=
+	    before;
+}
+
 static int
 prepare_first(struct dbconn *c, struct source *src, sqlite3_stmt **ret_s,
     struct failure *f)
 {
 	int rc = prepare_once(c, src, ret_s);
+	int result;
 
 	if (needs_schema(c, rc))
 		rc = prepare_once(c, src, ret_s);
 	stats_add(STAT_statements_prepared, 1);
-	if (rc != SQLITE_OK)
-		return fail_prepare(c, rc, f);
+	result = rc == SQLITE_OK ? 0 : fail_prepare(c, rc, f);
+	if (trusts_schema(c, rc, *ret_s) && refresh_schema(c)) {
+		failure_fini(f);
+		sqlite3_finalize(*ret_s);
+		rc = prepare_once(c, src, ret_s);
+		result = rc == SQLITE_OK ? 0 : fail_prepare(c, rc, f);
+	}
+	if (result < 0)
+		return result;
 	if (c->guard.setting)
 		return setting_judge(c, ret_s, f);
 	dbconn_begin_memory(c);
@@ -335,6 +371,7 @@ new_stmt(struct dbconn *c, struct span sql, sqlite3_stmt *s)
 	st->s = s;
 	st->kind = guard_get_kind(&c->guard, s);
 	st->matches = c->guard.matches;
+	st->shows_schema = c->guard.shows_schema || sqlite3_stmt_isexplain(s);
 	st->counts = st->kind == KIND_READ && c->guard.counts;
 	st->unstoppable = st->kind == KIND_READ &&
 	    guard_is_unstoppable(&c->guard, s, c->page_bytes);
@@ -399,7 +436,9 @@ stmt_prepare(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
 	sqlite3_stmt *s = NULL;
 	int rc;
 
-	if (st) {
+	if (st && st->shows_schema) {
+		drop(c, st);
+	} else if (st) {
 		use(c, st);
 		dbconn_begin_memory(c);
 		*ret_stmt = st;
