@@ -53,6 +53,9 @@ int exec_check_read_only(struct request *r, const struct stmt *st);
 int exec_prepare(
     struct exec *ex, struct dbconn *conn, struct request *r, struct buf *out);
 
+/* Let go of a statement that was prepared and is not to run. */
+void exec_put_back(struct exec *ex);
+
 /* Step it as far as the limits allow.  An exec_result; or negative, with
  * r->failure set.  A request that was asked to stop fails with why. */
 int exec_run(struct exec *ex);

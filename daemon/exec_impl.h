@@ -16,9 +16,6 @@
 void exec_begin(
     struct exec *ex, struct dbconn *conn, struct request *r, struct buf *out);
 
-/* Let go of a statement that was prepared and is not to run. */
-void exec_put_back(struct exec *ex);
-
 /* Let go of a statement that has run (ex->ran), and count that; ex->stmt may be NULL.
  * keeps: what it changed is its request's and its session's. */
 void exec_finish(struct exec *ex, bool keeps, bool failed);
