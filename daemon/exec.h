@@ -31,6 +31,7 @@ struct exec {
 	int64_t total_before; /* total_changes() */
 	int64_t ended_us;     /* when its last statement was put back */
 	bool ran;             /* exec_run was called */
+	bool left_vars;       /* its statement was one that sets them */
 	bool over; /* it runs from the start elsewhere: set by the caller */
 	bool stmt_failed; /* SQLite failed it, and so undid it; else a failure
 			   * is ours and leaves what it changed */
