@@ -15,14 +15,36 @@ find_db(struct admin *ad)
 	return dbs_find(ad->home->dbs, name, &ad->db, &ad->r->failure);
 }
 
+#define WILL(will) (1U << DB_##will)
+
+/* Have the database do something else, unless another command forbids that: what a
+ * PAUSE was for, a copy say, no other must end. */
+static bool
+change_will(struct admin *ad, unsigned from, enum db_will will)
+{
+	enum db_will was;
+
+	if (find_db(ad) < 0)
+		return false;
+	was = db_change_will(ad->db, from, will);
+	if (from >> was & 1) {
+		admin_note(ad);
+		return true;
+	}
+	failure_set(&ad->r->failure, ERR_NOT_ALLOWED,
+	    "%s is %s; %s %s ends that", ad->args,
+	    was == DB_DISABLED ? "disabled" : "paused",
+	    was == DB_DISABLED ? "ENABLE" : "RESUME", ad->args);
+	return false;
+}
+
 /* The reply comes when it is at rest. */
 static void
-put_to_rest(struct admin *ad, enum db_will will)
+put_to_rest(struct admin *ad, unsigned from, enum db_will will)
 {
-	if (find_db(ad) < 0)
+	if (!change_will(ad, from, will))
 		return;
-	admin_note(ad);
-	db_set_will(ad->db, will);
+	ad->will = will;
 	ad->watch = (struct db_watch){
 		.errand = &ad->errand,
 		.home = &ad->home->mailbox,
@@ -37,22 +59,36 @@ put_to_rest(struct admin *ad, enum db_will will)
 static void
 run_pause(struct admin *ad)
 {
-	put_to_rest(ad, DB_PAUSED);
+	put_to_rest(
+	    ad, WILL(SERVES) | WILL(RECONNECTS) | WILL(PAUSED), DB_PAUSED);
 }
 
 static void
 run_disable(struct admin *ad)
 {
-	put_to_rest(ad, DB_DISABLED);
+	put_to_rest(ad,
+	    WILL(SERVES) | WILL(RECONNECTS) | WILL(PAUSED) | WILL(DISABLED),
+	    DB_DISABLED);
 }
 
 static void
-run_serve(struct admin *ad)
+run_reconnect(struct admin *ad)
 {
-	if (find_db(ad) < 0)
-		return;
-	admin_note(ad);
-	db_set_will(ad->db, DB_SERVES);
+	put_to_rest(ad, WILL(SERVES) | WILL(RECONNECTS), DB_RECONNECTS);
+}
+
+static void
+run_resume(struct admin *ad)
+{
+	change_will(
+	    ad, WILL(SERVES) | WILL(RECONNECTS) | WILL(PAUSED), DB_SERVES);
+}
+
+static void
+run_enable(struct admin *ad)
+{
+	change_will(
+	    ad, WILL(SERVES) | WILL(RECONNECTS) | WILL(DISABLED), DB_SERVES);
 }
 
 /* It was waited for: for as long as the request may wait, or until somebody wanted
@@ -61,7 +97,7 @@ static void
 end_rest(struct admin *ad)
 {
 	if (request_get_stop(ad->r)) {
-		db_set_will(ad->db, DB_SERVES);
+		db_change_will(ad->db, 1U << ad->will, DB_SERVES);
 		request_fail_stopped(ad->r,
 		    "while transactions and statements under way had to end; "
 		    "the database serves again");
@@ -73,12 +109,13 @@ end_rest(struct admin *ad)
 	}
 }
 
+/* Unless it was paused or disabled meanwhile. */
 static void
 end_reconnect(struct admin *ad)
 {
 	end_rest(ad);
 	if (ad->r->failure.code == 0)
-		db_set_will(ad->db, DB_SERVES);
+		db_change_will(ad->db, WILL(RECONNECTS), DB_SERVES);
 }
 
 /* The writer, between two of its turns, has the keeper copy what there is. */
@@ -172,14 +209,14 @@ const struct admin_command admin_acts_commands[] = {
 	  .run = run_pause, .end = end_rest,
 	  .text = "let what is under way end, then close the file: nobody touches it until RESUME, and requests wait; answered when it is closed" },
 	{ .words = "RESUME", .args = "DATABASE", .right = ADMIN_ACTS,
-	  .run = run_serve, .text = "end a PAUSE: what waited runs" },
+	  .run = run_resume, .text = "end a PAUSE: what waited runs" },
 	{ .words = "DISABLE", .args = "DATABASE", .right = ADMIN_ACTS,
 	  .run = run_disable, .end = end_rest,
 	  .text = "as PAUSE, but requests are refused" },
 	{ .words = "ENABLE", .args = "DATABASE", .right = ADMIN_ACTS,
-	  .run = run_serve, .text = "end a DISABLE" },
+	  .run = run_enable, .text = "end a DISABLE" },
 	{ .words = "RECONNECT", .args = "DATABASE", .right = ADMIN_ACTS,
-	  .run = run_pause, .end = end_reconnect,
+	  .run = run_reconnect, .end = end_reconnect,
 	  .text = "close all connections to the file and open them anew; requests wait meanwhile" },
 	{ .words = "CHECKPOINT", .args = "DATABASE", .right = ADMIN_ACTS,
 	  .columns = { "database", "bytes", "pending_bytes", "file_bytes",

@@ -85,7 +85,7 @@ db_get_state_name(struct db *db)
 	will = db->will;
 	pthread_mutex_unlock(&db->dbs->lock);
 	if (state == DB_CLOSED && will != DB_SERVES)
-		return will == DB_PAUSED ? "paused" : "disabled";
+		return will == DB_DISABLED ? "disabled" : "paused";
 	return names[state];
 }
 

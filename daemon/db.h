@@ -42,8 +42,9 @@ enum db_state {
 /* What an administrator wants of it. */
 enum db_will {
 	DB_SERVES,
-	DB_PAUSED,   /* closed, and what comes waits */
-	DB_DISABLED, /* closed, and what comes is refused */
+	DB_PAUSED,     /* closed, and what comes waits */
+	DB_RECONNECTS, /* the same, until it is closed */
+	DB_DISABLED,   /* closed, and what comes is refused */
 };
 
 /* Somebody who waits until a database is at rest: closed, because it is not to
@@ -218,10 +219,11 @@ bool db_is_removed(const struct db *db);
 bool db_hold(struct db *db);
 void db_release(struct db *db);
 
-/* Say what it is to do.  A database that is not to serve finishes what is under way
- * on it, open transactions too, and closes; one that is to serve again goes on.
- * Any thread. */
-void db_set_will(struct db *db, enum db_will will);
+/* Say what it is to do, if what it does now is one of from, bits (1 << enum db_will);
+ * gives what it did.  A database that is not to serve finishes what is under way on
+ * it, open transactions too, and closes; one that is to serve again goes on.  Any
+ * thread. */
+enum db_will db_change_will(struct db *db, unsigned from, enum db_will will);
 enum db_will db_get_will(struct db *db);
 
 /* Send w->errand when it is at rest, when it is to serve again, or when *w->stop is

@@ -76,19 +76,23 @@ end_rest(struct db *db)
 	}
 }
 
-void
-db_set_will(struct db *db, enum db_will will)
+enum db_will
+db_change_will(struct db *db, unsigned from, enum db_will will)
 {
-	bool began, ended;
+	enum db_will was;
+	bool changes, began, ended;
 
 	pthread_mutex_lock(&db->dbs->lock);
-	began = will != DB_SERVES && db->will == DB_SERVES;
-	ended = will == DB_SERVES && db->will != DB_SERVES;
+	was = db->will;
+	changes = from >> was & 1;
+	began = changes && will != DB_SERVES && was == DB_SERVES;
+	ended = changes && will == DB_SERVES && was != DB_SERVES;
 	if (began)
 		begin_rest(db);
 	else if (ended)
 		end_rest(db);
-	db->will = will;
+	if (changes)
+		db->will = will;
 	squeue_kick(&db->q);
 	pthread_mutex_unlock(&db->dbs->lock);
 	if (began)
@@ -96,6 +100,7 @@ db_set_will(struct db *db, enum db_will will)
 	db_look_at_watches(db);
 	if (ended)
 		db_unref(db);
+	return was;
 }
 
 enum db_will
