@@ -166,8 +166,11 @@ run_member(struct writer *w, struct member *m)
 		m->undo = rc < 0 && !undid_itself(m);
 	}
 	dbconn_watch(w->conn, NULL, 0);
-	if (rc < 0 && r->failure.code == ERR_MEMORY_LIMIT) {
-		m->dropped = true; /* it would need as much again */
+	/* it would need as much memory again, or has no time left */
+	if (rc < 0 &&
+	    (r->failure.code == ERR_MEMORY_LIMIT ||
+		r->failure.code == request_get_stop(r))) {
+		m->dropped = true;
 		undo_vars(m);
 	}
 	return rc == EXEC_OVER ? fail_over_age(w, m) : rc;

@@ -340,7 +340,7 @@ START_TEST(lease_undoes_a_batch_that_fails_and_goes_on)
 	fixture_open(&fx, NULL, schema);
 	tx = take_lease();
 	ck_assert_str_eq(run_batch_in(tx, good_batch),
-	    "DONE changes=1 tx_state=3 steps=[changes=1 rowid=11; "
+	    "DONE changes=1 rowid=11 tx_state=3 steps=[changes=1 rowid=11; "
 	    "columns=['count(*)'] rows=[[4]]]");
 	ck_assert_str_eq(run_batch_in(tx, bad_batch),
 	    "ERROR tx_state=3 name=SQLITE_CONSTRAINT_UNIQUE "
