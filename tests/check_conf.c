@@ -234,6 +234,15 @@ static const struct {
 	{ "checkpoint = external\naccess = shared\n"
 	  "database a {\n path = x.db\n access = exclusive\n}\n", 1,
 	  "database a: checkpoint = external" },
+	{ "\nmetrics_listen = \"0.0.0.0:9187\"\n", 2,
+	  "metrics_listen = 0.0.0.0:9187: write a port of this host alone" },
+	{ "metrics_listen = \"127.0.0.1:65536\"\n", 1,
+	  "metrics_listen = 127.0.0.1:65536: write a port" },
+	{ "metrics_listen = 0\n", 1, "metrics_listen = 0: write a port" },
+	{ "metrics_listen = \"[::1]\"\n", 1, "metrics_listen = [::1]: write a port" },
+	{ "database a {\n path = x.db\n read_connections = 3\n"
+	  " min_read_connections = 4 }\n", 4,
+	  "database a: min_read_connections are more than the read_connections" },
 };
 /* clang-format on */
 
