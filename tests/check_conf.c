@@ -234,6 +234,7 @@ static const struct {
 	{ "checkpoint = external\naccess = shared\n"
 	  "database a {\n path = x.db\n access = exclusive\n}\n", 1,
 	  "database a: checkpoint = external" },
+	{ "# one\n/* two\ndatabase a { path = x.db }\n", 2, "the comment is not closed" },
 	{ "\nmetrics_listen = \"0.0.0.0:9187\"\n", 2,
 	  "metrics_listen = 0.0.0.0:9187: write a port of this host alone" },
 	{ "metrics_listen = \"127.0.0.1:65536\"\n", 1,
@@ -268,6 +269,32 @@ START_TEST(conf_refuses_with_file_line_and_remedy)
 	assert_says(place);
 	assert_says(bad_files[_i].says);
 	ck_assert_ptr_null(strchr(err, '\n'));
+}
+END_TEST
+
+/* The line of the mistake, which is the last thing in each. */
+/* clang-format off */
+static const struct commented {
+	const char *text;
+	int line;
+} commented[] = {
+	{ "# one\n\n#\n## two # three\nmax_open = x\n", 5 },
+	{ "// one\n//two\nmax_open = 5 // three\nmax_open = x\n", 4 },
+	{ "/* one */ /**/\n/* two\n three ** */ max_open = x\n", 3 },
+	{ "log_file = \"/tmp//#/*\\\"#\"\nsocket = /tmp//x # c\nmax_open = x\n", 3 },
+	{ "log_file = '/tmp//#/*\\'#'\nsocket = /tmp/*x\nmax_open = x\n", 2 },
+	{ "database a {\n # one\n path = x.db # two\n bad = 1\n}\n", 4 },
+};
+/* clang-format on */
+
+START_TEST(conf_counts_the_lines_of_comments_once)
+{
+	const struct commented *c = &commented[_i];
+	char place[300];
+
+	ck_assert_int_eq(read_text(c->text), -1);
+	snprintf(place, sizeof(place), "%s:%d: ", file, c->line);
+	assert_says(place);
 }
 END_TEST
 
@@ -816,6 +843,8 @@ conf_suite(void)
 	tcase_add_loop_test(
 	    tc, conf_refuses_with_file_line_and_remedy, 0, (int)BAD_N);
 	tcase_add_test(tc, conf_gives_each_mistake_a_message_of_its_own);
+	tcase_add_loop_test(tc, conf_counts_the_lines_of_comments_once, 0,
+	    (int)(sizeof(commented) / sizeof(commented[0])));
 	tcase_add_test(tc, conf_reads_lists_of_names);
 	tcase_add_test(tc, conf_lets_the_environment_go_before_the_file);
 	tcase_add_loop_test(tc, conf_refuses_a_variable_by_its_name, 0,
