@@ -26,8 +26,8 @@ struct admin {
 	const char *args; /* what follows the command's own words */
 	uint64_t target, target_request; /* KILL, CANCEL */
 	bool found;
-	bool waits;    /* it comes home by itself */
-	struct db *db; /* referenced; or NULL */
+	bool waits;        /* it comes home by itself */
+	struct db *db;     /* referenced; or NULL */
 	enum db_will will; /* what it is to do: PAUSE and its like */
 	struct db_watch watch;
 	struct again again;
