@@ -632,6 +632,32 @@ START_TEST(admin_ends_a_pause_by_resume_and_a_disable_by_enable)
 }
 END_TEST
 
+/* Both wait for the transaction; the RECONNECT does not open the file again. */
+START_TEST(admin_pauses_what_reconnects)
+{
+	struct rawconn c, d;
+	uint64_t reconnect, pause;
+
+	start(LIVE_OPTIONS("workers=1"));
+	raw_open(&c, live.socket_path);
+	raw_open(&d, live.socket_path);
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, INSERT, 0);
+	reconnect = raw_put_admin(&c, "RECONNECT app");
+	raw_let_arrive(&c);
+	pause = raw_put_admin(&d, "PAUSE app");
+	raw_let_arrive(&d);
+	raw_end(&b, true);
+	raw_expect(&c, reconnect, 0);
+	raw_expect(&d, pause, 0);
+	expect_state("paused");
+	expect_done("RESUME app");
+	raw_close(&c);
+	raw_close(&d);
+	stop();
+}
+END_TEST
+
 START_TEST(admin_reconnects)
 {
 	start(LIVE_OPTIONS("workers=2"));
@@ -766,6 +792,7 @@ main(void)
 	tcase_add_test(tc, admin_disables_a_database);
 	tcase_add_test(
 	    tc, admin_ends_a_pause_by_resume_and_a_disable_by_enable);
+	tcase_add_test(tc, admin_pauses_what_reconnects);
 	tcase_add_test(tc, admin_reconnects);
 	tcase_add_test(tc, admin_stops_the_daemon);
 	tcase_add_test(
