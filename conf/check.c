@@ -425,6 +425,10 @@ check_database(const struct conf_db *db, char *err, size_t n)
 		snprintf(err, n,
 		    "%.200s is a directory: give the path of a file in it",
 		    db->path);
+	else if (st.st_mode != 0 && !S_ISREG(st.st_mode))
+		snprintf(err, n,
+		    "%.200s is not a regular file: give the path of one",
+		    db->path);
 	else if (access(db->path, R_OK | W_OK) < 0)
 		snprintf(err, n,
 		    "%.200s cannot be read and written by uid %u (%s): change "

@@ -532,13 +532,13 @@ START_TEST(conf_prints_a_file_that_reads_back_as_the_same)
 }
 END_TEST
 
-static char problems[5][CONF_ERR_MAX];
+static char problems[6][CONF_ERR_MAX];
 static int problems_n;
 
 static void
 keep_problem(const char *line)
 {
-	ck_assert_int_lt(problems_n, 5);
+	ck_assert_int_lt(problems_n, 6);
 	snprintf(problems[problems_n++], CONF_ERR_MAX, "%s", line);
 }
 
@@ -549,12 +549,15 @@ START_TEST(conf_tests_the_places_it_names)
 			   "database a { path = \"/no/such/dir/a.db\" }\n"
 			   "database b { path = \"/dev\" }\n"
 			   "database c { path = \"/dev/null/c.db\" }\n"
-			   "database d { path = \"d.db\" }\n");
+			   "database d { path = \"d.db\" }\n"
+			   "database e { path = \"/dev/zero\" }\n");
 
 	ck_assert_msg(rc == 0, "%s", err);
 	problems_n = 0;
-	ck_assert_int_eq(conf_check_places(conf, keep_problem), 5);
-	ck_assert_int_eq(problems_n, 5);
+	ck_assert_int_eq(conf_check_places(conf, keep_problem), 6);
+	ck_assert_ptr_nonnull(
+	    strstr(problems[5], "/dev/zero is not a regular file"));
+	ck_assert_int_eq(problems_n, 6);
 	snprintf(err, sizeof(err),
 	    "%s:1: socket: directory /no/such/dir: No such file or directory: "
 	    "create it or correct the path",
