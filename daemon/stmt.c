@@ -243,19 +243,43 @@ prepare_once(struct dbconn *c, struct source *src, sqlite3_stmt **ret_s)
 	return rc;
 }
 
+static bool
+look_at_schema(struct dbconn *c)
+{
+	struct failure f;
+	bool ok;
+
+	failure_init(&f);
+	ok = dbconn_run(c, DBCONN_SNAPSHOT, &f) == 0;
+	failure_fini(&f);
+	return ok;
+}
+
+/* In a transaction that has read nothing yet, have SQLite look at the file without
+ * keeping a snapshot of it: it does so for a table that is missing, as one of this
+ * name always is (schemaIsValid in prepare.c).  False: in no such transaction. */
+static bool
+glance_at_schema(struct dbconn *c)
+{
+	sqlite3_stmt *none = NULL;
+
+	if (!dbconn_in_tx(c) || dbconn_has_snapshot(c))
+		return false;
+	sqlite3_prepare_v2(c->db, "SELECT 1 FROM sqlite_none", -1, &none, NULL);
+	sqlite3_finalize(none);
+	return true;
+}
+
 /* The schema was forgotten because it had changed: a statement that needs no table
  * does not load it again, and a large one is not a statement's to pay for. */
 static bool
 needs_schema(struct dbconn *c, int rc)
 {
-	struct failure f;
 	int bytes = 0, high, ok;
 
 	if (rc != SQLITE_SCHEMA && !(rc == SQLITE_NOMEM && c->memory.hit))
 		return false;
-	failure_init(&f);
-	ok = dbconn_run(c, DBCONN_SNAPSHOT, &f) == 0;
-	failure_fini(&f);
+	ok = glance_at_schema(c) || look_at_schema(c);
 	sqlite3_db_status(c->db, SQLITE_DBSTATUS_SCHEMA_USED, &bytes, &high, 0);
 	return ok && (rc == SQLITE_SCHEMA || bytes > SCHEMA_BYTES_MUCH);
 }
@@ -294,11 +318,10 @@ refresh_schema(struct dbconn *c)
 {
 	sqlite3_stmt *look = c->verbs[DBCONN_SNAPSHOT];
 	int before = sqlite3_stmt_status(look, SQLITE_STMTSTATUS_REPREPARE, 0);
-	struct failure f;
 
-	failure_init(&f);
-	dbconn_run(c, DBCONN_SNAPSHOT, &f);
-	failure_fini(&f);
+	if (glance_at_schema(c))
+		return true; /* it may have */
+	look_at_schema(c);
 	return sqlite3_stmt_status(look, SQLITE_STMTSTATUS_REPREPARE, 0) !=
 	    before;
 }

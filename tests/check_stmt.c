@@ -713,6 +713,38 @@ START_TEST(stmt_for_columns_that_are_new_can_be_prepared)
 }
 END_TEST
 
+/* As with SQLite: what others commit meanwhile is no reason to refuse a write. */
+START_TEST(stmt_that_is_judged_anew_takes_no_snapshot)
+{
+	static const char *const rows[][2] = {
+		{ "SELECT 1", "DONE columns=['1'] rows=[[1]] tx_state=1" },
+		{ "SELECT nope",
+		    "ERROR tx_state=1 name=SQLITE_ERROR "
+		    "message='no such column: nope' offset=7" },
+		{ "EXPLAIN QUERY PLAN SELECT v FROM t WHERE v = 'a'",
+		    "DONE columns=['id','parent','notused','detail'] "
+		    "rows=[[2,0,0,'SEARCH t USING COVERING INDEX i (v=?)']] "
+		    "tx_state=1" },
+		{ "SELECT id FROM t",
+		    "DONE columns=['id'] rows=[[1]] tx_state=2" },
+	};
+	struct tx *tx = fixture_begin(&fx, TX_MODE_DEFERRED);
+
+	run("SELECT * FROM t");
+	write_sql("CREATE INDEX i ON t(v)");
+	for (size_t i = 0; i < COUNT(rows); i++)
+		ck_assert_str_eq(
+		    fixture_take(&fx,
+			fixture_read(&fx,
+			    fixture_in(
+				tx, fixture_exec(&fx, rows[i][0], NULL)))),
+		    rows[i][1]);
+	fixture_take(
+	    &fx, fixture_read(&fx, fixture_in(tx, fixture_end(&fx, false))));
+	tx_unref(tx);
+}
+END_TEST
+
 static const char *
 describe(const char *sql)
 {
@@ -808,6 +840,7 @@ main(void)
 	tcase_add_loop_test(tc, stmt_is_judged_by_the_schema_of_now, 0,
 	    2 * COUNT(outdated_cases));
 	tcase_add_test(tc, stmt_for_columns_that_are_new_can_be_prepared);
+	tcase_add_test(tc, stmt_that_is_judged_anew_takes_no_snapshot);
 	tcase_add_test(tc, stmt_is_described_as_it_is_now);
 	tcase_add_test(tc, stmt_whose_description_does_not_fit_says_so);
 	suite_add_tcase(s, tc);
