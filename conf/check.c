@@ -271,6 +271,13 @@ ends_before_idle(const struct conf *conf, const struct conf_db *db)
 	    is_given(conf, db, CONF_ID_tx_idle_timeout);
 }
 
+static bool
+keeps_too_many(const struct conf *conf, const struct conf_db *db)
+{
+	(void)conf;
+	return db->min_read_connections > db->read_connections;
+}
+
 /* What a database cannot be at once; the place of the first option that was
  * given is said. */
 static const struct {
@@ -294,6 +301,10 @@ static const struct {
 	{ ends_before_idle, { CONF_ID_tx_idle_timeout, CONF_ID_tx_max_age },
 	    "a transaction cannot be idle for tx_idle_timeout, since it ends at "
 	    "tx_max_age before: lower the one or raise the other" },
+	{ keeps_too_many,
+	    { CONF_ID_min_read_connections, CONF_ID_read_connections },
+	    "min_read_connections are more than the read_connections there may "
+	    "be: lower the one or raise the other" },
 };
 
 int
@@ -313,8 +324,44 @@ conf_check_db(const struct conf *conf, const struct conf_db *db, char *err)
 }
 
 int
+conf_parse_port(const char *text, bool *ret_v6, uint16_t *ret_port)
+{
+	static const char *const hosts[] = { "127.0.0.1:", "[::1]:" };
+	bool v6 = text[0] == '[';
+	unsigned long port;
+	char *end;
+
+	if (strncmp(text, hosts[v6], strlen(hosts[v6])) == 0)
+		text += strlen(hosts[v6]);
+	port = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || port < 1 || port > UINT16_MAX)
+		return -1;
+	*ret_v6 = v6;
+	*ret_port = (uint16_t)port;
+	return 0;
+}
+
+static int
+check_port(const struct conf *conf, char *err)
+{
+	const char *text = conf->metrics_listen;
+	uint16_t port;
+	bool v6;
+
+	if (text[0] == '\0' || conf_parse_port(text, &v6, &port) == 0)
+		return 0;
+	return fail_at(conf, &conf->origins[CONF_ID_metrics_listen], err,
+	    "metrics_listen = %s: write a port of this host alone, as in "
+	    "127.0.0.1:9187 or [::1]:9187, and put a proxy in front of it for "
+	    "others",
+	    text);
+}
+
+int
 conf_check(const struct conf *conf, char err[CONF_ERR_MAX])
 {
+	if (check_port(conf, err) < 0)
+		return -1;
 	for (size_t i = 0; i < conf->db_n; i++) {
 		if (conf_check_db(conf, &conf->dbs[i], err) < 0)
 			return -1;
@@ -369,11 +416,18 @@ check_database(const struct conf_db *db, char *err, size_t n)
 	get_directory(db->path, dir);
 	if (check_directory(dir, W_OK | X_OK, err, n) < 0)
 		return -1;
-	if (stat(db->path, &st) < 0 && errno == ENOENT)
-		return 0; /* it will be made */
+	if (stat(db->path, &st) < 0) {
+		if (errno == ENOENT)
+			return 0; /* it will be made */
+		st.st_mode = 0;
+	}
 	if (S_ISDIR(st.st_mode))
 		snprintf(err, n,
 		    "%.200s is a directory: give the path of a file in it",
+		    db->path);
+	else if (st.st_mode != 0 && !S_ISREG(st.st_mode))
+		snprintf(err, n,
+		    "%.200s is not a regular file: give the path of one",
 		    db->path);
 	else if (access(db->path, R_OK | W_OK) < 0)
 		snprintf(err, n,

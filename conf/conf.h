@@ -203,6 +203,10 @@ int conf_set(struct conf *conf, const char *name, const char *value,
  * connection would have to itself; NULL: it may. */
 const char *conf_judge_path(const char *path);
 
+/* Read a port of the loopback interface: "127.0.0.1:9187", "[::1]:9187", the number
+ * alone.  Negative: it is none. */
+int conf_parse_port(const char *text, bool *ret_v6, uint16_t *ret_port);
+
 /* Add a database, from `PATH` or `NAME=PATH`.
  *
  * Without a name it is the file's, without .db .db3 .sqlite or .sqlite3.  A

@@ -308,6 +308,85 @@ file_parser_new(struct reading *r)
 	return cfg;
 }
 
+/* Where a string that begins here is over. */
+static char *
+skip_string(char *p)
+{
+	char quote = *p++;
+
+	while (*p != '\0' && *p != quote)
+		p += *p == '\\' && p[1] != '\0' ? 2 : 1;
+	return *p != '\0' ? p + 1 : p;
+}
+
+/* How long the comment is that begins here; 0: none does.  One that is not closed
+ * goes to the end of the text. */
+static size_t
+measure_comment(const char *p, bool in_word)
+{
+	const char *end;
+
+	if (*p == '#' || (!in_word && strncmp(p, "//", 2) == 0))
+		return strcspn(p, "\n");
+	if (in_word || strncmp(p, "/*", 2) != 0)
+		return 0;
+	end = strstr(p + 2, "*/");
+	return end != NULL ? (size_t)(end + 2 - p) : strlen(p);
+}
+
+/* Overwrite comments with blanks: libconfuse 3.3 counts their lines two or three
+ * times.  Gives where one begins that is not closed, or NULL. */
+static const char *
+blank_comments(char *text)
+{
+	bool in_word = false;
+
+	for (char *p = text, *from = text; *p != '\0';) {
+		size_t n = measure_comment(p, in_word);
+
+		if (n == 0 && (*p == '"' || *p == '\'')) {
+			p = skip_string(p);
+			in_word = false;
+			continue;
+		}
+		if (n == 0) {
+			in_word = strchr(" \t\n\r={}()+,*", *p) == NULL;
+			p++;
+			continue;
+		}
+		if (*p == '/' && p[n] == '\0')
+			return p;
+		for (from = p, p += n; from < p; from++)
+			if (*from != '\n')
+				*from = ' ';
+		in_word = false;
+	}
+	return NULL;
+}
+
+static int
+check_text(char *text, size_t size, const char *path, char *err)
+{
+	const char *open;
+	int line = 1;
+
+	if (strlen(text) < size) {
+		snprintf(err, CONF_ERR_MAX,
+		    "cannot read %.200s: it has a NUL byte: give a text file",
+		    path);
+		return -1;
+	}
+	open = blank_comments(text);
+	if (open == NULL)
+		return 0;
+	for (const char *p = text; p < open; p++)
+		line += *p == '\n';
+	snprintf(err, CONF_ERR_MAX,
+	    "%.200s:%d: the comment is not closed: write */ at its end", path,
+	    line);
+	return -1;
+}
+
 /* Read the file to its end, with a line behind it that only the top level may
  * hold: libconfuse takes the end of the file for that of a section. */
 static char *
@@ -338,13 +417,7 @@ out:
 		bad = conf_fail_memory(err) < 0;
 	if (file != NULL)
 		fclose(file);
-	if (!bad && strlen(text) < size) {
-		snprintf(err, CONF_ERR_MAX,
-		    "cannot read %.200s: it has a NUL byte: give a text file",
-		    path);
-		bad = true;
-	}
-	if (!bad)
+	if (!bad && check_text(text, size, path, err) == 0)
 		return text;
 	free(text);
 	return NULL;

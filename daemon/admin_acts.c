@@ -24,31 +24,44 @@ find_db(struct admin *ad)
 
 /* It rests for somebody else. */
 static void
-fail_resting(struct admin *ad)
+fail_resting(struct admin *ad, enum db_will was)
 {
 	static const char *const texts[] = {
-		[DB_SERVES] = "serves again by now",
 		[DB_PAUSED] = "is paused, which RESUME ends",
 		[DB_DISABLED] = "is disabled, which ENABLE ends",
 		[DB_RECONNECTS] = "is being reconnected, and serves again then",
 	};
 
 	failure_set(&ad->r->failure, ERR_NOT_ALLOWED, "nothing is done: %s %s",
-	    ad->db->conf->name, texts[db_get_will(ad->db)]);
+	    ad->db->conf->name, texts[was]);
+}
+
+#define WILL(will) (1U << DB_##will)
+
+/* Have the database do something else, unless another command forbids that: what a
+ * PAUSE was for, a copy say, no other must end. */
+static bool
+change_will(struct admin *ad, unsigned from, enum db_will will)
+{
+	enum db_will was;
+
+	if (find_db(ad) < 0)
+		return false;
+	was = db_change_will(ad->db, from, will);
+	if (!(from >> was & 1)) {
+		fail_resting(ad, was);
+		return false;
+	}
+	admin_note(ad);
+	return true;
 }
 
 /* The reply comes when it is at rest. */
 static void
-put_to_rest(struct admin *ad, enum db_will will)
+put_to_rest(struct admin *ad, unsigned from, enum db_will will)
 {
-	if (find_db(ad) < 0)
+	if (!change_will(ad, from, will))
 		return;
-	if (will == DB_RECONNECTS && db_get_will(ad->db) != DB_SERVES) {
-		fail_resting(ad);
-		return;
-	}
-	admin_note(ad);
-	db_set_will(ad->db, will);
 	ad->will = will;
 	ad->watch = (struct db_watch){
 		.errand = &ad->errand,
@@ -64,43 +77,34 @@ put_to_rest(struct admin *ad, enum db_will will)
 static void
 run_pause(struct admin *ad)
 {
-	put_to_rest(ad, DB_PAUSED);
+	put_to_rest(
+	    ad, WILL(SERVES) | WILL(RECONNECTS) | WILL(PAUSED), DB_PAUSED);
 }
 
 static void
 run_disable(struct admin *ad)
 {
-	put_to_rest(ad, DB_DISABLED);
+	put_to_rest(ad,
+	    WILL(SERVES) | WILL(RECONNECTS) | WILL(PAUSED) | WILL(DISABLED),
+	    DB_DISABLED);
 }
 
 static void
 run_reconnect(struct admin *ad)
 {
-	put_to_rest(ad, DB_RECONNECTS);
-}
-
-/* Each ends what the other one of its pair began, and nothing else. */
-static void
-end_will(struct admin *ad, enum db_will will)
-{
-	if (find_db(ad) < 0)
-		return;
-	if (db_end_will(ad->db, will) || db_get_will(ad->db) == DB_SERVES)
-		admin_note(ad);
-	else
-		fail_resting(ad);
+	put_to_rest(ad, WILL(SERVES), DB_RECONNECTS);
 }
 
 static void
 run_resume(struct admin *ad)
 {
-	end_will(ad, DB_PAUSED);
+	change_will(ad, WILL(SERVES) | WILL(PAUSED), DB_SERVES);
 }
 
 static void
 run_enable(struct admin *ad)
 {
-	end_will(ad, DB_DISABLED);
+	change_will(ad, WILL(SERVES) | WILL(DISABLED), DB_SERVES);
 }
 
 /* It was waited for: for as long as the request may wait, or until somebody wanted
@@ -109,7 +113,8 @@ static void
 end_rest(struct admin *ad)
 {
 	if (request_get_stop(ad->r)) {
-		bool serves = db_end_will(ad->db, ad->will);
+		bool serves = db_change_will(ad->db, 1U << ad->will,
+				  DB_SERVES) == ad->will;
 
 		if (serves)
 			log_info("%s is given up: the database serves again",
@@ -133,12 +138,13 @@ end_rest(struct admin *ad)
 	}
 }
 
+/* Unless it was paused or disabled meanwhile. */
 static void
 end_reconnect(struct admin *ad)
 {
 	end_rest(ad);
 	if (ad->r->failure.code == 0)
-		db_end_will(ad->db, DB_RECONNECTS);
+		db_change_will(ad->db, WILL(RECONNECTS), DB_SERVES);
 }
 
 /* The writer, between two of its turns, has the keeper copy what there is. */

@@ -28,7 +28,7 @@ struct admin {
 	bool found;
 	bool waits;        /* it comes home by itself */
 	struct db *db;     /* referenced; or NULL */
-	enum db_will will; /* that it is to have, to be at rest */
+	enum db_will will; /* what it is to do: PAUSE and its like */
 	struct db_watch watch;
 	struct again again;
 	struct buf rows;             /* encoded, one after the other */

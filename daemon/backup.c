@@ -23,6 +23,9 @@
 #define STEP_PAGES 64
 #define TURN_US    5000
 
+/* A path with one of the ends below. */
+#define SIDE_MAX (PATH_MAX + 16)
+
 /* SQLite's, for what the file system says: rescode.html */
 enum { SQL_IOERR = 10, SQL_CANTOPEN = 14 };
 
@@ -105,30 +108,46 @@ is_same_file(const char *a, const char *b)
 	    sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
+/* What stands beside a database's file: the first three are SQLite's, which takes
+ * them for the copy's when they are there. */
+static const char *const ends[] = { "-wal", "-shm", "-journal", ".partial" };
+
+#define SIDES_N 3
+#define ENDS_N  (sizeof(ends) / sizeof(ends[0]))
+
+static void
+get_side(char out[SIDE_MAX], const char *path, size_t i)
+{
+	snprintf(out, SIDE_MAX, "%s%s", path, ends[i]);
+}
+
 int
 backup_check_path(
     const struct backup_order *order, const char *db_path, struct failure *f)
 {
-	static const char *const ends[] = { "", "-wal", "-shm", "-journal",
-		".partial" };
-	char target[PATH_MAX], db[PATH_MAX], side[PATH_MAX + 16];
+	char target[PATH_MAX], db[PATH_MAX], side[SIDE_MAX];
+	bool belongs;
 
 	if (!resolve(order->path, target) || !resolve_db(db_path, db))
 		return 0; /* it fails by itself */
-	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-		snprintf(side, sizeof(side), "%s%s", db, ends[i]);
-		if (strcmp(side, target) == 0 || is_same_file(db, target))
-			return failure_set(f, ERR_NOT_ALLOWED,
-			    "%.1024s is a database that is served, or belongs "
-			    "to one; choose another path",
-			    order->path);
+	belongs = strcmp(db, target) == 0 || is_same_file(db, target);
+	for (size_t i = 0; i < ENDS_N; i++) {
+		get_side(side, db, i);
+		belongs = belongs || strcmp(side, target) == 0;
 	}
-	snprintf(side, sizeof(side), "%s.partial", target);
-	if (strcmp(side, db) == 0 || is_same_file(side, db))
+	if (belongs)
 		return failure_set(f, ERR_NOT_ALLOWED,
-		    "%.1024s.partial, which would be written first, is a "
-		    "database that is served; choose another path",
+		    "%.1024s is a database that is served, or belongs to one; "
+		    "choose another path",
 		    order->path);
+	for (size_t i = 0; i < ENDS_N; i++) {
+		get_side(side, target, i);
+		if (strcmp(side, db) == 0 || is_same_file(side, db))
+			return failure_set(f, ERR_NOT_ALLOWED,
+			    "%.1024s%s, which would be written or removed, is "
+			    "a database that is served; choose another path",
+			    order->path, ends[i]);
+	}
 	return 0;
 }
 
@@ -149,6 +168,39 @@ fail_errno(struct failure *f, const char *what, const char *path)
 	    "cannot %s %.1024s: %s", what, path, strerror(errno));
 }
 
+/* What an earlier copy left there, or a process that was killed. */
+static int
+check_sides(const struct backup_order *order, struct failure *f)
+{
+	char side[SIDE_MAX];
+	struct stat st;
+
+	for (size_t i = 0; i < SIDES_N && !order->replace; i++) {
+		get_side(side, order->path, i);
+		if (lstat(side, &st) == 0)
+			return failure_set(f, ERR_NOT_ALLOWED,
+			    "%.1024s is there already, and SQLite would take "
+			    "it for the copy's; choose another path, or add "
+			    "REPLACE",
+			    side);
+	}
+	return 0;
+}
+
+/* Whoever has the file open that is to be replaced keeps what he has. */
+static int
+remove_sides(const char *path, struct failure *f)
+{
+	char side[SIDE_MAX];
+
+	for (size_t i = 0; i < SIDES_N; i++) {
+		get_side(side, path, i);
+		if (unlink(side) < 0 && errno != ENOENT)
+			return fail_errno(f, "remove", side);
+	}
+	return 0;
+}
+
 /* What can be known before anything is done; rename knows for sure. */
 static int
 check_target(const struct backup_order *order, struct failure *f)
@@ -161,7 +213,8 @@ check_target(const struct backup_order *order, struct failure *f)
 		    "know your directory",
 		    order->path);
 	if (lstat(order->path, &st) < 0)
-		return errno == ENOENT ? 0 : fail_errno(f, "make", order->path);
+		return errno == ENOENT ? check_sides(order, f)
+				       : fail_errno(f, "make", order->path);
 	if (!S_ISREG(st.st_mode))
 		return failure_set(f, ERR_NOT_ALLOWED,
 		    "%.1024s is there and is not a file; choose another path",
@@ -390,6 +443,8 @@ publish(struct backup *b, struct failure *f)
 	char copy[PATH_MAX];
 	int rc = sync_path(b->partial, 0, f);
 
+	if (rc == 0 && b->order.replace)
+		rc = remove_sides(b->order.path, f);
 	if (rc == 0 && b->order.replace)
 		rc = rename(b->partial, b->order.path);
 	else if (rc == 0) /* fails when somebody has made it meanwhile */

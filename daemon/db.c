@@ -217,6 +217,8 @@ open_parts(struct db *db, struct failure *f)
 	struct dbs *dbs = db->dbs;
 	int rc = check_file(db, f);
 
+	if (rc == 0)
+		rc = dbfile_check_kind(db->conf, f);
 	if (rc)
 		return rc;
 	rc = writer_open(dbs->conf, db->conf, dbs->writers, &db->writer, f);

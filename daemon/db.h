@@ -222,15 +222,12 @@ bool db_is_removed(const struct db *db);
 bool db_hold(struct db *db);
 void db_release(struct db *db);
 
-/* Say what it is to do, if it was not taken out of the configuration.  A database that
- * is not to serve finishes what is under way on it, open transactions too, and closes;
- * one that is to serve again goes on.  Any thread. */
-void db_set_will(struct db *db, enum db_will will);
+/* Say what it is to do, if what it does now is one of from, bits (1 << enum db_will),
+ * and it is not to rest although it was taken out of the configuration; gives what it
+ * did.  A database that is not to serve finishes what is under way on it, open
+ * transactions too, and closes; one that is to serve again goes on.  Any thread. */
+enum db_will db_change_will(struct db *db, unsigned from, enum db_will will);
 enum db_will db_get_will(struct db *db);
-
-/* Have it serve again, if this is still what it is to do.  False: it is not.  Any
- * thread. */
-bool db_end_will(struct db *db, enum db_will will);
 
 /* Say whether it is open, or about to be.  Any thread. */
 bool db_is_coming(struct db *db);

@@ -70,11 +70,6 @@ explain_cantopen(const struct conf_db *db, struct failure *f)
 	snprintf(copy, sizeof(copy), "%s", db->path);
 	if (explain_directory(db, dirname(copy), f))
 		return true;
-	if (stat(db->path, &st) == 0 && S_ISDIR(st.st_mode))
-		return failure_set(f, SQL_CANTOPEN,
-			   "cannot open %s: it is a directory; give the path of a "
-			   "file in it",
-			   db->path) < 0;
 	if (!db->create && stat(db->path, &st) < 0 && errno == ENOENT)
 		return failure_set(f, SQL_CANTOPEN,
 			   "cannot open %s: there is no such file; correct the path, "
@@ -86,6 +81,19 @@ explain_cantopen(const struct conf_db *db, struct failure *f)
 			   "daemon as its owner",
 			   db->path, strerror(errno)) < 0;
 	return false;
+}
+
+int
+dbfile_check_kind(const struct conf_db *db, struct failure *f)
+{
+	struct stat st;
+
+	if (stat(db->path, &st) < 0 || S_ISREG(st.st_mode))
+		return 0;
+	return failure_set(f, SQL_CANTOPEN, "cannot open %s: it is %s",
+	    db->path,
+	    S_ISDIR(st.st_mode) ? "a directory; give the path of a file in it"
+				: "not a regular file; give the path of one");
 }
 
 int

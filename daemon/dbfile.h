@@ -18,6 +18,10 @@ struct dbfile {
 	ino_t wal_ino; /* of the WAL that stands beside it; 0: not known */
 };
 
+/* Refuse what is there and is no file: SQLite would open a device, too, and what is
+ * written to /dev/null is gone.  Errors: SQLite's, CANTOPEN. */
+int dbfile_check_kind(const struct conf_db *db, struct failure *f);
+
 /* Put the reason why a file cannot be opened, which f holds as SQLite's code,
  * into words that help.  Returns -f->code. */
 int dbfile_explain(const struct conf_db *db, struct failure *f);

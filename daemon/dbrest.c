@@ -4,7 +4,6 @@
  * What closes and opens it is db.c's queue, which looks at db->will.
  *
  * Threads: any. */
-#include <assert.h>
 #include <utlist.h>
 
 #include "daemon/db.h"
@@ -77,44 +76,33 @@ end_rest(struct db *db)
 	}
 }
 
-void
-db_set_will(struct db *db, enum db_will will)
+enum db_will
+db_change_will(struct db *db, unsigned from, enum db_will will)
 {
-	bool began;
+	enum db_will was;
+	bool changes, began, ended;
 
-	assert(will != DB_SERVES);
 	pthread_mutex_lock(&db->dbs->lock);
-	began = db->will == DB_SERVES && !atomic_load(&db->removed);
+	was = db->will;
+	changes = from >> was & 1;
+	if (was == DB_SERVES && atomic_load(&db->removed))
+		changes = false;
+	began = changes && will != DB_SERVES && was == DB_SERVES;
+	ended = changes && will == DB_SERVES && was != DB_SERVES;
 	if (began)
 		begin_rest(db);
-	if (began || db->will != DB_SERVES)
+	else if (ended)
+		end_rest(db);
+	if (changes)
 		db->will = will;
 	squeue_kick(&db->q);
 	pthread_mutex_unlock(&db->dbs->lock);
 	if (began)
 		db_ref(db); /* it must not be forgotten with its will */
 	db_look_at_watches(db);
-}
-
-bool
-db_end_will(struct db *db, enum db_will will)
-{
-	bool ended;
-
-	assert(will != DB_SERVES);
-	pthread_mutex_lock(&db->dbs->lock);
-	ended = db->will == will;
-	if (ended) {
-		end_rest(db);
-		db->will = DB_SERVES;
-		squeue_kick(&db->q);
-	}
-	pthread_mutex_unlock(&db->dbs->lock);
-	if (!ended)
-		return false;
-	db_look_at_watches(db);
-	db_unref(db);
-	return true;
+	if (ended)
+		db_unref(db);
+	return was;
 }
 
 enum db_will

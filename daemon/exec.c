@@ -284,6 +284,7 @@ take_vars(struct exec *ex)
 	 * nothing: sqlite.org/c3ref/changes.html */
 	ex->r->changes += total ? dbconn_get_changes(ex->conn) : 0;
 	ex->r->rowid = dbconn_get_rowid(ex->conn);
+	ex->left_vars = true;
 	if (!v)
 		return;
 	atomic_store(&v->changes, total ? dbconn_get_changes(ex->conn) : 0);

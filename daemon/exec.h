@@ -31,6 +31,7 @@ struct exec {
 	int64_t total_before; /* total_changes() */
 	int64_t ended_us;     /* when its last statement was put back */
 	bool ran;             /* exec_run was called */
+	bool left_vars;       /* its statement was one that sets them */
 	bool over; /* it runs from the start elsewhere: set by the caller */
 	bool stmt_failed; /* SQLite failed it, and so undid it; else a failure
 			   * is ours and leaves what it changed */
@@ -52,6 +53,9 @@ int exec_check_read_only(struct request *r, const struct stmt *st);
  * r->failure is set, and nothing needs to be closed. */
 int exec_prepare(
     struct exec *ex, struct dbconn *conn, struct request *r, struct buf *out);
+
+/* Let go of a statement that was prepared and is not to run. */
+void exec_put_back(struct exec *ex);
 
 /* Step it as far as the limits allow.  An exec_result; or negative, with
  * r->failure set.  A request that was asked to stop fails with why. */

@@ -52,15 +52,21 @@ put_step_summary(struct exec *ex, int64_t changes)
 	msg_close_map(&a->frame);
 }
 
-/* (VACUUM is refused by SQLite itself, which is in a transaction.) */
 static int
 check_step_kind(struct exec *ex)
 {
-	if (stmt_get_kind(ex->stmt) != KIND_TX)
-		return exec_check_read_only(ex->r, ex->stmt);
-	return failure_set(&ex->r->failure, ERR_NOT_ALLOWED,
-	    "a BATCH is a transaction already: BEGIN, COMMIT, ROLLBACK and "
-	    "SAVEPOINT are not allowed in it");
+	struct failure *f = &ex->r->failure;
+	enum msg_kind kind = stmt_get_kind(ex->stmt);
+
+	if (kind == KIND_TX)
+		return failure_set(f, ERR_NOT_ALLOWED,
+		    "a BATCH is a transaction already: BEGIN, COMMIT, ROLLBACK "
+		    "and SAVEPOINT are not allowed in it");
+	if (kind == KIND_MAINTENANCE)
+		return failure_set(f, ERR_NOT_ALLOWED,
+		    "VACUUM cannot run in a transaction, which a BATCH is; "
+		    "send it by itself");
+	return exec_check_read_only(ex->r, ex->stmt);
 }
 
 static int
@@ -133,12 +139,13 @@ run_step(struct exec *ex, const struct step *step)
 	struct request *r = ex->r;
 	struct msg_out outer = a->frame;
 	int64_t changes_before = r->changes;
-	int rc;
+	int64_t rowid_before = r->rowid;
+	int rc = prepare_step(ex, step);
 
-	r->rowid = 0;
-	rc = prepare_step(ex, step);
 	if (rc < 0)
 		return rc;
+	r->rowid = 0;
+	ex->left_vars = false;
 	msg_open_map(&a->frame);
 	ex->total_before = dbconn_set_vars(ex->conn, r->vars);
 	ex->ran = ex->stmt != NULL;
@@ -147,6 +154,8 @@ run_step(struct exec *ex, const struct step *step)
 	exec_finish(ex, rc == 0, rc != 0);
 	if (rc == 0)
 		put_step_summary(ex, r->changes - changes_before);
+	if (!ex->left_vars) /* what the whole BATCH says is of the last that did */
+		r->rowid = rowid_before;
 	a->rows_open = false;
 	a->frame = outer;
 	return rc;

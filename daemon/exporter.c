@@ -332,35 +332,27 @@ open_socket(struct exporter *e, struct event_base *base,
 
 /* "127.0.0.1:9187", "[::1]:9187", or the port alone.  Whoever reaches the port may
  * read the page, so it is the loopback interface's. */
-static int
-parse_address(const char *text, struct sockaddr_storage *ret, socklen_t *ret_n)
+static void
+get_address(const char *text, struct sockaddr_storage *ret, socklen_t *ret_n)
 {
 	struct sockaddr_in *v4 = (struct sockaddr_in *)ret;
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
-	const char *colon = strrchr(text, ':');
-	const char *digits = colon ? colon + 1 : text;
-	char *end;
-	unsigned long port = strtoul(digits, &end, 10);
-	size_t host_n = colon ? (size_t)(colon - text) : 0;
+	bool is_v6 = false;
+	uint16_t port = 0;
 
+	conf_parse_port(text, &is_v6, &port); /* it was checked */
 	memset(ret, 0, sizeof(*ret));
-	if (digits[0] < '0' || digits[0] > '9' || *end || port > 65535)
-		return -1;
-	if (host_n == 5 && memcmp(text, "[::1]", 5) == 0) {
+	if (is_v6) {
 		v6->sin6_family = AF_INET6;
 		v6->sin6_addr = in6addr_loopback;
-		v6->sin6_port = htons((uint16_t)port);
+		v6->sin6_port = htons(port);
 		*ret_n = sizeof(*v6);
-		return 0;
+	} else {
+		v4->sin_family = AF_INET;
+		v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		v4->sin_port = htons(port);
+		*ret_n = sizeof(*v4);
 	}
-	if (host_n != 0 && (host_n != 9 || memcmp(text, "127.0.0.1", 9) != 0) &&
-	    (host_n != 9 || memcmp(text, "localhost", 9) != 0))
-		return -1;
-	v4->sin_family = AF_INET;
-	v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	v4->sin_port = htons((uint16_t)port);
-	*ret_n = sizeof(*v4);
-	return 0;
 }
 
 static int
@@ -374,10 +366,7 @@ open_port(
 
 	if (!text[0])
 		return 0;
-	if (parse_address(text, &sa, &n) < 0)
-		return fail(err, text, "that is no port of this host alone",
-		    "write metrics_listen = \"127.0.0.1:PORT\" or \"[::1]:PORT\", "
-		    "and put a proxy in front of it for others");
+	get_address(text, &sa, &n);
 	fd = socket(
 	    sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0 &&

@@ -65,6 +65,21 @@ group_answer(struct writer *w, struct member *m)
 	mailbox_post(r, true);
 }
 
+/* It failed and was undone, in whatever way.  A statement leaves to its session what
+ * SQLite leaves then: no changes, and the rowid that it inserted last, if any. */
+static void
+undo_vars(const struct member *m)
+{
+	struct vars *v = m->r->vars;
+	int64_t rowid = v ? atomic_load(&v->rowid) : 0;
+
+	group_restore_vars(m);
+	if (!v || !m->exec.left_vars || m->r->type == TYPE_BATCH)
+		return;
+	atomic_store(&v->changes, 0);
+	atomic_store(&v->rowid, rowid);
+}
+
 /* Prepare the member's statement; its kind is known then. */
 static int
 prepare_member(struct writer *w, struct member *m, int64_t now_us)
@@ -123,7 +138,7 @@ static int
 fail_over_age(struct writer *w, struct member *m)
 {
 	m->undo = m->dropped = true;
-	group_restore_vars(m);
+	undo_vars(m);
 	return failure_set(&m->r->failure, ERR_DEADLINE,
 	    "the statement ran for longer than the %.0f s of tx_max_age and "
 	    "was undone; do less at a time, or raise tx_max_age",
@@ -151,9 +166,12 @@ run_member(struct writer *w, struct member *m)
 		m->undo = rc < 0 && !undid_itself(m);
 	}
 	dbconn_watch(w->conn, NULL, 0);
-	if (rc < 0 && r->failure.code == ERR_MEMORY_LIMIT) {
-		m->dropped = true; /* it would need as much again */
-		group_restore_vars(m);
+	/* it would need as much memory again, or has no time left */
+	if (rc < 0 &&
+	    (r->failure.code == ERR_MEMORY_LIMIT ||
+		r->failure.code == request_get_stop(r))) {
+		m->dropped = true;
+		undo_vars(m);
 	}
 	return rc == EXEC_OVER ? fail_over_age(w, m) : rc;
 }
@@ -229,7 +247,7 @@ run_single(struct writer *w, struct member *m)
 	    !m->dropped && !w->is_stuck)
 		rc = run_in_autocommit(w, m);
 	else if (rc < 0)
-		group_restore_vars(m);
+		undo_vars(m);
 	r->seq = writer_count_commit(w, r);
 	if (rc < 0 && r->seq)
 		r->failure.outcome = OUTCOME_APPLIED;
@@ -294,14 +312,12 @@ rerun(struct writer *w, size_t n)
 	}
 }
 
-/* A write that failed and left nothing behind leaves its session's rowid and
- * changes as they were (sqlite.org/c3ref/last_insert_rowid.html). */
 static void
 run_in_group(struct writer *w, struct member *m, int64_t now_us)
 {
 	if (prepare_member(w, m, now_us) == 0 && run_member(w, m) < 0 &&
 	    !m->undo)
-		group_restore_vars(m);
+		undo_vars(m);
 }
 
 /* When it had run: the next one begins then. */

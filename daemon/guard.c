@@ -51,7 +51,7 @@ judge_pragma(struct guard *g, const char *name, const char *arg)
 {
 	const struct pragma *p = pragma_find(name);
 
-	g->pragma = true;
+	g->pragma = g->shows_schema = true;
 	g->checks = g->checks || checks_file(name);
 	if (!p)
 		return refuse(g,
@@ -148,8 +148,10 @@ judge_read(struct guard *g, const char *table)
 		    "it shows the statements of other clients; use EXPLAIN" },
 	};
 
-	if (strncasecmp(table, "pragma_", 7) == 0 && checks_file(table + 7))
-		g->checks = true;
+	if (strncasecmp(table, "pragma_", 7) == 0) {
+		g->shows_schema = true;
+		g->checks = g->checks || checks_file(table + 7);
+	}
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
 		if (strcasecmp(table, tables[i].name) == 0)
 			return refuse(
@@ -335,7 +337,7 @@ guard_reset(struct guard *g)
 {
 	g->writes_rows = g->writes_schema = false;
 	g->pragma = g->pragma_writes = false;
-	g->counts = g->checks = g->matches = false;
+	g->counts = g->checks = g->matches = g->shows_schema = false;
 	g->setting = NULL;
 	g->tx_op = GUARD_TX_NONE;
 	g->tx_name[0] = g->reason[0] = '\0';

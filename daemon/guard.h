@@ -47,6 +47,7 @@ struct guard {
 	bool writes_rows, writes_schema, pragma, pragma_writes;
 	bool counts, checks; /* count(); integrity_check or quick_check */
 	bool matches;        /* LIKE or GLOB */
+	bool shows_schema;   /* a PRAGMA, or a table that is one */
 	const struct pragma *setting; /* would set setting_value, and was made
 				       * a statement that does nothing; or
 				       * NULL */

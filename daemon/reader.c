@@ -189,6 +189,8 @@ run_statement(struct reader *rd, struct request *r)
 	if (r->tx && control_is(ex, r))
 		return control_run(ex, r);
 	if (kind != KIND_READ && kind != KIND_EMPTY) {
+		/* it has left nothing behind: it did not run */
+		exec_put_back(ex);
 		if (r->tx)
 			return leave_for_writer(r);
 		/* the schema changed since the worker looked at it */

@@ -219,19 +219,43 @@ prepare_once(struct dbconn *c, struct source *src, sqlite3_stmt **ret_s)
 	return rc;
 }
 
+static bool
+look_at_schema(struct dbconn *c)
+{
+	struct failure f;
+	bool ok;
+
+	failure_init(&f);
+	ok = dbconn_run(c, DBCONN_SNAPSHOT, &f) == 0;
+	failure_fini(&f);
+	return ok;
+}
+
+/* In a transaction that has read nothing yet, have SQLite look at the file without
+ * keeping a snapshot of it: it does so for a table that is missing, as one of this
+ * name always is (schemaIsValid in prepare.c).  False: in no such transaction. */
+static bool
+glance_at_schema(struct dbconn *c)
+{
+	sqlite3_stmt *none = NULL;
+
+	if (!dbconn_in_tx(c) || dbconn_has_snapshot(c))
+		return false;
+	sqlite3_prepare_v2(c->db, "SELECT 1 FROM sqlite_none", -1, &none, NULL);
+	sqlite3_finalize(none);
+	return true;
+}
+
 /* The schema was forgotten because it had changed: a statement that needs no table
  * does not load it again, and a large one is not a statement's to pay for. */
 static bool
 needs_schema(struct dbconn *c, int rc)
 {
-	struct failure f;
 	int bytes = 0, high, ok;
 
 	if (rc != SQLITE_SCHEMA && !(rc == SQLITE_NOMEM && c->memory.hit))
 		return false;
-	failure_init(&f);
-	ok = dbconn_run(c, DBCONN_SNAPSHOT, &f) == 0;
-	failure_fini(&f);
+	ok = glance_at_schema(c) || look_at_schema(c);
 	sqlite3_db_status(c->db, SQLITE_DBSTATUS_SCHEMA_USED, &bytes, &high, 0);
 	return ok && (rc == SQLITE_SCHEMA || bytes > SCHEMA_BYTES_MUCH);
 }
@@ -252,17 +276,51 @@ fail_prepare(struct dbconn *c, int rc, struct failure *f)
 	return dbconn_fail(c, rc, f);
 }
 
+/* Most statements compare the schema that they were prepared by with the file's
+ * when they are stepped.  An EXPLAIN and some PRAGMAs do not, and of those that
+ * failed SQLite looks at the file again only if a table or column was missing, not
+ * if there was one too few or an index (checkSchema in prepare.c). */
+static bool
+trusts_schema(const struct dbconn *c, int rc, sqlite3_stmt *s)
+{
+	return (rc & 0xff) == SQLITE_ERROR ||
+	    (rc == SQLITE_OK &&
+		(c->guard.shows_schema || sqlite3_stmt_isexplain(s)));
+}
+
+/* Load the schema if the file has another one by now; false: it has not. */
+static bool
+refresh_schema(struct dbconn *c)
+{
+	sqlite3_stmt *look = c->verbs[DBCONN_SNAPSHOT];
+	int before = sqlite3_stmt_status(look, SQLITE_STMTSTATUS_REPREPARE, 0);
+
+	if (glance_at_schema(c))
+		return true; /* it may have */
+	look_at_schema(c);
+	return sqlite3_stmt_status(look, SQLITE_STMTSTATUS_REPREPARE, 0) !=
+	    before;
+}
+
 static int
 prepare_first(struct dbconn *c, struct source *src, sqlite3_stmt **ret_s,
     struct failure *f)
 {
 	int rc = prepare_once(c, src, ret_s);
+	int result;
 
 	if (needs_schema(c, rc))
 		rc = prepare_once(c, src, ret_s);
 	stats_add(STAT_statements_prepared, 1);
-	if (rc != SQLITE_OK)
-		return fail_prepare(c, rc, f);
+	result = rc == SQLITE_OK ? 0 : fail_prepare(c, rc, f);
+	if (trusts_schema(c, rc, *ret_s) && refresh_schema(c)) {
+		failure_fini(f);
+		sqlite3_finalize(*ret_s);
+		rc = prepare_once(c, src, ret_s);
+		result = rc == SQLITE_OK ? 0 : fail_prepare(c, rc, f);
+	}
+	if (result < 0)
+		return result;
 	if (c->guard.setting)
 		return setting_judge(c, ret_s, f);
 	dbconn_begin_memory(c);
@@ -312,6 +370,7 @@ new_stmt(struct dbconn *c, struct span sql, sqlite3_stmt *s)
 	st->s = s;
 	st->kind = guard_get_kind(&c->guard, s);
 	st->matches = c->guard.matches;
+	st->shows_schema = c->guard.shows_schema || sqlite3_stmt_isexplain(s);
 	st->counts = st->kind == KIND_READ && c->guard.counts &&
 	    !c->guard.checks;
 	st->unstoppable = st->kind == KIND_READ &&
@@ -385,7 +444,9 @@ stmt_prepare(struct dbconn *c, struct span sql, struct stmt **ret_stmt,
 	sqlite3_stmt *s = NULL;
 	int rc;
 
-	if (st) {
+	if (st && st->shows_schema) {
+		drop(c, st);
+	} else if (st) {
 		use(c, st);
 		dbconn_begin_memory(c);
 		*ret_stmt = st;

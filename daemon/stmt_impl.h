@@ -17,11 +17,12 @@ struct stmt {
 	size_t columns_n;
 	int columns_of; /* the preparation they are of: count_prepared */
 	unsigned heavy_runs;
-	bool found;       /* it was not prepared for the run that comes next */
-	bool counts;      /* a read that calls count(), and nothing worse */
-	bool unstoppable; /* never for a worker */
-	bool matches;     /* a step of it may take long: dbconn_set_pace */
-	size_t bytes;     /* it takes about so much memory */
+	bool found;        /* it was not prepared for the run that comes next */
+	bool counts;       /* a read that calls count(), and nothing worse */
+	bool unstoppable;  /* never for a worker */
+	bool matches;      /* a step of it may take long: dbconn_set_pace */
+	bool shows_schema; /* as it was when it was prepared */
+	size_t bytes;      /* it takes about so much memory */
 	uint64_t used;
 	struct tally tally;
 	uint32_t vm_steps, scan_steps; /* of the runs it has counted */

@@ -234,6 +234,16 @@ static const struct {
 	{ "checkpoint = external\naccess = shared\n"
 	  "database a {\n path = x.db\n access = exclusive\n}\n", 1,
 	  "database a: checkpoint = external" },
+	{ "# one\n/* two\ndatabase a { path = x.db }\n", 2, "the comment is not closed" },
+	{ "\nmetrics_listen = \"0.0.0.0:9187\"\n", 2,
+	  "metrics_listen = 0.0.0.0:9187: write a port of this host alone" },
+	{ "metrics_listen = \"127.0.0.1:65536\"\n", 1,
+	  "metrics_listen = 127.0.0.1:65536: write a port" },
+	{ "metrics_listen = 0\n", 1, "metrics_listen = 0: write a port" },
+	{ "metrics_listen = \"[::1]\"\n", 1, "metrics_listen = [::1]: write a port" },
+	{ "database a {\n path = x.db\n read_connections = 3\n"
+	  " min_read_connections = 4 }\n", 4,
+	  "database a: min_read_connections are more than the read_connections" },
 };
 /* clang-format on */
 
@@ -259,6 +269,32 @@ START_TEST(conf_refuses_with_file_line_and_remedy)
 	assert_says(place);
 	assert_says(bad_files[_i].says);
 	ck_assert_ptr_null(strchr(err, '\n'));
+}
+END_TEST
+
+/* The line of the mistake, which is the last thing in each. */
+/* clang-format off */
+static const struct commented {
+	const char *text;
+	int line;
+} commented[] = {
+	{ "# one\n\n#\n## two # three\nmax_open = x\n", 5 },
+	{ "// one\n//two\nmax_open = 5 // three\nmax_open = x\n", 4 },
+	{ "/* one */ /**/\n/* two\n three ** */ max_open = x\n", 3 },
+	{ "log_file = \"/tmp//#/*\\\"#\"\nsocket = /tmp//x # c\nmax_open = x\n", 3 },
+	{ "log_file = '/tmp//#/*\\'#'\nsocket = /tmp/*x\nmax_open = x\n", 2 },
+	{ "database a {\n # one\n path = x.db # two\n bad = 1\n}\n", 4 },
+};
+/* clang-format on */
+
+START_TEST(conf_counts_the_lines_of_comments_once)
+{
+	const struct commented *c = &commented[_i];
+	char place[300];
+
+	ck_assert_int_eq(read_text(c->text), -1);
+	snprintf(place, sizeof(place), "%s:%d: ", file, c->line);
+	assert_says(place);
 }
 END_TEST
 
@@ -496,13 +532,13 @@ START_TEST(conf_prints_a_file_that_reads_back_as_the_same)
 }
 END_TEST
 
-static char problems[5][CONF_ERR_MAX];
+static char problems[6][CONF_ERR_MAX];
 static int problems_n;
 
 static void
 keep_problem(const char *line)
 {
-	ck_assert_int_lt(problems_n, 5);
+	ck_assert_int_lt(problems_n, 6);
 	snprintf(problems[problems_n++], CONF_ERR_MAX, "%s", line);
 }
 
@@ -513,12 +549,15 @@ START_TEST(conf_tests_the_places_it_names)
 			   "database a { path = \"/no/such/dir/a.db\" }\n"
 			   "database b { path = \"/dev\" }\n"
 			   "database c { path = \"/dev/null/c.db\" }\n"
-			   "database d { path = \"d.db\" }\n");
+			   "database d { path = \"d.db\" }\n"
+			   "database e { path = \"/dev/zero\" }\n");
 
 	ck_assert_msg(rc == 0, "%s", err);
 	problems_n = 0;
-	ck_assert_int_eq(conf_check_places(conf, keep_problem), 5);
-	ck_assert_int_eq(problems_n, 5);
+	ck_assert_int_eq(conf_check_places(conf, keep_problem), 6);
+	ck_assert_ptr_nonnull(
+	    strstr(problems[5], "/dev/zero is not a regular file"));
+	ck_assert_int_eq(problems_n, 6);
 	snprintf(err, sizeof(err),
 	    "%s:1: socket: directory /no/such/dir: No such file or directory: "
 	    "create it or correct the path",
@@ -807,6 +846,8 @@ conf_suite(void)
 	tcase_add_loop_test(
 	    tc, conf_refuses_with_file_line_and_remedy, 0, (int)BAD_N);
 	tcase_add_test(tc, conf_gives_each_mistake_a_message_of_its_own);
+	tcase_add_loop_test(tc, conf_counts_the_lines_of_comments_once, 0,
+	    (int)(sizeof(commented) / sizeof(commented[0])));
 	tcase_add_test(tc, conf_reads_lists_of_names);
 	tcase_add_test(tc, conf_lets_the_environment_go_before_the_file);
 	tcase_add_loop_test(tc, conf_refuses_a_variable_by_its_name, 0,

@@ -208,6 +208,21 @@ START_TEST(db_that_is_a_directory_says_so)
 }
 END_TEST
 
+/* SQLite would take it, and what is written to /dev/null is gone. */
+START_TEST(db_that_is_no_regular_file_is_refused)
+{
+	fixture_init(&fx, NULL, NULL);
+	ck_assert_int_eq(symlink("/dev/null", fx.path), 0);
+	assert_says(fixture_start(&fx),
+	    fixture_format(&fx,
+		"cannot open %s: it is not a regular file; give the path of "
+		"one",
+		fx.path));
+	unlink(fx.path);
+	fixture_close(&fx);
+}
+END_TEST
+
 START_TEST(db_that_is_something_else_says_so)
 {
 	fixture_init(&fx, NULL, NULL);
@@ -610,6 +625,7 @@ main(void)
 	tcase_add_test(tc, db_in_a_directory_that_is_absent_says_so);
 	tcase_add_test(tc, db_below_a_file_says_so);
 	tcase_add_test(tc, db_that_is_a_directory_says_so);
+	tcase_add_test(tc, db_that_is_no_regular_file_is_refused);
 	tcase_add_test(tc, db_that_is_something_else_says_so);
 	tcase_add_loop_test(tc, db_that_is_no_file_is_refused, 0,
 	    (int)(sizeof(no_files) / sizeof(no_files[0])));

@@ -263,7 +263,7 @@ START_TEST(exec_batch_gives_each_step_its_result)
 	/* clang-format on */
 
 	ck_assert_str_eq(run_batch(steps, true),
-	    "DONE changes=6 steps=[changes=1 rowid=7; "
+	    "DONE changes=6 rowid=7 steps=[changes=1 rowid=7; "
 	    "columns=['v','last_insert_rowid()'] rows=[['seven',7]]; "
 	    "changes=3 rowid=7; "
 	    "columns=['id'] rows=[[1],[2]] changes=2 rowid=7; ; "
@@ -307,7 +307,7 @@ START_TEST(exec_batch_runs_a_step_when_its_condition_is_met)
 
 	ck_assert_str_eq(run_batch(steps, true),
 	    fixture_format(&fx,
-		"DONE changes=1 steps=[changes=1 rowid=7; "
+		"DONE changes=1 rowid=7 steps=[changes=1 rowid=7; "
 		"error={name=SQLITE_CONSTRAINT_UNIQUE message='UNIQUE "
 		"constraint failed: t.v'}; null; %s; columns=['1'] "
 		"rows=[[1]]]",
@@ -330,7 +330,7 @@ static const struct failing_case {
 	{ { { .sql = "INSERT INTO t VALUES(7, 7)" }, { .sql = "ROLLBACK" } },
 	  "ERROR name=NOT_ALLOWED message='a BATCH is a transaction already: BEGIN, COMMIT, ROLLBACK and SAVEPOINT are not allowed in it' step=1" },
 	{ { { .sql = "INSERT INTO t VALUES(7, 7)" }, { .sql = "VACUUM" } },
-	  "ERROR name=SQLITE_ERROR message='cannot VACUUM from within a transaction' step=1" },
+	  "ERROR name=NOT_ALLOWED message='VACUUM cannot run in a transaction, which a BATCH is; send it by itself' step=1" },
 	{ { { .sql = "INSERT INTO t VALUES(7, 7)" }, { .sql = "ATTACH 'x' AS y" } },
 	  "ERROR name=NOT_ALLOWED message='ATTACH, DETACH and VACUUM INTO are not allowed: add the file as a database of its own to the daemon' step=1" },
 	{ { { .sql = "INSERT INTO late VALUES(9)" } },

@@ -340,7 +340,7 @@ START_TEST(lease_undoes_a_batch_that_fails_and_goes_on)
 	fixture_open(&fx, NULL, schema);
 	tx = take_lease();
 	ck_assert_str_eq(run_batch_in(tx, good_batch),
-	    "DONE changes=1 tx_state=3 steps=[changes=1 rowid=11; "
+	    "DONE changes=1 rowid=11 tx_state=3 steps=[changes=1 rowid=11; "
 	    "columns=['count(*)'] rows=[[4]]]");
 	ck_assert_str_eq(run_batch_in(tx, bad_batch),
 	    "ERROR tx_state=3 name=SQLITE_CONSTRAINT_UNIQUE "
@@ -723,6 +723,35 @@ START_TEST(lease_takes_over_what_a_reader_began)
 }
 END_TEST
 
+/* A reader sees that it is not for it when it has prepared it, on a connection on
+ * which nothing was ever inserted. */
+START_TEST(lease_takes_over_the_rowid_that_its_client_inserted_last)
+{
+	static const char sql[] = "SELECT last_insert_rowid(), changes()";
+	struct tx *tx;
+
+	fixture_open(&fx, NULL, schema);
+	fixture_take(
+	    &fx, fixture_write(&fx, ask("INSERT INTO t(id) VALUES(7)")));
+	tx = fixture_begin(&fx, TX_MODE_READ);
+	read_in(tx, ALL);
+	assert_begins(read_in(tx, "INSERT INTO t(id) VALUES(8)"),
+	    "ERROR tx_state=2 name=TX_READ_ONLY");
+	ck_assert_str_eq(read_in(tx, sql),
+	    "DONE columns=['last_insert_rowid()','changes()'] "
+	    "rows=[[7,1]] tx_state=2");
+	read_in(tx, "ROLLBACK");
+	tx_unref(tx);
+	tx = fixture_begin(&fx, TX_MODE_DEFERRED);
+	read_in(tx, ALL);
+	ck_assert_str_eq(upgrade(tx, "DELETE FROM t WHERE id = 0"),
+	    "DONE rowid=7 tx_state=3");
+	ck_assert_str_eq(run_end(tx, true), "OK");
+	tx_unref(tx);
+	fixture_close(&fx);
+}
+END_TEST
+
 START_TEST(lease_opens_the_savepoints_again_that_a_reader_held)
 {
 	struct tx *tx;
@@ -995,6 +1024,8 @@ add_upgrades(Suite *s)
 	TCase *tc = tcase_create("from reading to writing");
 
 	tcase_add_test(tc, lease_takes_over_what_a_reader_began);
+	tcase_add_test(
+	    tc, lease_takes_over_the_rowid_that_its_client_inserted_last);
 	tcase_add_test(tc, lease_opens_the_savepoints_again_that_a_reader_held);
 	tcase_add_test(tc, lease_is_refused_to_an_old_snapshot);
 	tcase_add_loop_test(tc, lease_is_given_when_others_changed_nothing, 0,

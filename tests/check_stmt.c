@@ -658,6 +658,93 @@ START_TEST(stmt_survives_its_table)
 }
 END_TEST
 
+/* SQLite itself looks at the file again only when a table or a column is missing. */
+static const struct outdated_case {
+	const char *before; /* on the writer, after the schema was read */
+	const char *sql;
+	const char *want;
+} outdated_cases[] = {
+	{ "ALTER TABLE t ADD COLUMN x",
+	    "SELECT 1, 2, 3, 4 UNION ALL SELECT * FROM t",
+	    "DONE columns=['1','2','3','4'] "
+	    "rows=[[1,2,3,4],[1,'one',1.5,null]]" },
+	{ "CREATE INDEX i ON t(v)",
+	    "EXPLAIN QUERY PLAN SELECT v FROM t WHERE v = 'a'",
+	    "DONE columns=['id','parent','notused','detail'] rows=[[2,0,0,"
+	    "'SEARCH t USING COVERING INDEX i (v=?)']]" },
+	{ "CREATE TABLE u(a UNIQUE)", "PRAGMA index_list(u)",
+	    "DONE columns=['seq','name','unique','origin','partial'] "
+	    "rows=[[0,'sqlite_autoindex_u_1',1,'u',0]]" },
+	{ "CREATE TABLE u(a UNIQUE)", "SELECT name FROM pragma_index_list('u')",
+	    "DONE columns=['name'] rows=[['sqlite_autoindex_u_1']]" },
+	{ "CREATE TABLE u(a REFERENCES t)", "PRAGMA foreign_key_list(u)",
+	    "DONE columns=['id','seq','table','from','to','on_update',"
+	    "'on_delete','match'] rows=[[0,0,'t','a',null,'NO ACTION',"
+	    "'NO ACTION','NONE']]" },
+};
+
+/* Whether it was prepared before the change or not. */
+START_TEST(stmt_is_judged_by_the_schema_of_now)
+{
+	const struct outdated_case *o = &outdated_cases[_i / 2];
+
+	run("SELECT * FROM t");
+	if (_i % 2)
+		run(o->sql);
+	write_sql(o->before);
+	ck_assert_str_eq(run(o->sql), o->want);
+	ck_assert_str_eq(run(o->sql), o->want);
+}
+END_TEST
+
+/* On a connection that only chooses its road. */
+START_TEST(stmt_for_columns_that_are_new_can_be_prepared)
+{
+	prepare("INSERT INTO t VALUES(2, 'two', 2.5)");
+	write_sql("ALTER TABLE t ADD COLUMN x");
+	prepare("INSERT INTO t VALUES(2, 'two', 2.5, 'x')");
+	write_sql("CREATE UNIQUE INDEX i ON t(v)");
+	prepare("INSERT INTO t(v) VALUES('two') ON CONFLICT(v) DO NOTHING");
+	write_sql("CREATE VIEW w AS SELECT v FROM t");
+	prepare("SELECT * FROM w");
+	write_sql("CREATE TRIGGER g INSTEAD OF INSERT ON w BEGIN "
+		  "INSERT INTO t(v) VALUES(new.v); END");
+	prepare("INSERT INTO w VALUES('three')");
+}
+END_TEST
+
+/* As with SQLite: what others commit meanwhile is no reason to refuse a write. */
+START_TEST(stmt_that_is_judged_anew_takes_no_snapshot)
+{
+	static const char *const rows[][2] = {
+		{ "SELECT 1", "DONE columns=['1'] rows=[[1]] tx_state=1" },
+		{ "SELECT nope",
+		    "ERROR tx_state=1 name=SQLITE_ERROR "
+		    "message='no such column: nope' offset=7" },
+		{ "EXPLAIN QUERY PLAN SELECT v FROM t WHERE v = 'a'",
+		    "DONE columns=['id','parent','notused','detail'] "
+		    "rows=[[2,0,0,'SEARCH t USING COVERING INDEX i (v=?)']] "
+		    "tx_state=1" },
+		{ "SELECT id FROM t",
+		    "DONE columns=['id'] rows=[[1]] tx_state=2" },
+	};
+	struct tx *tx = fixture_begin(&fx, TX_MODE_DEFERRED);
+
+	run("SELECT * FROM t");
+	write_sql("CREATE INDEX i ON t(v)");
+	for (size_t i = 0; i < COUNT(rows); i++)
+		ck_assert_str_eq(
+		    fixture_take(&fx,
+			fixture_read(&fx,
+			    fixture_in(
+				tx, fixture_exec(&fx, rows[i][0], NULL)))),
+		    rows[i][1]);
+	fixture_take(
+	    &fx, fixture_read(&fx, fixture_in(tx, fixture_end(&fx, false))));
+	tx_unref(tx);
+}
+END_TEST
+
 static const char *
 describe(const char *sql)
 {
@@ -750,6 +837,10 @@ main(void)
 	tcase_add_test(tc, stmt_that_writes_shows_the_columns_of_now);
 	tcase_add_test(tc, stmt_shows_long_names_of_columns);
 	tcase_add_test(tc, stmt_survives_its_table);
+	tcase_add_loop_test(tc, stmt_is_judged_by_the_schema_of_now, 0,
+	    2 * COUNT(outdated_cases));
+	tcase_add_test(tc, stmt_for_columns_that_are_new_can_be_prepared);
+	tcase_add_test(tc, stmt_that_is_judged_anew_takes_no_snapshot);
 	tcase_add_test(tc, stmt_is_described_as_it_is_now);
 	tcase_add_test(tc, stmt_whose_description_does_not_fit_says_so);
 	suite_add_tcase(s, tc);

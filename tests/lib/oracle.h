@@ -17,7 +17,6 @@ struct oracle {
 	struct sqlite3 *db;
 	int64_t rowid[ORACLE_CLIENTS_N], changes[ORACLE_CLIENTS_N];
 	bool committed; /* something, by the last statement */
-	bool failed;    /* the last of client 0, leaving nothing behind */
 };
 
 /* Open the file of a fixture that has not started, with foreign keys on. */

@@ -598,6 +598,73 @@ START_TEST(admin_disables_a_database)
 }
 END_TEST
 
+/* Each is ended by its own command alone: somebody may be copying the file. */
+START_TEST(admin_ends_a_pause_by_resume_and_a_disable_by_enable)
+{
+	static const struct {
+		const char *command;
+		const char *answer; /* it has this; "": done */
+		const char *state;
+	} steps[] = {
+		{ "PAUSE app", "", "paused" },
+		{ "ENABLE app", "app is paused; RESUME app ends that",
+		    "paused" },
+		{ "RECONNECT app", "app is paused; RESUME app ends that",
+		    "paused" },
+		{ "DISABLE app", "", "disabled" },
+		{ "RESUME app", "app is disabled; ENABLE app ends that",
+		    "disabled" },
+		{ "PAUSE app", "app is disabled; ENABLE app ends that",
+		    "disabled" },
+		{ "RECONNECT app", "app is disabled; ENABLE app ends that",
+		    "disabled" },
+		{ "ENABLE app", "", "closed" },
+		{ "RECONNECT app", "", "closed" },
+		{ "RESUME app", "", "closed" },
+	};
+
+	start(LIVE_OPTIONS("workers=2", "app.preload=off"));
+	for (size_t i = 0; i < COUNT(steps); i++) {
+		char *text = live_ask(admin, steps[i].command, NULL);
+
+		ck_assert_msg(*steps[i].answer
+			? strstr(text, steps[i].answer) != NULL
+			: *text == '\0',
+		    "%s: %s", steps[i].command, text);
+		free(text);
+		expect_state(steps[i].state);
+	}
+	raw_run(&a, 0, "SELECT 1", 0);
+	stop();
+}
+END_TEST
+
+/* Both wait for the transaction; the RECONNECT does not open the file again. */
+START_TEST(admin_pauses_what_reconnects)
+{
+	struct rawconn c, d;
+	uint64_t reconnect, pause;
+
+	start(LIVE_OPTIONS("workers=1"));
+	raw_open(&c, live.socket_path);
+	raw_open(&d, live.socket_path);
+	raw_begin(&b, TX_MODE_IMMEDIATE);
+	raw_run(&b, 0, INSERT, 0);
+	reconnect = raw_put_admin(&c, "RECONNECT app");
+	raw_let_arrive(&c);
+	pause = raw_put_admin(&d, "PAUSE app");
+	raw_let_arrive(&d);
+	raw_end(&b, true);
+	raw_expect(&c, reconnect, 0);
+	raw_expect(&d, pause, 0);
+	expect_state("paused");
+	expect_done("RESUME app");
+	raw_close(&c);
+	raw_close(&d);
+	stop();
+}
+END_TEST
+
 START_TEST(admin_reconnects)
 {
 	start(LIVE_OPTIONS("workers=2"));
@@ -790,6 +857,9 @@ main(void)
 	tcase_add_test(
 	    tc, admin_pause_keeps_no_request_for_longer_than_it_may_wait);
 	tcase_add_test(tc, admin_disables_a_database);
+	tcase_add_test(
+	    tc, admin_ends_a_pause_by_resume_and_a_disable_by_enable);
+	tcase_add_test(tc, admin_pauses_what_reconnects);
 	tcase_add_test(tc, admin_reconnects);
 	tcase_add_test(tc, admin_ends_no_rest_but_the_one_that_it_names);
 	tcase_add_test(

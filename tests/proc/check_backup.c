@@ -368,6 +368,40 @@ START_TEST(backup_refuses_what_it_must_not_write)
 }
 END_TEST
 
+/* Somebody works with the last copy and is killed: his WAL stays. */
+static void
+leave_wal(void *path)
+{
+	sqlite3 *db;
+
+	PROC_CHECK(sqlite3_open(path, &db) == SQLITE_OK &&
+		sqlite3_exec(db,
+		    "PRAGMA wal_autocheckpoint = 0; DELETE FROM a;"
+		    "CREATE TABLE stale(x)",
+		    NULL, NULL, NULL) == SQLITE_OK,
+	    "cannot write to the copy");
+	_exit(0);
+}
+
+START_TEST(backup_takes_nothing_from_the_wal_of_the_copy_that_it_replaces)
+{
+	struct sqlpool_conn *conn = live_connect(&live, "writes");
+	struct path to = in_dir("copy.db");
+
+	ck_assert_str_eq(back_up(to.text, ""), "");
+	proc_join(proc_fork(leave_wal, to.text));
+	ck_assert(exists("copy.db-wal"));
+	live_exec(conn, "INSERT INTO a VALUES(1, 'one')");
+	sqlpool_close(conn);
+	ck_assert_str_eq(back_up(to.text, "REPLACE VERIFY"), "");
+	ck_assert_int_eq(live_read_file_int(to.text, "SELECT n FROM a"), 1);
+	ck_assert_int_eq(unlink(to.text), 0);
+	make_file("copy.db-wal");
+	assert_refused(to.text, "", "copy.db-wal is there already");
+	ck_assert(!exists("copy.db"));
+}
+END_TEST
+
 static void
 enter_dir(void)
 {
@@ -486,6 +520,8 @@ main(void)
 	tcase_add_test(tc, backup_says_how_far_it_is);
 	tcase_add_test(tc, backup_does_not_keep_the_daemon_from_stopping);
 	tcase_add_test(tc, backup_refuses_what_it_must_not_write);
+	tcase_add_test(
+	    tc, backup_takes_nothing_from_the_wal_of_the_copy_that_it_replaces);
 	tcase_add_loop_test(tc, backup_knows_a_database_by_any_path, 0, 2);
 	tcase_add_test(tc, backup_refuses_the_directory_of_databases);
 	tcase_add_test(tc, backup_that_takes_too_long_is_given_up);
