@@ -606,17 +606,23 @@ START_TEST(admin_ends_a_pause_by_resume_and_a_disable_by_enable)
 		const char *answer; /* it has this; "": done */
 		const char *state;
 	} steps[] = {
-		{ "PAUSE app", "", "paused" },
-		{ "ENABLE app", "app is paused; RESUME app ends that",
+		{ "RESUME app", "", "open" }, /* it serves, as it is to */
+		{ "PAUSE 'app'", "", "paused" },
+		{ "ENABLE app",
+		    "nothing is done: app is paused, which RESUME ends",
 		    "paused" },
-		{ "RECONNECT app", "app is paused; RESUME app ends that",
+		{ "RECONNECT app",
+		    "nothing is done: app is paused, which RESUME ends",
 		    "paused" },
-		{ "DISABLE app", "", "disabled" },
-		{ "RESUME app", "app is disabled; ENABLE app ends that",
+		{ "DISABLE \"app\"", "", "disabled" },
+		{ "RESUME app",
+		    "nothing is done: app is disabled, which ENABLE ends",
 		    "disabled" },
-		{ "PAUSE app", "app is disabled; ENABLE app ends that",
+		{ "PAUSE app",
+		    "nothing is done: app is disabled, which ENABLE ends",
 		    "disabled" },
-		{ "RECONNECT app", "app is disabled; ENABLE app ends that",
+		{ "RECONNECT app",
+		    "nothing is done: app is disabled, which ENABLE ends",
 		    "disabled" },
 		{ "ENABLE app", "", "closed" },
 		{ "RECONNECT app", "", "closed" },
@@ -639,32 +645,6 @@ START_TEST(admin_ends_a_pause_by_resume_and_a_disable_by_enable)
 }
 END_TEST
 
-/* Both wait for the transaction; the RECONNECT does not open the file again. */
-START_TEST(admin_pauses_what_reconnects)
-{
-	struct rawconn c, d;
-	uint64_t reconnect, pause;
-
-	start(LIVE_OPTIONS("workers=1"));
-	raw_open(&c, live.socket_path);
-	raw_open(&d, live.socket_path);
-	raw_begin(&b, TX_MODE_IMMEDIATE);
-	raw_run(&b, 0, INSERT, 0);
-	reconnect = raw_put_admin(&c, "RECONNECT app");
-	raw_let_arrive(&c);
-	pause = raw_put_admin(&d, "PAUSE app");
-	raw_let_arrive(&d);
-	raw_end(&b, true);
-	raw_expect(&c, reconnect, 0);
-	raw_expect(&d, pause, 0);
-	expect_state("paused");
-	expect_done("RESUME app");
-	raw_close(&c);
-	raw_close(&d);
-	stop();
-}
-END_TEST
-
 START_TEST(admin_reconnects)
 {
 	start(LIVE_OPTIONS("workers=2"));
@@ -673,28 +653,6 @@ START_TEST(admin_reconnects)
 	expect_done("RECONNECT app");
 	ck_assert_int_eq(raw_run_int(&a, 0, "SELECT count(*) FROM t"), 1);
 	ck_assert_int_eq(live_get_stat(&live, "databases_closed"), 1);
-	stop();
-}
-END_TEST
-
-/* What one administrator has put to rest no command of another one wakes by the
- * way. */
-START_TEST(admin_ends_no_rest_but_the_one_that_it_names)
-{
-	start(LIVE_OPTIONS("workers=2"));
-	expect_done("RESUME app"); /* it serves, as it is to */
-	expect_done("PAUSE 'app'");
-	live_expect_part(admin, "ENABLE app", NULL,
-	    "nothing is done: app is paused, which RESUME ends");
-	live_expect_part(admin, "RECONNECT app", NULL, "app is paused");
-	expect_state("paused");
-	expect_done("DISABLE \"app\"");
-	live_expect_part(admin, "RESUME app", NULL,
-	    "nothing is done: app is disabled, which ENABLE ends");
-	live_expect_part(admin, "RECONNECT app", NULL, "app is disabled");
-	expect_state("disabled");
-	expect_done("ENABLE app");
-	raw_run(&a, 0, INSERT, 0);
 	stop();
 }
 END_TEST
@@ -859,9 +817,7 @@ main(void)
 	tcase_add_test(tc, admin_disables_a_database);
 	tcase_add_test(
 	    tc, admin_ends_a_pause_by_resume_and_a_disable_by_enable);
-	tcase_add_test(tc, admin_pauses_what_reconnects);
 	tcase_add_test(tc, admin_reconnects);
-	tcase_add_test(tc, admin_ends_no_rest_but_the_one_that_it_names);
 	tcase_add_test(
 	    tc, admin_reconnect_does_not_end_a_pause_that_came_meanwhile);
 	tcase_add_test(tc, admin_stops_the_daemon);
