@@ -513,7 +513,7 @@ gate_holds(struct writer *w)
 		return false; /* they are refused at once */
 	if (w->gate_end_us || atomic_load(&w->lost))
 		return true;
-	if (clock_now_us() < w->hold_end_us) {
+	if (w->hold_end_us && clock_now_us() < w->hold_end_us) {
 		squeue_kick_at(&w->q, w->hold_end_us);
 		return true;
 	}
