@@ -436,6 +436,35 @@ START_TEST(cancel_takes_one_out_of_the_line_and_leaves_the_others)
 }
 END_TEST
 
+static uint64_t
+put_stmt(enum msg_type type, const char *sql)
+{
+	struct msg_out m;
+
+	msg_begin_body(&m, &a.out, type, ++a.last_id, 0);
+	if (sql)
+		msg_put_str(&m, ASK_sql, sql);
+	msg_put_uint(&m, ASK_stmt, 7);
+	ck_assert_int_eq(msg_end(&m, FRAME_DEFAULT_MAX_BYTES), 0);
+	return a.last_id;
+}
+
+START_TEST(a_cancelled_prepare_leaves_its_number_free)
+{
+	uint64_t id;
+
+	start(NULL);
+	raw_expect(&b, raw_put_admin(&b, "PAUSE app"), 0);
+	id = put_stmt(TYPE_PREPARE, "SELECT 5");
+	raw_let_arrive(&a);
+	raw_put_cancel(&a, id);
+	raw_expect(&a, id, ERR_CANCELLED);
+	raw_expect(&b, raw_put_admin(&b, "RESUME app"), 0);
+	raw_expect(&a, put_stmt(TYPE_EXEC, NULL), ERR_STATEMENT_UNKNOWN);
+	stop();
+}
+END_TEST
+
 /* The members of a group that is undone because one was stopped run again. */
 START_TEST(cancel_in_a_group_is_not_noticed_by_its_others)
 {
@@ -674,6 +703,7 @@ make_suite(void)
 	tcase_add_test(tc, cancel_does_not_reach_other_connections);
 	tcase_add_test(
 	    tc, cancel_takes_one_out_of_the_line_and_leaves_the_others);
+	tcase_add_test(tc, a_cancelled_prepare_leaves_its_number_free);
 	tcase_add_test(tc, cancel_in_a_group_is_not_noticed_by_its_others);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("deadline");
