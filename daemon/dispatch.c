@@ -142,16 +142,33 @@ check_access(struct client *cl, struct request *r, bool admin)
 	return -r->failure.code;
 }
 
+/* A CANCEL may have come before it. */
+static int
+check_stop(struct request *r)
+{
+	if (!request_get_stop(r))
+		return 0;
+	request_fail_stopped(r, "before it began");
+	return -r->failure.code;
+}
+
+static void
+note_tx_state(struct client *cl, struct request *r)
+{
+	const struct session *s = session_find(cl->sessions, r->stream);
+
+	r->tx_state = s ? s->state : TX_STATE_NONE;
+}
+
 static void
 dispatch_sql(struct client *cl, struct request *r)
 {
 	bool admin = false;
-	if (check_body(cl, r) < 0 || local_find_db(cl, r, &admin) < 0 ||
+	if (check_stop(r) < 0 || check_body(cl, r) < 0 ||
+	    local_find_db(cl, r, &admin) < 0 ||
 	    check_access(cl, r, admin) < 0 ||
 	    (r->type == TYPE_PREPARE && !admin && keep_prepared(cl, r) < 0)) {
-		struct session *s = session_find(cl->sessions, r->stream);
-
-		r->tx_state = s ? s->state : TX_STATE_NONE;
+		note_tx_state(cl, r);
 		local_fail(cl, r);
 		return;
 	}
@@ -169,6 +186,8 @@ dispatch_sql(struct client *cl, struct request *r)
 	road_take(cl, r);
 }
 
+/* Its target may be under way, or wait for its turn: what came later is not meant,
+ * nor what has no id. */
 static void
 cancel(struct client *cl, struct request *r)
 {
@@ -176,10 +195,12 @@ cancel(struct client *cl, struct request *r)
 
 	if (!MSG_HAS(&r->ask, ASK_target))
 		fail_missing(r, ASK_target, "target");
-	else
-		target = client_find_request(cl, r->ask.target, r);
+	else if (r->ask.target)
+		target = client_find_before(r, r->ask.target);
 	if (target) {
 		stats_add(STAT_cancels, 1);
+		if (!target->away)
+			note_tx_state(cl, target);
 		road_stop(cl, target, ERR_CANCELLED);
 	}
 	if (r->id || r->failure.code)
@@ -277,12 +298,14 @@ dispatch(struct client *cl, struct request *r)
 
 /* Requests whose replies would pile up wait until the client has read some; and
  * those of one that has had its time wait until the others had theirs, and behind
- * those that came before them. */
+ * those that came before them.  What cancels, or was cancelled, takes no time. */
 static bool
 hold(struct client *cl, struct request *r)
 {
 	bool is_over = !slice_has_time(cl);
 
+	if (r->type == TYPE_CANCEL || request_get_stop(r))
+		return false;
 	if (!cl->held.head && !cl->again.head && !is_over &&
 	    !client_is_clogged(cl))
 		return false;
@@ -291,8 +314,17 @@ hold(struct client *cl, struct request *r)
 	if (!cl->held.head)
 		cl->loop->held_n++;
 	cl->late = cl->late || is_over;
-	line_push(&cl->held, r);
+	road_wait_in(&cl->held, r);
 	return true;
+}
+
+void
+dispatch_cancels(struct loop *loop)
+{
+	struct request *r;
+
+	while ((r = line_pop(&loop->cancels)))
+		dispatch(r->client, r);
 }
 
 void
@@ -328,7 +360,7 @@ dispatch_held(struct loop *loop)
 		if (!cl->held.head || cl->again.head || client_is_clogged(cl))
 			continue;
 		loop->held_n--;
-		while ((r = line_pop(&cl->held)))
+		while ((r = road_pop_waiting(&cl->held)))
 			line_push(&loop->collected, r);
 		any = true;
 	}

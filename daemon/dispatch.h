@@ -8,7 +8,10 @@
 
 #include "daemon/client.h"
 
-/* Deal with all requests that were collected, then end the read transactions
+/* Deal with the CANCELs that were collected: before anything that may take long. */
+void dispatch_cancels(struct loop *loop);
+
+/* Deal with all other requests that were collected, then end the read transactions
  * that they shared. */
 void dispatch_collected(struct loop *loop);
 

@@ -358,6 +358,7 @@ turn(struct worker *w)
 	collect_more(loop);
 	loop->turn++;
 	loop->now_us = 0;
+	dispatch_cancels(loop);
 	road_again(loop);
 	mail = mailbox_take(&loop->mailbox);
 	if (mail || loop->collected.head)
