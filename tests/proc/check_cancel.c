@@ -10,6 +10,7 @@
 #include "proto/error.h"
 #include "proto/frame.h"
 #include "tests/lib/dice.h"
+#include "tests/lib/doubling.h"
 #include "tests/lib/live.h"
 #include "tests/lib/rawconn.h"
 
@@ -257,6 +258,60 @@ START_TEST(cancel_stops_what_runs_within_10_ms)
 		best_us /= 2 * proc_get_slowness();
 	ck_assert_msg(best_us <= 10000, "%s takes %lld us to stop",
 	    runners[_i].sql, (long long)best_us);
+	stop();
+}
+END_TEST
+
+/* As many as these would take 0.1 s. */
+static uint64_t
+put_texts(void)
+{
+	struct buf text;
+
+	buf_init(&text);
+	for (int i = 0; i < 64; i++) {
+		doubling_make(&text, (int)a.last_id, 8, "");
+		buf_put(&text, "", 1);
+		raw_put_exec(&a, 0, (const char *)text.p);
+	}
+	buf_fini(&text);
+	return a.last_id - 63;
+}
+
+/* The CANCEL is read when a turn of the worker has ended, which is as long as the
+ * slice of a client, 5 ms, and one of the texts, 2 ms.  The answer leaves at the end of
+ * a turn, too; when it was made is what it says itself. */
+START_TEST(cancel_stops_what_runs_within_10_ms_before_long_texts)
+{
+	int64_t best_us = INT64_MAX;
+
+	start(LIVE_OPTIONS("workers=1"));
+	for (int i = 0; i < 20 && best_us > 10000; i++) {
+		int64_t sent_us = clock_now_us(), cancelled_us, took_us;
+		struct rawreply r;
+		uint64_t id, text;
+
+		id = raw_put_exec(&a, 0, ENDLESS "SELECT max(x) FROM c");
+		raw_flush(&a);
+		live_wait_busy(&live, "readers");
+		text = put_texts();
+		raw_flush(&a);
+		raw_let_arrive(&b); /* the first has had its turn */
+		cancelled_us = clock_now_us();
+		raw_put_cancel(&a, id);
+		raw_wait(&a, id, &r);
+		ck_assert_uint_eq(r.tell.code, ERR_CANCELLED);
+		took_us = sent_us +
+		    (int64_t)(r.tell.queue_us + r.tell.exec_us) - cancelled_us;
+		best_us = took_us < best_us ? took_us : best_us;
+		for (int k = 0; k < 64; k++)
+			raw_put_cancel(&a, text++);
+		raw_let_arrive(&a);
+	}
+	if (proc_get_slowness() > 1)
+		best_us /= 2 * proc_get_slowness();
+	ck_assert_msg(
+	    best_us <= 10000, "it takes %lld us to stop", (long long)best_us);
 	stop();
 }
 END_TEST
@@ -699,6 +754,8 @@ make_suite(void)
 	    tc, cancel_stops_a_request_wherever_it_is, 0, (int)COUNT(requests));
 	tcase_add_loop_test(
 	    tc, cancel_stops_what_runs_within_10_ms, 0, (int)COUNT(runners));
+	tcase_add_test(
+	    tc, cancel_stops_what_runs_within_10_ms_before_long_texts);
 	tcase_add_test(tc, a_thousand_random_cancels_leave_nothing);
 	tcase_add_test(tc, cancel_does_not_reach_other_connections);
 	tcase_add_test(

@@ -2,13 +2,12 @@
  * that its client sent before has to have its turn first.
  *
  * What stands before it are texts that take long to prepare, of which the worker,
- * the only one, takes one or a few in a turn. */
+ * the only one, takes one in a turn.  (How long it may take: check_cancel.c.) */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/clock.h"
 #include "proto/error.h"
 #include "proto/frame.h"
 #include "tests/lib/doubling.h"
@@ -20,7 +19,7 @@
 #define ENDLESS \
 	"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) "
 
-/* Of 12 tables, so 25 ms each. */
+/* Of 12 tables: 25 ms each. */
 #define TEXTS_N 20
 
 static struct live live;
@@ -85,46 +84,6 @@ put_cancels(struct rawconn *c, uint64_t first, uint64_t last)
 		ck_assert_int_eq(msg_end(&m, FRAME_DEFAULT_MAX_BYTES), 0);
 	}
 }
-
-/* --- At once ------------------------------------------------------------------ */
-
-/* As in check_cancel.c: 10 ms, and the best of some tries counts.  The CANCEL is read
- * when a turn of the worker has ended, which is as long as a client's slice, 5 ms,
- * and one of these texts, 2 ms.  (The answer leaves at the end of a turn, too: when it
- * was made is what it says itself.) */
-START_TEST(cancel_stops_what_runs_within_10_ms_before_long_texts)
-{
-	int64_t best_us = INT64_MAX;
-
-	start(LIVE_OPTIONS("workers=1"));
-	for (int i = 0; i < 20 && best_us > 10000; i++) {
-		int64_t sent_us = clock_now_us(), cancelled_us, took_us;
-		struct rawreply r;
-		uint64_t id, first;
-
-		id = raw_put_exec(&a, 0, ENDLESS "SELECT max(x) FROM c");
-		raw_flush(&a);
-		live_wait_busy(&live, "readers");
-		first = put_texts(&a, 64, 8);
-		let_begin();
-		cancelled_us = clock_now_us();
-		raw_put_cancel(&a, id);
-		raw_wait(&a, id, &r);
-		ck_assert_uint_eq(r.tell.code, ERR_CANCELLED);
-		took_us = sent_us +
-		    (int64_t)(r.tell.queue_us + r.tell.exec_us) - cancelled_us;
-		best_us = took_us < best_us ? took_us : best_us;
-		put_cancels(&a, first, a.last_id - 1);
-		raw_let_arrive(&a);
-	}
-	/* a sanitizer slows down, and has other suites beside it */
-	if (proc_get_slowness() > 1)
-		best_us /= 2 * proc_get_slowness();
-	ck_assert_msg(
-	    best_us <= 10000, "it takes %lld us to stop", (long long)best_us);
-	stop();
-}
-END_TEST
 
 /* --- Wherever it is ------------------------------------------------------------- */
 
@@ -561,8 +520,6 @@ make_suite(void)
 	TCase *tc = tcase_create("overtake");
 
 	tcase_set_timeout(tc, 15);
-	tcase_add_test(
-	    tc, cancel_stops_what_runs_within_10_ms_before_long_texts);
 	tcase_add_loop_test(tc,
 	    cancel_comes_before_long_texts_wherever_its_target_is, 0,
 	    (int)COUNT(places));
