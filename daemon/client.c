@@ -333,7 +333,7 @@ flush(struct client *cl)
 		update_reading(cl);
 	if (cl->closed || !cl->hangs_up || cl->out.bytes > 0 || cl->away_n > 0)
 		return;
-	if (cl->held.head)
+	if (cl->requests)
 		client_mark_dirty(cl); /* it has an answer to come */
 	else
 		client_close(cl, cl->why);

@@ -117,7 +117,8 @@ struct client {
 	struct line held;    /* until its output drains, or the next turn */
 	uint64_t turn;   /* the last that it had a request in; what it has */
 	int64_t turn_us; /* taken of that */
-	bool late;       /* it had requests left when its time was up */
+	bool
+	    late; /* it had requests left when its time, or the turn's, was up */
 	struct session *sessions;
 	struct prepared *prepared; /* uthash by number */
 	size_t prepared_bytes;

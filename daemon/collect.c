@@ -228,28 +228,22 @@ is_full(const struct client *cl)
 		    (uint64_t)conf->max_client_bytes);
 }
 
-/* Not too many of one client in a turn: the others wait.  But what comes behind
- * others waits with them, and a CANCEL may be among it. */
-static bool
-has_enough(const struct client *cl, unsigned taken_n)
-{
-	return is_behind(cl) ? is_full(cl) : taken_n == FRAMES_PER_TURN;
-}
-
-/* Take the complete frames at p, as many as has_enough lets.  Returns the bytes
- * taken. */
+/* Take the complete frames at p, but not too many of one client in a turn: the
+ * others wait.  What comes behind others waits with them, though, and a CANCEL may be
+ * among it.  Returns the bytes taken. */
 static size_t
 take_frames(struct client *cl, uint8_t *p, size_t n)
 {
 	size_t max = (size_t)cl->loop->conf->max_frame_bytes;
 	int64_t now_us = clock_now_us(); /* of all that one read gave */
+	bool behind = is_behind(cl);
 	size_t at = 0;
 	unsigned taken_n = 0;
 
 	while (at < n && !cl->closed && !cl->hangs_up) {
 		struct span content;
 
-		if (has_enough(cl, taken_n++)) {
+		if (behind ? is_full(cl) : taken_n++ == FRAMES_PER_TURN) {
 			client_mark_more(cl);
 			break;
 		}

@@ -142,16 +142,6 @@ check_access(struct client *cl, struct request *r, bool admin)
 	return -r->failure.code;
 }
 
-/* A CANCEL may have come before it. */
-static int
-check_stop(struct request *r)
-{
-	if (!request_get_stop(r))
-		return 0;
-	request_fail_stopped(r, "before it began");
-	return -r->failure.code;
-}
-
 static void
 note_tx_state(struct client *cl, struct request *r)
 {
@@ -164,8 +154,7 @@ static void
 dispatch_sql(struct client *cl, struct request *r)
 {
 	bool admin = false;
-	if (check_stop(r) < 0 || check_body(cl, r) < 0 ||
-	    local_find_db(cl, r, &admin) < 0 ||
+	if (check_body(cl, r) < 0 || local_find_db(cl, r, &admin) < 0 ||
 	    check_access(cl, r, admin) < 0 ||
 	    (r->type == TYPE_PREPARE && !admin && keep_prepared(cl, r) < 0)) {
 		note_tx_state(cl, r);
@@ -199,8 +188,11 @@ cancel(struct client *cl, struct request *r)
 		target = client_find_before(r, r->ask.target);
 	if (target) {
 		stats_add(STAT_cancels, 1);
-		if (!target->away)
+		if (!target->away) {
 			note_tx_state(cl, target);
+			if (!target->waits)
+				target->waits = &cl->loop->collected;
+		}
 		road_stop(cl, target, ERR_CANCELLED);
 	}
 	if (r->id || r->failure.code)
@@ -298,18 +290,16 @@ dispatch(struct client *cl, struct request *r)
 
 /* Requests whose replies would pile up wait until the client has read some; and
  * those of one that has had its time wait until the others had theirs, and behind
- * those that came before them.  What cancels, or was cancelled, takes no time. */
+ * those that came before them.  A CANCEL waits for nothing. */
 static bool
 hold(struct client *cl, struct request *r)
 {
 	bool is_over = !slice_has_time(cl);
 
-	if (r->type == TYPE_CANCEL || request_get_stop(r))
-		return false;
 	if (!cl->held.head && !cl->again.head && !is_over &&
 	    !client_is_clogged(cl))
 		return false;
-	if (cl->closed || collect_keep(r) < 0)
+	if (cl->closed || r->type == TYPE_CANCEL || collect_keep(r) < 0)
 		return false;
 	if (!cl->held.head)
 		cl->loop->held_n++;
@@ -318,31 +308,46 @@ hold(struct client *cl, struct request *r)
 	return true;
 }
 
-void
-dispatch_cancels(struct loop *loop)
+/* A client's time is up, and the turn's: CANCELs and what came home come before the
+ * others, who begin the next one.  False: there is no memory for that. */
+static bool
+keep_rest(struct loop *loop)
 {
+	struct line rest = { 0 };
 	struct request *r;
+	bool kept = true;
 
-	while ((r = line_pop(&loop->cancels)))
-		dispatch(r->client, r);
+	while ((r = line_pop(&loop->collected))) {
+		struct client *cl = r->client;
+
+		if (hold(cl, r))
+			continue;
+		kept = collect_keep(r) == 0 && kept;
+		cl->late = true;
+		line_push(&rest, r);
+	}
+	loop->collected = rest;
+	return kept;
 }
 
 void
-dispatch_collected(struct loop *loop)
+dispatch_collected(struct loop *loop, struct line *line)
 {
 	struct request *r;
 
-	if (loop->collected.head)
+	if (line->head)
 		loop->now_us = clock_now_us();
-	while ((r = line_pop(&loop->collected))) {
+	while ((r = line_pop(line))) {
 		struct client *cl = r->client;
 		int64_t before_us = loop->now_us;
 
 		if (hold(cl, r))
 			continue;
 		dispatch(cl, r);
-		if (cl->loop->now_us == before_us) /* else it was counted */
+		if (loop->now_us == before_us) /* else it was counted */
 			slice_charge(cl, clock_now_us());
+		if (cl->turn_us > SLICE_TURN_US && keep_rest(loop))
+			break;
 	}
 	hots_end_batches(loop);
 }

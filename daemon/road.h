@@ -29,7 +29,7 @@ int road_send_away(struct client *cl, struct request *r);
 
 /* Stop a request with an ERR_ code, wherever it is.  One that waits here is
  * answered and freed at once; one that waits for a writer or a reader by
- * road_reap; one that was collected in this turn when it is dispatched. */
+ * road_reap. */
 void road_stop(struct client *cl, struct request *r, int code);
 
 /* Stop a request whose deadline has passed. */
