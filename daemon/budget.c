@@ -29,26 +29,57 @@ budget_get_total(void)
 	return atomic_load(&total);
 }
 
+static void
+count(struct budget *b, int64_t bytes)
+{
+	b->shared += bytes;
+	if (bytes && b->mine)
+		atomic_fetch_add(b->mine, bytes);
+}
+
+/* A client that has some already may have no more than is left then, but for what
+ * two of its reads take at the same moment. */
 static bool
-take_from_total(int64_t bytes)
+take_from_total(struct budget *b, int64_t bytes)
 {
 	const _Atomic int64_t *max = atomic_load(&total_max);
+	int64_t mine = b->mine ? atomic_load(b->mine) : 0;
 	int64_t taken = atomic_load(&total);
 
 	do {
-		if (max && taken + bytes > atomic_load(max))
+		int64_t left = max ? atomic_load(max) - taken - bytes
+				   : INT64_MAX;
+
+		if (left < 0 || (mine > 0 && mine + bytes > left))
 			return false;
 	} while (!atomic_compare_exchange_weak(&total, &taken, taken + bytes));
+	count(b, bytes);
 	return true;
+}
+
+static void
+give_to_total(struct budget *b, int64_t bytes)
+{
+	atomic_fetch_sub(&total, bytes);
+	count(b, -bytes);
 }
 
 void
 budget_give_back(struct budget *b)
 {
-	atomic_fetch_sub(&total, b->shared);
 	b->granted -= b->shared;
 	b->left = b->left < b->granted ? b->left : b->granted;
-	b->shared = 0;
+	give_to_total(b, b->shared);
+}
+
+void
+budget_set_client(struct budget *b, _Atomic int64_t *mine)
+{
+	int64_t shared = b->shared;
+
+	count(b, -shared);
+	b->mine = mine;
+	count(b, shared);
 }
 
 /* Have so many bytes, if the limits allow. */
@@ -64,13 +95,12 @@ grant(struct budget *b, int64_t bytes)
 		return false;
 	}
 	more = more < most ? more : most;
-	if (!b->alone && !take_from_total(more)) {
+	if (!b->alone && !take_from_total(b, more)) {
 		b->hit = b->hit_total = true;
 		return false;
 	}
 	b->granted += more;
 	b->left += more;
-	b->shared += b->alone ? 0 : more;
 	return true;
 }
 
@@ -80,10 +110,9 @@ shrink(struct budget *b)
 {
 	int64_t bytes = b->left / 2 < b->shared ? b->left / 2 : b->shared;
 
-	atomic_fetch_sub(&total, bytes);
+	give_to_total(b, bytes);
 	b->granted -= bytes;
 	b->left -= bytes;
-	b->shared -= bytes;
 }
 
 static void

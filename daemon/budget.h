@@ -13,6 +13,13 @@
  * each are its own, so that a small statement never looks at what is shared, and then
  * BUDGET_PIECE_BYTES at a time.
  *
+ * A client may have several long reads, and leave their results unread for long.  So
+ * what its budgets have together is counted, and may be as much as is left then: half
+ * of it when nobody else has any, a third beside another such client.  Who comes later
+ * always finds something.  (It is the rule of switches whose ports share a buffer:
+ * Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet
+ * switches", 1998.)
+ *
  * SQLite's own limits (sqlite.org/c3ref/hard_heap_limit64.html) are for all
  * connections together, and need its statistics, which cost one global mutex for
  * each small allocation (facts.md 0.3).
@@ -32,12 +39,14 @@
 /* In bytes. */
 struct budget {
 	int64_t limit;
-	int64_t granted; /* of the limit, so far */
-	int64_t left;    /* of what was granted */
-	int64_t shared;  /* of what was granted: what all have together */
-	bool alone;      /* it takes nothing of that: its limit is its own */
-	bool hit;        /* something was refused, */
-	bool hit_total;  /* as others have all that there is */
+	int64_t granted;       /* of the limit, so far */
+	int64_t left;          /* of what was granted */
+	int64_t shared;        /* of what was granted: what all have together */
+	_Atomic int64_t *mine; /* the same of all budgets of its client;
+				* borrowed; NULL: it has no client */
+	bool alone;     /* it takes nothing of that: its limit is its own */
+	bool hit;       /* something was refused, */
+	bool hit_total; /* as too little is left of what all have */
 };
 
 /* The one that this thread is charged to; NULL: nobody is. */
@@ -56,6 +65,10 @@ int64_t budget_get_total(void);
 
 /* Give back what it has of that. */
 void budget_give_back(struct budget *b);
+
+/* Count what it has, and will have, of that as this client's; NULL: nobody's.  The
+ * count is borrowed until it is another. */
+void budget_set_client(struct budget *b, _Atomic int64_t *mine);
 
 /* The statement is over. */
 static inline void

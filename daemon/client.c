@@ -333,7 +333,7 @@ flush(struct client *cl)
 		update_reading(cl);
 	if (cl->closed || !cl->hangs_up || cl->out.bytes > 0 || cl->away_n > 0)
 		return;
-	if (cl->held.head)
+	if (cl->requests)
 		client_mark_dirty(cl); /* it has an answer to come */
 	else
 		client_close(cl, cl->why);
@@ -384,6 +384,8 @@ client_add_request(struct client *cl, struct request *r)
 	if (cl->requests)
 		cl->requests->all_prev = r;
 	cl->requests = r;
+	cl->requests_n++;
+	cl->requests_bytes += r->bytes_n;
 }
 
 void
@@ -405,6 +407,8 @@ client_free_request(struct client *cl, struct request *r)
 		cl->requests = r->all_next;
 	if (r->all_next)
 		r->all_next->all_prev = r->all_prev;
+	cl->requests_n--;
+	cl->requests_bytes -= r->bytes_n;
 	if (r->away) {
 		cl->away_n--;
 		cl->loop->away_n--;
@@ -432,6 +436,17 @@ client_find_request(
 		if (r->id == id && r != except && r->away)
 			return r;
 	return NULL;
+}
+
+struct request *
+client_find_before(const struct request *r, uint64_t id)
+{
+	struct request *first = NULL;
+
+	for (struct request *o = r->all_next; o; o = o->all_next)
+		if (o->id == id)
+			first = o; /* the list has the newest first */
+	return first;
 }
 
 const struct request *

@@ -59,7 +59,8 @@ struct loop {
 	struct request_pool requests;
 	uint8_t *arena; /* what was read in this turn */
 	size_t arena_n;
-	struct line collected; /* in order of arrival */
+	struct line collected; /* in order of arrival, but for */
+	struct line cancels;   /* which come before them */
 	int64_t now_us; /* until when its time was counted; 0: nothing was */
 	uint64_t turn;  /* counted */
 	struct client *clients; /* all of them */
@@ -104,8 +105,10 @@ struct client {
 
 	/* what is under way */
 	struct request *requests; /* all, newest first */
-	uint64_t top_id;          /* the largest id so far */
-	unsigned away_n;          /* not answered in the turn they came in */
+	unsigned requests_n;      /* of these; and the bytes that count: */
+	size_t requests_bytes;
+	uint64_t top_id; /* the largest id so far */
+	unsigned away_n; /* not answered in the turn they came in */
 	size_t away_bytes;
 	size_t unsent_bytes; /* of results that wait for credit or the socket */
 	unsigned reading_n;  /* with the heavy readers, or not sent yet */
@@ -115,7 +118,8 @@ struct client {
 	struct line held;    /* until its output drains, or the next turn */
 	uint64_t turn;   /* the last that it had a request in; what it has */
 	int64_t turn_us; /* taken of that */
-	bool late;       /* it had requests left when its time was up */
+	bool
+	    late; /* it had requests left when its time, or the turn's, was up */
 	struct session *sessions;
 	struct prepared *prepared; /* uthash by number */
 	size_t prepared_bytes;
@@ -184,6 +188,10 @@ void client_count_away(struct client *cl, struct request *r);
 /* Find another request than except, by id, that is under way; or NULL. */
 struct request *client_find_request(
     struct client *cl, uint64_t id, const struct request *except);
+
+/* Find the first request of its client with this id, of those that came before r;
+ * or NULL. */
+struct request *client_find_before(const struct request *r, uint64_t id);
 
 /* Give the one that has been under way for longest; or NULL. */
 const struct request *client_find_oldest(const struct client *cl);

@@ -19,6 +19,9 @@
 #define FRAMES_PER_TURN 64
 /* Read this much at a time. */
 #define READ_BYTES ((size_t)64 << 10)
+/* So often in a turn, of one whose requests wait anyway: a socket holds 208 KB
+ * (net.core.wmem_default), and the last of them may be a CANCEL. */
+#define READS_BEHIND 4
 
 /* Refuse a message whose fields are wrong, with the id it gave. */
 static void
@@ -170,7 +173,11 @@ collect_frame(struct client *cl, struct span content, void *big, int64_t now_us)
 	}
 	fill_in(cl, r, &head);
 	client_add_request(cl, r);
-	line_push(&cl->loop->collected, r);
+	/* before HELLO it would be refused */
+	line_push(r->type == TYPE_CANCEL && cl->said_hello
+		? &cl->loop->cancels
+		: &cl->loop->collected,
+	    r);
 	return 0;
 }
 
@@ -200,20 +207,43 @@ refuse_bytes(struct client *cl, int code)
 	client_hang_up(cl, CLOSE_BAD_BYTES);
 }
 
+/* It has requests left from the turn before: those come first.  (One whose output
+ * waits is not read from at all.) */
+static bool
+is_behind(const struct client *cl)
+{
+	return (cl->late || (cl->again.head && cl->held.head)) &&
+	    !client_is_clogged(cl);
+}
+
+/* It is behind with as many as it may have under way, or as long ones. */
+static bool
+is_full(const struct client *cl)
+{
+	const struct conf *conf = cl->loop->conf;
+
+	return is_behind(cl) &&
+	    (cl->requests_n - cl->away_n >= conf->max_in_flight ||
+		cl->requests_bytes - cl->away_bytes >=
+		    (uint64_t)conf->max_client_bytes);
+}
+
 /* Take the complete frames at p, but not too many of one client in a turn: the
- * others wait.  Returns the bytes taken. */
+ * others wait.  What comes behind others waits with them, though, and a CANCEL may be
+ * among it.  Returns the bytes taken. */
 static size_t
 take_frames(struct client *cl, uint8_t *p, size_t n)
 {
 	size_t max = (size_t)cl->loop->conf->max_frame_bytes;
 	int64_t now_us = clock_now_us(); /* of all that one read gave */
+	bool behind = is_behind(cl);
 	size_t at = 0;
 	unsigned taken_n = 0;
 
 	while (at < n && !cl->closed && !cl->hangs_up) {
 		struct span content;
 
-		if (taken_n++ == FRAMES_PER_TURN) {
+		if (behind ? is_full(cl) : taken_n++ == FRAMES_PER_TURN) {
 			client_mark_more(cl);
 			break;
 		}
@@ -310,7 +340,8 @@ read_socket(struct client *cl, uint8_t *to, size_t n)
 	return got > 0 ? got : 0;
 }
 
-static void
+/* Says whether there may be more to read, as read_small does. */
+static bool
 read_big(struct client *cl)
 {
 	uint8_t *to = buf_reserve(&cl->partial, READ_BYTES);
@@ -318,17 +349,18 @@ read_big(struct client *cl)
 
 	if (!to) {
 		client_close(cl, CLOSE_NO_MEMORY);
-		return;
+		return false;
 	}
 	n = read_socket(cl, to, READ_BYTES);
 	if (n == 0)
-		return;
+		return false;
 	cl->partial.n += (size_t)n;
 	take_big_frame(cl);
+	return n == (ssize_t)READ_BYTES;
 }
 
 /* Read into the arena, behind what is left of the last read. */
-static void
+static bool
 read_small(struct client *cl)
 {
 	struct loop *loop = cl->loop;
@@ -338,20 +370,12 @@ read_small(struct client *cl)
 
 	got = read_socket(cl, p + n, READ_BYTES);
 	if (got == 0)
-		return;
+		return false;
 	if (n > 0)
 		memcpy(p, cl->partial.p, n);
 	buf_fini(&cl->partial);
 	take_from_arena(cl, n + (size_t)got);
-}
-
-/* It has requests left from the turn before: those come first.  (One whose output
- * waits is not read from at all.) */
-static bool
-is_behind(const struct client *cl)
-{
-	return (cl->late || (cl->again.head && cl->held.head)) &&
-	    !client_is_clogged(cl);
+	return got == (ssize_t)READ_BYTES;
 }
 
 void
@@ -368,7 +392,7 @@ collect_more(struct loop *loop)
 		cl->has_more = false;
 		if (cl->closed || cl->hangs_up)
 			continue;
-		if (is_behind(cl) ||
+		if (is_full(cl) ||
 		    loop->arena_n + 2 * READ_BYTES > COLLECT_ARENA_BYTES) {
 			client_mark_more(cl);
 			continue;
@@ -379,17 +403,24 @@ collect_more(struct loop *loop)
 	}
 }
 
+/* When the arena is full the rest is read in the next turn. */
+static bool
+may_read(const struct client *cl)
+{
+	return !cl->closed && !cl->hangs_up && !cl->has_more && !is_full(cl) &&
+	    cl->loop->arena_n + 2 * READ_BYTES <= COLLECT_ARENA_BYTES;
+}
+
 void
 collect_read(struct client *cl)
 {
-	struct loop *loop = cl->loop;
+	bool more = true;
 
-	/* when the arena is full the rest is read in the next turn */
-	if (cl->has_more || is_behind(cl) ||
-	    loop->arena_n + 2 * READ_BYTES > COLLECT_ARENA_BYTES)
-		return;
-	if (cl->partial.n > READ_BYTES)
-		read_big(cl);
-	else
-		read_small(cl);
+	for (int i = 0; more && i < READS_BEHIND && may_read(cl); i++) {
+		more = cl->partial.n > READ_BYTES ? read_big(cl)
+						  : read_small(cl);
+		/* half of the arena is for the others */
+		more = more && is_behind(cl) &&
+		    cl->loop->arena_n < COLLECT_ARENA_BYTES / 2;
+	}
 }

@@ -29,15 +29,17 @@
 #define SMALL_VALUE_BYTES  (64 << 10)
 
 static int
-fail_total(struct failure *f)
+fail_total(const struct budget *b, struct failure *f)
 {
 	stats_add(STAT_memory_full, 1);
 	failure_set(f, ERR_MEMORY_FULL,
-	    "the long reads that run have %lld KB of memory together, and the "
-	    "limit of total_memory leaves too little for this one; try again "
-	    "later, have it sort, group or collect less at a time, or raise "
+	    "the long reads that run have %lld KB of memory together, %lld KB "
+	    "of it this connection's, which may have no more than it leaves of "
+	    "total_memory; try again later, read results to their end, have "
+	    "this one sort, group or collect less at a time, or raise "
 	    "total_memory",
-	    (long long)budget_get_total() / 1024);
+	    (long long)budget_get_total() / 1024,
+	    b->mine ? (long long)atomic_load(b->mine) / 1024 : 0);
 	f->retry_ms = 100;
 	return -ERR_MEMORY_FULL;
 }
@@ -48,7 +50,7 @@ dbconn_fail_memory(const struct dbconn *c, struct failure *f)
 	if (!c->memory.hit)
 		return failure_set(f, ERR_NO_MEMORY, "out of memory");
 	if (c->memory.hit_total)
-		return fail_total(f);
+		return fail_total(&c->memory, f);
 	return failure_set(f, ERR_MEMORY_LIMIT,
 	    "the statement needed more than %lld KB of memory, the limit of "
 	    "request_memory; have it sort, group or collect less at a time, or "
@@ -339,6 +341,7 @@ int64_t
 dbconn_set_vars(struct dbconn *c, struct vars *vars)
 {
 	c->vars = vars;
+	budget_set_client(&c->memory, vars ? &vars->memory : NULL);
 	c->began_us = 0;
 	c->total_at_start = sqlite3_total_changes64(c->db);
 	if (c->role == DBCONN_WRITER && vars)

@@ -143,15 +143,21 @@ check_access(struct client *cl, struct request *r, bool admin)
 }
 
 static void
+note_tx_state(struct client *cl, struct request *r)
+{
+	const struct session *s = session_find(cl->sessions, r->stream);
+
+	r->tx_state = s ? s->state : TX_STATE_NONE;
+}
+
+static void
 dispatch_sql(struct client *cl, struct request *r)
 {
 	bool admin = false;
 	if (check_body(cl, r) < 0 || local_find_db(cl, r, &admin) < 0 ||
 	    check_access(cl, r, admin) < 0 ||
 	    (r->type == TYPE_PREPARE && !admin && keep_prepared(cl, r) < 0)) {
-		struct session *s = session_find(cl->sessions, r->stream);
-
-		r->tx_state = s ? s->state : TX_STATE_NONE;
+		note_tx_state(cl, r);
 		local_fail(cl, r);
 		return;
 	}
@@ -169,6 +175,8 @@ dispatch_sql(struct client *cl, struct request *r)
 	road_take(cl, r);
 }
 
+/* Its target may be under way, or wait for its turn: what came later is not meant,
+ * nor what has no id. */
 static void
 cancel(struct client *cl, struct request *r)
 {
@@ -176,10 +184,15 @@ cancel(struct client *cl, struct request *r)
 
 	if (!MSG_HAS(&r->ask, ASK_target))
 		fail_missing(r, ASK_target, "target");
-	else
-		target = client_find_request(cl, r->ask.target, r);
+	else if (r->ask.target)
+		target = client_find_before(r, r->ask.target);
 	if (target) {
 		stats_add(STAT_cancels, 1);
+		if (!target->away) {
+			note_tx_state(cl, target);
+			if (!target->waits)
+				target->waits = &cl->loop->collected;
+		}
 		road_stop(cl, target, ERR_CANCELLED);
 	}
 	if (r->id || r->failure.code)
@@ -277,7 +290,7 @@ dispatch(struct client *cl, struct request *r)
 
 /* Requests whose replies would pile up wait until the client has read some; and
  * those of one that has had its time wait until the others had theirs, and behind
- * those that came before them. */
+ * those that came before them.  A CANCEL waits for nothing. */
 static bool
 hold(struct client *cl, struct request *r)
 {
@@ -286,31 +299,55 @@ hold(struct client *cl, struct request *r)
 	if (!cl->held.head && !cl->again.head && !is_over &&
 	    !client_is_clogged(cl))
 		return false;
-	if (cl->closed || collect_keep(r) < 0)
+	if (cl->closed || r->type == TYPE_CANCEL || collect_keep(r) < 0)
 		return false;
 	if (!cl->held.head)
 		cl->loop->held_n++;
 	cl->late = cl->late || is_over;
-	line_push(&cl->held, r);
+	road_wait_in(&cl->held, r);
 	return true;
 }
 
+/* A client's time is up, and the turn's: CANCELs and what came home come before the
+ * others, who begin the next one.  False: there is no memory for that. */
+static bool
+keep_rest(struct loop *loop)
+{
+	struct line rest = { 0 };
+	struct request *r;
+	bool kept = true;
+
+	while ((r = line_pop(&loop->collected))) {
+		struct client *cl = r->client;
+
+		if (hold(cl, r))
+			continue;
+		kept = collect_keep(r) == 0 && kept;
+		cl->late = true;
+		line_push(&rest, r);
+	}
+	loop->collected = rest;
+	return kept;
+}
+
 void
-dispatch_collected(struct loop *loop)
+dispatch_collected(struct loop *loop, struct line *line)
 {
 	struct request *r;
 
-	if (loop->collected.head)
+	if (line->head)
 		loop->now_us = clock_now_us();
-	while ((r = line_pop(&loop->collected))) {
+	while ((r = line_pop(line))) {
 		struct client *cl = r->client;
 		int64_t before_us = loop->now_us;
 
 		if (hold(cl, r))
 			continue;
 		dispatch(cl, r);
-		if (cl->loop->now_us == before_us) /* else it was counted */
+		if (loop->now_us == before_us) /* else it was counted */
 			slice_charge(cl, clock_now_us());
+		if (cl->turn_us > SLICE_TURN_US && keep_rest(loop))
+			break;
 	}
 	hots_end_batches(loop);
 }
@@ -328,7 +365,7 @@ dispatch_held(struct loop *loop)
 		if (!cl->held.head || cl->again.head || client_is_clogged(cl))
 			continue;
 		loop->held_n--;
-		while ((r = line_pop(&cl->held)))
+		while ((r = road_pop_waiting(&cl->held)))
 			line_push(&loop->collected, r);
 		any = true;
 	}

@@ -8,9 +8,10 @@
 
 #include "daemon/client.h"
 
-/* Deal with all requests that were collected, then end the read transactions
- * that they shared. */
-void dispatch_collected(struct loop *loop);
+/* Deal with what was collected in a line: cancels, before anything that may take long,
+ * or collected.  Ends with the request with which a client's time is up; then the read
+ * transactions that they shared are ended. */
+void dispatch_collected(struct loop *loop, struct line *line);
 
 /* Collect again what clients held back until their output drained.  True when
  * there was any. */

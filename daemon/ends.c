@@ -209,7 +209,7 @@ ends_hung_up(struct loop *loop)
 		if (!cl->hangs_up)
 			continue;
 		/* what it has left begins in the next turn, and ends there */
-		loop->hung_up = loop->hung_up || cl->held.head != NULL;
+		loop->hung_up |= cl->requests_n > cl->away_n;
 		stop_all(cl, ERR_CANCELLED);
 	}
 }

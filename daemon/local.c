@@ -43,6 +43,8 @@ local_reply(struct client *cl, struct request *r,
 void
 local_fail(struct client *cl, struct request *r)
 {
+	if (r->type == TYPE_PREPARE)
+		client_drop_prepared(cl, r->ask.stmt);
 	local_answer(cl, r, answer_error);
 }
 

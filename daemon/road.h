@@ -39,7 +39,9 @@ void road_deadline(struct request *r);
  * for each line, since that walks it. */
 void road_reap(struct loop *loop);
 
-/* Take the first request that waits in one of its client's lines, or NULL. */
+/* Put a request into a line of this worker, where road_stop finds it; take the
+ * first one, or NULL. */
+void road_wait_in(struct line *line, struct request *r);
 struct request *road_pop_waiting(struct line *line);
 
 /* Hand over reads that waited until their clients had fewer under way. */

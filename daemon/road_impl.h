@@ -2,16 +2,13 @@
  * road_wait.c the waiting, road_home.c the way home.
  *
  * What goes wrong with a request becomes its answer.  So it may be gone after any of
- * these, but for road_wait_in and road_wait_again.
+ * these, but for road_wait_again.
  *
  * Thread: the worker. */
 #ifndef DAEMON_ROAD_IMPL_H
 #define DAEMON_ROAD_IMPL_H
 
 #include "daemon/road.h"
-
-/* Put a request into a line of this worker, where road_stop finds it. */
-void road_wait_in(struct line *line, struct request *r);
 
 /* Have a request that could go on do so in the next turn: its client has had its
  * time. */

@@ -65,6 +65,8 @@ road_stop(struct client *cl, struct request *r, int code)
 		if (opening)
 			r->hot->waiting_n--;
 		line_remove(r->waits, r);
+		if (r->waits == &cl->held && !cl->held.head)
+			cl->loop->held_n--;
 		r->waits = NULL;
 		request_fail_stopped(r,
 		    opening && db_get_will(r->db) == DB_PAUSED

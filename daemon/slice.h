@@ -4,7 +4,8 @@
  * or ready to go on, at once.  So what it takes is counted, and when it has had
  * its time the rest of its requests wait for the next turn: in its held line
  * those that are new (dispatch.c), in its again line, which comes first, those
- * that have waited before (road_home.c).
+ * that have waited before (road_home.c).  CANCELs do not: they take no time.  With
+ * the first new one that takes a client's time up the turn ends for all.
  *
  * Thread: the worker.
  */

@@ -61,12 +61,14 @@ struct tx {
 	char expired_text[TX_TEXT_BYTES];
 };
 
-/* Values that SQL functions give back to the session they belong to. */
+/* What a client's requests have together, on any thread: values that SQL functions
+ * give back, and memory. */
 struct vars {
 	_Atomic int refs;
 	_Atomic int64_t rowid;   /* last_insert_rowid() */
 	_Atomic int64_t changes; /* changes() */
 	_Atomic int64_t total;   /* total_changes() */
+	_Atomic int64_t memory;  /* of total_memory, in bytes: budget.h */
 };
 
 /* Make a transaction with one reference.  NULL: out of memory. */

@@ -269,8 +269,8 @@ looks(struct worker *w)
 static bool
 may_sleep(struct worker *w)
 {
-	if (w->loop.collected.head || w->loop.dirty || w->loop.more ||
-	    w->loop.arrived || w->loop.again_n || looks(w))
+	if (w->loop.collected.head || w->loop.cancels.head || w->loop.dirty ||
+	    w->loop.more || w->loop.arrived || w->loop.again_n || looks(w))
 		return false;
 	return mailbox_sleep(&w->loop.mailbox) && !has_newcomers(w);
 }
@@ -363,6 +363,7 @@ turn(struct worker *w)
 	collect_more(loop);
 	loop->turn++;
 	loop->now_us = 0;
+	dispatch_collected(loop, &loop->cancels);
 	road_again(loop);
 	mail = mailbox_take(&loop->mailbox);
 	if (mail || loop->collected.head)
@@ -370,7 +371,7 @@ turn(struct worker *w)
 	road_mail(mail);
 	road_arrivals(loop);
 	mailbox_receive(&loop->mailbox, loop, false);
-	dispatch_collected(loop);
+	dispatch_collected(loop, &loop->collected);
 	loop->arena_n = 0;
 	client_flush_dirty(loop);
 	road_waiting(loop);

@@ -533,7 +533,104 @@ START_TEST(budget_of_all_has_back_what_was_freed)
 }
 END_TEST
 
-/* A sort of 2 MB that stands still keeps its memory; there are 3 MB. */
+/* Take so many pieces; gives how many there were. */
+static int
+take_pieces(struct budget *b, void **p, int n)
+{
+	int i = 0;
+
+	budget_enter(b);
+	for (; i < n; i++) {
+		p[i] = sqlite3_malloc(MB);
+		if (!p[i])
+			break;
+	}
+	budget_leave();
+	return i;
+}
+
+/* Of 13 pieces: two reads of one client have 6, which leaves 7; another client's, 3,
+ * which leaves 4; a third one's, 2. */
+START_TEST(budget_of_all_leaves_something_to_other_clients)
+{
+	_Atomic int64_t mine[3] = { 0 };
+	struct budget b[4] = { 0 };
+	void *p[4][16] = { { NULL } };
+
+	fixture_open(&fx, NULL, NULL);
+	atomic_store(&total_bytes, 13 * BUDGET_PIECE_BYTES);
+	budget_set_total(&total_bytes);
+	for (size_t i = 0; i < COUNT(b); i++) {
+		budget_set_client(&b[i], &mine[i ? i - 1 : 0]);
+		budget_begin(&b[i], 100L * MB);
+	}
+	ck_assert_int_eq(take_pieces(&b[0], p[0], 4), 4);
+	ck_assert_int_eq(take_pieces(&b[1], p[1], 16), 2);
+	ck_assert(b[1].hit_total);
+	ck_assert_int_eq(mine[0], 6L * MB);
+	ck_assert_int_eq(take_pieces(&b[2], p[2], 16), 3);
+	ck_assert_int_eq(take_pieces(&b[3], p[3], 16), 2);
+	/* what one gives back the others may have */
+	budget_end(&b[0]);
+	ck_assert_int_eq(mine[0], 2L * MB);
+	ck_assert_int_gt(take_pieces(&b[2], p[2] + 3, 13), 0);
+	for (size_t i = 0; i < COUNT(b); i++) {
+		budget_end(&b[i]);
+		for (size_t k = 0; k < COUNT(p[i]); k++)
+			sqlite3_free(p[i][k]);
+	}
+	for (size_t i = 0; i < COUNT(mine); i++)
+		ck_assert_int_eq(mine[i], 0);
+	ck_assert_int_eq(budget_get_total(), 0);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* One that has nothing may have all that there is. */
+START_TEST(budget_of_all_refuses_no_first_piece)
+{
+	_Atomic int64_t mine = 0;
+	struct budget b = { 0 };
+	void *p[2] = { NULL };
+
+	fixture_open(&fx, NULL, NULL);
+	atomic_store(&total_bytes, BUDGET_PIECE_BYTES);
+	budget_set_total(&total_bytes);
+	budget_set_client(&b, &mine);
+	budget_begin(&b, 100L * MB);
+	ck_assert_int_eq(take_pieces(&b, p, 2), 1);
+	budget_end(&b);
+	sqlite3_free(p[0]);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* What was taken before it is known whose it is, is its client's, too. */
+START_TEST(budget_of_all_moves_to_its_client)
+{
+	_Atomic int64_t mine = 0;
+	struct budget b = { 0 };
+	void *p[2] = { NULL };
+
+	fixture_open(&fx, NULL, NULL);
+	budget_begin(&b, 100L * MB);
+	ck_assert_int_eq(take_pieces(&b, p, 2), 2);
+	budget_set_client(&b, &mine);
+	ck_assert_int_eq(mine, b.shared);
+	ck_assert_int_eq(mine, budget_get_total());
+	budget_set_client(&b, NULL);
+	ck_assert_int_eq(mine, 0);
+	ck_assert_int_eq(b.shared, budget_get_total());
+	budget_end(&b);
+	ck_assert_int_eq(budget_get_total(), 0);
+	sqlite3_free(p[0]);
+	sqlite3_free(p[1]);
+	fixture_close(&fx);
+}
+END_TEST
+
+/* A sort of 2 MB that stands still keeps its memory; its client may have no more of
+ * 4 MB. */
 START_TEST(budget_of_all_refuses_reads_and_nothing_else)
 {
 	static const char sort[] =
@@ -543,7 +640,7 @@ START_TEST(budget_of_all_refuses_reads_and_nothing_else)
 	const char *text;
 
 	fixture_open(
-	    &fx, "total_memory=3MB cache_bytes=64KB result_memory=4KB", schema);
+	    &fx, "total_memory=4MB cache_bytes=64KB result_memory=4KB", schema);
 	r = fixture_exec(&fx, sort, NULL);
 	atomic_store(&r->sent, 0);
 	fixture_read(&fx, r);
@@ -642,6 +739,9 @@ main(void)
 	tcase_set_timeout(tc, 20);
 	tcase_add_test(tc, budget_of_all_is_taken_in_pieces);
 	tcase_add_test(tc, budget_of_all_has_back_what_was_freed);
+	tcase_add_test(tc, budget_of_all_leaves_something_to_other_clients);
+	tcase_add_test(tc, budget_of_all_refuses_no_first_piece);
+	tcase_add_test(tc, budget_of_all_moves_to_its_client);
 	tcase_add_test(tc, budget_of_all_refuses_reads_and_nothing_else);
 	tcase_add_test(tc, budget_of_all_is_given_back_by_each);
 	suite_add_tcase(s, tc);

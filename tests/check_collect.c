@@ -276,6 +276,105 @@ START_TEST(collect_takes_no_more_than_64_requests_of_one_client_in_a_turn)
 }
 END_TEST
 
+/* They wait anyway, and a CANCEL may be among them. */
+START_TEST(collect_takes_of_one_that_is_behind_what_may_be_under_way)
+{
+	struct buf b;
+
+	open_client("max_in_flight=100");
+	cl->late = true;
+	buf_init(&b);
+	for (uint64_t i = 1; i <= 150; i++)
+		put_exec(&b, i, 1);
+	send_bytes(b.p, b.n);
+	turn();
+	ck_assert_uint_eq(cl->requests_n, 100);
+	send_bytes(b.p, 1);
+	turn(); /* nothing more, until some have had their turn */
+	ck_assert_uint_eq(cl->requests_n, 100);
+	for (uint64_t id = 1; id <= 100; id++)
+		take_and_free(id);
+	turn();
+	ck_assert_uint_eq(cl->requests_n, 50);
+	for (uint64_t id = 101; id <= 150; id++)
+		take_and_free(id);
+	ck_assert_uint_eq(cl->requests_bytes, 0);
+	buf_fini(&b);
+	close_client();
+}
+END_TEST
+
+START_TEST(collect_takes_of_one_that_is_behind_what_bytes_may_be_under_way)
+{
+	struct buf b;
+
+	open_client("max_client_bytes=64KB");
+	cl->late = true;
+	buf_init(&b);
+	for (uint64_t i = 1; i <= 100; i++)
+		put_exec(&b, i, 1000);
+	send_bytes(b.p, b.n);
+	turn();
+	ck_assert_uint_ge(cl->requests_bytes, 64 << 10);
+	ck_assert_uint_lt(cl->requests_bytes, (64 << 10) + 2000);
+	while (cl->requests_n > 0)
+		client_free_request(cl, line_pop(&loop.collected));
+	buf_fini(&b);
+	close_client();
+}
+END_TEST
+
+START_TEST(collect_reads_all_that_one_that_is_behind_has_sent)
+{
+	struct buf b;
+
+	open_client(NULL);
+	buf_init(&b);
+	for (uint64_t i = 1; i <= 30; i++)
+		put_exec(&b, i, 5000);
+	ck_assert_uint_gt(b.n, 2 << 16);
+	send_bytes(b.p, b.n);
+	turn();
+	ck_assert_uint_lt(cl->requests_n, 30);
+	cl->late = true;
+	turn();
+	ck_assert_uint_eq(cl->requests_n, 30);
+	for (uint64_t id = 1; id <= 30; id++)
+		take_and_free(id);
+	buf_fini(&b);
+	close_client();
+}
+END_TEST
+
+/* But not what came before HELLO. */
+START_TEST(collect_lets_cancel_come_first)
+{
+	struct request *r;
+	struct msg_out m;
+	struct buf b;
+
+	buf_init(&b);
+	put_exec(&b, 1, 10);
+	msg_begin_body(&m, &b, TYPE_CANCEL, 2, 0);
+	msg_put_uint(&m, ASK_target, 1);
+	ck_assert_int_eq(msg_end(&m, FRAME_HARD_MAX_BYTES), 0);
+	send_bytes(b.p, b.n);
+	turn();
+	take_and_free(1);
+	take_and_free(2);
+	cl->said_hello = true;
+	send_bytes(b.p, b.n);
+	turn();
+	take_and_free(1);
+	ck_assert_ptr_null(loop.collected.head);
+	r = line_pop(&loop.cancels);
+	ck_assert_uint_eq(r->id, 2);
+	client_free_request(cl, r);
+	buf_fini(&b);
+	close_client();
+}
+END_TEST
+
 START_TEST(collect_sees_the_end)
 {
 	struct buf b;
@@ -596,6 +695,7 @@ main(void)
 	tcase_add_test(tc, collect_takes_long_frames_and_what_comes_with_them);
 	tcase_add_test(
 	    tc, collect_takes_no_more_than_64_requests_of_one_client_in_a_turn);
+	tcase_add_test(tc, collect_lets_cancel_come_first);
 	tcase_add_test(tc, collect_sees_the_end);
 	tcase_add_test(tc, collect_fills_in_what_the_frame_says);
 	tcase_add_loop_test(
@@ -609,6 +709,11 @@ main(void)
 	tc = tcase_create("with options");
 	tcase_add_loop_test(tc, collect_hangs_up_on_bytes_that_are_no_frame, 0,
 	    (int)COUNT(faults));
+	tcase_add_test(
+	    tc, collect_takes_of_one_that_is_behind_what_may_be_under_way);
+	tcase_add_test(tc,
+	    collect_takes_of_one_that_is_behind_what_bytes_may_be_under_way);
+	tcase_add_test(tc, collect_reads_all_that_one_that_is_behind_has_sent);
 	tcase_add_test(
 	    tc, collect_hangs_up_on_a_long_frame_that_holds_nonsense);
 	tcase_add_test(

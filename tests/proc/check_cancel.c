@@ -10,6 +10,7 @@
 #include "proto/error.h"
 #include "proto/frame.h"
 #include "tests/lib/dice.h"
+#include "tests/lib/doubling.h"
 #include "tests/lib/live.h"
 #include "tests/lib/rawconn.h"
 
@@ -261,6 +262,105 @@ START_TEST(cancel_stops_what_runs_within_10_ms)
 }
 END_TEST
 
+static int texts_n; /* so far: each is another one */
+
+/* Send texts that take long to prepare: 1.6 ms each with 8 tables, twice that with 9. */
+static void
+send_texts(struct rawconn *c, int n, int tables_n)
+{
+	struct buf text;
+
+	buf_init(&text);
+	for (int i = 0; i < n; i++) {
+		doubling_make(&text, ++texts_n, tables_n, "");
+		buf_put(&text, "", 1);
+		raw_put_exec(c, 0, (const char *)text.p);
+	}
+	buf_fini(&text);
+	raw_flush(c);
+}
+
+/* Gives how long after a CANCEL a read stops, that runs when it was sent at sent_us.
+ * The answer leaves at the end of a turn; when it was made it says itself. */
+static int64_t
+measure_stop_us(uint64_t id, int64_t sent_us)
+{
+	int64_t cancelled_us = clock_now_us();
+	struct rawreply r;
+
+	raw_put_cancel(&a, id);
+	raw_wait(&a, id, &r);
+	ck_assert_uint_eq(r.tell.code, ERR_CANCELLED);
+	return sent_us + (int64_t)(r.tell.queue_us + r.tell.exec_us) -
+	    cancelled_us;
+}
+
+static uint64_t
+start_read(void)
+{
+	uint64_t id = raw_put_exec(&a, 0, ENDLESS "SELECT max(x) FROM c");
+
+	raw_flush(&a);
+	live_wait_busy(&live, "readers");
+	return id;
+}
+
+/* The CANCEL is read when a turn of the worker has ended, which is as long as the
+ * slice of a client, 5 ms, and one of the texts. */
+START_TEST(cancel_stops_what_runs_within_10_ms_before_long_texts)
+{
+	int64_t best_us = INT64_MAX;
+
+	start(LIVE_OPTIONS("workers=1"));
+	for (int i = 0; i < 20 && best_us > 10000; i++) {
+		int64_t sent_us = clock_now_us(), took_us;
+		uint64_t id = start_read();
+
+		send_texts(&a, 64, 8);
+		raw_let_arrive(&b); /* the first has had its turn */
+		took_us = measure_stop_us(id, sent_us);
+		best_us = took_us < best_us ? took_us : best_us;
+		for (uint64_t text = id + 1; text <= id + 64; text++)
+			raw_put_cancel(&a, text);
+		raw_let_arrive(&a);
+	}
+	if (proc_get_slowness() > 1)
+		best_us /= 2 * proc_get_slowness();
+	ck_assert_msg(
+	    best_us <= 10000, "it takes %lld us to stop", (long long)best_us);
+	stop();
+}
+END_TEST
+
+/* A turn in which each of them had its slice would take 50 ms.  It is the middle one
+ * of five tries that counts: one may come just when a turn begins. */
+START_TEST(cancel_does_not_wait_for_the_long_texts_of_others)
+{
+	static struct rawconn others[8];
+	int64_t bound_us = 20000 * proc_get_slowness();
+	int quick_n = 0;
+
+	start(LIVE_OPTIONS("workers=1"));
+	for (size_t i = 0; i < COUNT(others); i++)
+		raw_open(&others[i], live.socket_path);
+	for (int i = 0; i < 5; i++) {
+		int64_t sent_us = clock_now_us();
+		uint64_t id = start_read();
+
+		for (size_t k = 0; k < COUNT(others); k++)
+			send_texts(&others[k], 4, 10);
+		raw_let_arrive(&b);
+		quick_n += measure_stop_us(id, sent_us) < bound_us;
+		for (size_t k = 0; k < COUNT(others); k++)
+			raw_let_arrive(&others[k]);
+	}
+	ck_assert_int_ge(quick_n, 3);
+	for (size_t i = 0; i < COUNT(others); i++)
+		raw_close(&others[i]);
+	stop();
+}
+END_TEST
+
 /* --- A thousand, at random ------------------------------------------------------ */
 
 #define ROUNDS   20
@@ -432,6 +532,35 @@ START_TEST(cancel_takes_one_out_of_the_line_and_leaves_the_others)
 			raw_expect(&a, ids[i], 0);
 	ck_assert_int_eq(
 	    raw_run_int(&a, 0, count_sql), (int64_t)COUNT(ids) - 1);
+	stop();
+}
+END_TEST
+
+static uint64_t
+put_stmt(enum msg_type type, const char *sql)
+{
+	struct msg_out m;
+
+	msg_begin_body(&m, &a.out, type, ++a.last_id, 0);
+	if (sql)
+		msg_put_str(&m, ASK_sql, sql);
+	msg_put_uint(&m, ASK_stmt, 7);
+	ck_assert_int_eq(msg_end(&m, FRAME_DEFAULT_MAX_BYTES), 0);
+	return a.last_id;
+}
+
+START_TEST(a_cancelled_prepare_leaves_its_number_free)
+{
+	uint64_t id;
+
+	start(NULL);
+	raw_expect(&b, raw_put_admin(&b, "PAUSE app"), 0);
+	id = put_stmt(TYPE_PREPARE, "SELECT 5");
+	raw_let_arrive(&a);
+	raw_put_cancel(&a, id);
+	raw_expect(&a, id, ERR_CANCELLED);
+	raw_expect(&b, raw_put_admin(&b, "RESUME app"), 0);
+	raw_expect(&a, put_stmt(TYPE_EXEC, NULL), ERR_STATEMENT_UNKNOWN);
 	stop();
 }
 END_TEST
@@ -670,10 +799,14 @@ make_suite(void)
 	    tc, cancel_stops_a_request_wherever_it_is, 0, (int)COUNT(requests));
 	tcase_add_loop_test(
 	    tc, cancel_stops_what_runs_within_10_ms, 0, (int)COUNT(runners));
+	tcase_add_test(
+	    tc, cancel_stops_what_runs_within_10_ms_before_long_texts);
+	tcase_add_test(tc, cancel_does_not_wait_for_the_long_texts_of_others);
 	tcase_add_test(tc, a_thousand_random_cancels_leave_nothing);
 	tcase_add_test(tc, cancel_does_not_reach_other_connections);
 	tcase_add_test(
 	    tc, cancel_takes_one_out_of_the_line_and_leaves_the_others);
+	tcase_add_test(tc, a_cancelled_prepare_leaves_its_number_free);
 	tcase_add_test(tc, cancel_in_a_group_is_not_noticed_by_its_others);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("deadline");

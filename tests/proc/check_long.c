@@ -10,6 +10,7 @@
 
 #include "daemon/clock.h"
 #include "proto/error.h"
+#include "tests/lib/doubling.h"
 #include "tests/lib/live.h"
 #include "tests/lib/rawconn.h"
 
@@ -171,29 +172,6 @@ END_TEST
 
 /* --- Preparing --------------------------------------------------------------- */
 
-/* Tables, each of which names the one before twice; and what else is selected from
- * the last of them. */
-static void
-make_doubling(struct buf *b, int first, int tables_n, const char *more)
-{
-	char part[128];
-
-	buf_cut(b, 0);
-	snprintf(part, sizeof(part), "WITH c0 AS (SELECT %d AS x)", first);
-	buf_put(b, part, strlen(part));
-	for (int i = 1; i < tables_n; i++) {
-		int n = snprintf(part, sizeof(part),
-		    ", c%d AS (SELECT (SELECT x FROM c%d) +"
-		    " (SELECT x FROM c%d) AS x)",
-		    i, i - 1, i - 1);
-
-		buf_put(b, part, (size_t)n);
-	}
-	snprintf(
-	    part, sizeof(part), " SELECT *%s FROM c%d", more, tables_n - 1);
-	buf_put(b, part, strlen(part));
-}
-
 /* head, then unit as often as fits, then tail. */
 static void
 make_long(struct buf *b, const char *head, const char *unit, const char *tail)
@@ -223,7 +201,7 @@ START_TEST(long_text_holds_up_nobody)
 	if (texts[_i].head)
 		make_long(&b, texts[_i].head, texts[_i].unit, texts[_i].tail);
 	else
-		make_doubling(&b, 1, 30, "");
+		doubling_make(&b, 1, 30, "");
 	buf_put(&b, "", 1);
 	ck_assert(!buf_failed(&b));
 	start();
@@ -244,7 +222,7 @@ put_texts(int n, int tables_n, const char *more)
 
 	buf_init(&b);
 	for (int i = 0; i < n; i++) {
-		make_doubling(&b, i, tables_n, more);
+		doubling_make(&b, i, tables_n, more);
 		buf_put(&b, "", 1);
 		ck_assert(!buf_failed(&b));
 		raw_put_exec(&hungry, 0, (const char *)b.p);
@@ -476,7 +454,7 @@ START_TEST(long_text_has_its_answer)
 		raw_end(&hungry, true);
 	}
 	ck_assert_int_eq(raw_run_int(&hungry, 0, "SELECT count(*) FROM t"), 3);
-	make_doubling(&b, 1, 30, "");
+	doubling_make(&b, 1, 30, "");
 	buf_put(&b, "", 1);
 	raw_put_exec(&hungry, 0, (const char *)b.p);
 	raw_wait(&hungry, hungry.last_id, &r);

@@ -312,6 +312,39 @@ START_TEST(a_stalled_result_is_lost_with_a_reason)
 }
 END_TEST
 
+/* It takes 3 MB as long as not all of it was fetched. */
+#define SORT                                                              \
+	"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c " \
+	"LIMIT 30000) SELECT x, hex(randomblob(40)) AS y FROM c ORDER BY y"
+
+/* Eight sorts that a does not fetch would have all of 16 MB, for as long as it likes.
+ * Those that are one too many are refused. */
+START_TEST(results_left_unread_leave_memory_to_others)
+{
+	uint64_t first, refused_n = 0, id;
+	bool seen[8] = { false };
+	struct rawreply r;
+
+	start(LIVE_OPTIONS("total_memory=16MB", "result_memory=64KB"));
+	first = a.last_id + 1;
+	for (size_t i = 0; i < COUNT(seen); i++)
+		raw_put_exec(&a, 0, SORT);
+	raw_flush(&a);
+	for (size_t n = 0; n < COUNT(seen);) {
+		ck_assert(raw_take(&a, &r));
+		ck_assert(r.tell.code == 0 || r.tell.code == ERR_MEMORY_FULL);
+		refused_n += r.tell.code != 0;
+		n += !seen[r.head.id - first];
+		seen[r.head.id - first] = true;
+	}
+	ck_assert_uint_gt(refused_n, 0);
+	ck_assert_uint_lt(refused_n, COUNT(seen));
+	id = raw_put_exec(&b, 0, "SELECT count(*) FROM (" SORT " LIMIT 30000)");
+	ck_assert_int_eq(raw_expect_int(&b, id), 30000);
+	stop();
+}
+END_TEST
+
 /* --- The schema ----------------------------------------------------------- */
 
 static uint32_t
@@ -530,6 +563,7 @@ make_suite(void)
 	tcase_add_test(tc, chunks_leave_room_for_other_replies);
 	tcase_add_test(tc, results_of_one_connection_take_turns);
 	tcase_add_loop_test(tc, a_stalled_result_is_lost_with_a_reason, 0, 2);
+	tcase_add_test(tc, results_left_unread_leave_memory_to_others);
 	tcase_add_loop_test(tc, columns_may_change_under_a_statement, 0, 2);
 	tcase_add_loop_test(
 	    tc, a_row_fits_in_a_frame_or_is_too_large, 0, (int)COUNT(ways));
