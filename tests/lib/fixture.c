@@ -19,9 +19,10 @@
 #include "proto/frame.h"
 #include "proto/walk.h"
 #include "tests/lib/msgjson.h"
+#include "tests/lib/proc.h"
 
-/* Nothing that a test waits for takes as long, even under a sanitizer. */
-#define WAIT_MS 20000
+/* Nothing that a test waits for takes as long; under a sanitizer that is more. */
+#define WAIT_US (20000000 * proc_get_slowness())
 /* As if a client had taken so much already: no result gets that far ahead. */
 #define SENT_ALL (UINT64_C(1) << 40)
 
@@ -452,7 +453,8 @@ take_mail(struct fixture *fx, int64_t end_us)
 	struct pollfd p = { .fd = fx->mailbox.fd, .events = POLLIN };
 	int64_t left_ms = (end_us - clock_now_us()) / 1000;
 
-	REQUIRE_MSG(left_ms > 0, "nothing came home in %d ms", WAIT_MS);
+	REQUIRE_MSG(left_ms > 0, "nothing came home in %lld s",
+	    (long long)WAIT_US / 1000000);
 	if (mailbox_sleep(&fx->mailbox) && poll(&p, 1, (int)left_ms) == 1)
 		mailbox_hear(&fx->mailbox);
 	mailbox_awake(&fx->mailbox);
@@ -462,7 +464,7 @@ take_mail(struct fixture *fx, int64_t end_us)
 void
 fixture_wait(struct fixture *fx, struct request *r)
 {
-	int64_t end_us = clock_now_us() + (int64_t)WAIT_MS * 1000;
+	int64_t end_us = clock_now_us() + WAIT_US;
 
 	while (!r->home_again)
 		take_mail(fx, end_us);
@@ -481,7 +483,7 @@ count_bytes(const struct request *r)
 size_t
 fixture_wait_bytes(struct fixture *fx, struct request *r, size_t n)
 {
-	int64_t end_us = clock_now_us() + (int64_t)WAIT_MS * 1000;
+	int64_t end_us = clock_now_us() + WAIT_US;
 
 	while (count_bytes(r) < n && !r->home_again)
 		take_mail(fx, end_us);
