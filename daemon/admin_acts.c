@@ -71,7 +71,7 @@ put_to_rest(struct admin *ad, unsigned from, enum db_will will)
 	atomic_store(&ad->r->runner, &ad->db->q);
 	admin_wait(ad);
 	if (db_watch(ad->db, &ad->watch))
-		ad->waits = false; /* it is already */
+		ad->waits = false; /* it is already, or is not to be any more */
 }
 
 static void

@@ -233,7 +233,7 @@ enum db_will db_get_will(struct db *db);
 bool db_is_coming(struct db *db);
 
 /* Send w->errand when it is at rest, when it is to serve again, or when *w->stop is
- * not 0; true: it is at rest now, and nothing is sent.  Any thread. */
+ * not 0; true: one of the first two is so now, and nothing is sent.  Any thread. */
 bool db_watch(struct db *db, struct db_watch *w);
 
 /* Send those that are to wait no longer; now and then. */

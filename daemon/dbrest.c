@@ -18,14 +18,14 @@ is_at_rest(const struct db *db)
 bool
 db_watch(struct db *db, struct db_watch *w)
 {
-	bool rests;
+	bool is_over;
 
 	pthread_mutex_lock(&db->dbs->lock);
-	rests = is_at_rest(db);
-	if (!rests)
+	is_over = is_at_rest(db) || db->will == DB_SERVES;
+	if (!is_over)
 		LL_PREPEND(db->watches, w);
 	pthread_mutex_unlock(&db->dbs->lock);
-	return rests;
+	return is_over;
 }
 
 void

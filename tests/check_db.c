@@ -571,6 +571,26 @@ give(struct hot *h)
 	db_give(h);
 }
 
+/* It was taken out, or is to serve again, before anybody watched it: nobody looks at
+ * its watches any more. */
+START_TEST(db_that_is_to_serve_is_not_waited_for)
+{
+	struct errand errand = { 0 };
+	_Atomic int stop = 0;
+	struct db_watch w = {
+		.errand = &errand,
+		.home = &fx.mailbox,
+		.stop = &stop,
+	};
+
+	fixture_open(&fx, NULL, NULL);
+	ck_assert(db_watch(fx.db, &w));
+	ck_assert_ptr_null(fx.db->watches);
+	ck_assert(!atomic_load(&fx.mailbox.has_errands));
+	fixture_close(&fx);
+}
+END_TEST
+
 /* Whoever looks at a database for a moment may be all that keeps it open. */
 START_TEST(db_that_is_let_go_gives_its_room_to_who_waits)
 {
@@ -641,6 +661,7 @@ main(void)
 	tcase_add_test(tc, db_is_found_by_its_name);
 	tcase_add_test(tc, db_that_fails_closes_those_before_it);
 	tcase_add_test(tc, db_that_is_let_go_gives_its_room_to_who_waits);
+	tcase_add_test(tc, db_that_is_to_serve_is_not_waited_for);
 	suite_add_tcase(s, tc);
 	return fixture_run(s);
 }
