@@ -229,6 +229,11 @@ void db_release(struct db *db);
 enum db_will db_change_will(struct db *db, unsigned from, enum db_will will);
 enum db_will db_get_will(struct db *db);
 
+/* Have it serve again, as somebody who had it rest waits no longer: unless it does
+ * something else by now, or is at rest, and others may have been told.  Says whether it
+ * is at rest as that one wanted.  Any thread. */
+bool db_give_up_rest(struct db *db, enum db_will will, bool *ret_serves);
+
 /* Say whether it is open, or about to be.  Any thread. */
 bool db_is_coming(struct db *db);
 
