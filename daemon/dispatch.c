@@ -177,11 +177,15 @@ dispatch_sql(struct client *cl, struct request *r)
 	road_take(cl, r);
 }
 
-/* What has not had its turn leaves its line; but what came before a PREPARE may use
- * its number, which is free only then, so that fails in its turn. */
+/* What has not had its turn leaves its line.  But what came before a PREPARE may use
+ * its number, which is free only then, so that fails in its turn; and what stands
+ * behind a TX_BEGIN is not to run outside, so that begins, which takes nothing. */
 static void
 stop_target(struct client *cl, struct request *target)
 {
+	if (!target->away && target->type == TYPE_TX_BEGIN)
+		return;
+	stats_add(STAT_cancels, 1);
 	if (!target->away && target->type == TYPE_PREPARE) {
 		request_stop(target, ERR_CANCELLED);
 		return;
@@ -205,10 +209,8 @@ cancel(struct client *cl, struct request *r)
 		fail_missing(r, ASK_target, "target");
 	else if (r->ask.target)
 		target = client_find_before(r, r->ask.target);
-	if (target) {
-		stats_add(STAT_cancels, 1);
+	if (target)
 		stop_target(cl, target);
-	}
 	if (r->id || r->failure.code)
 		local_answer(cl, r, answer_ok);
 	else
