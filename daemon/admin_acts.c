@@ -71,7 +71,7 @@ put_to_rest(struct admin *ad, unsigned from, enum db_will will)
 	atomic_store(&ad->r->runner, &ad->db->q);
 	admin_wait(ad);
 	if (db_watch(ad->db, &ad->watch))
-		ad->waits = false; /* it is already */
+		ad->waits = false; /* it is already, or is not to be any more */
 }
 
 static void
@@ -107,24 +107,31 @@ run_enable(struct admin *ad)
 	change_will(ad, WILL(SERVES) | WILL(DISABLED), DB_SERVES);
 }
 
+/* It may have come to rest just now: then all is done. */
+static void
+give_up(struct admin *ad)
+{
+	bool serves;
+
+	if (db_give_up_rest(ad->db, ad->will, &serves))
+		return;
+	if (serves)
+		log_info(
+		    "%s is given up: the database serves again", ad->words);
+	request_fail_stopped(ad->r,
+	    serves ? "while transactions and statements under way had to "
+		     "end; the database serves again"
+		   : "while transactions and statements under way had to "
+		     "end");
+}
+
 /* It was waited for: for as long as the request may wait, or until somebody wanted
  * it otherwise. */
 static void
 end_rest(struct admin *ad)
 {
 	if (request_get_stop(ad->r)) {
-		bool serves = db_change_will(ad->db, 1U << ad->will,
-				  DB_SERVES) == ad->will;
-
-		if (serves)
-			log_info("%s is given up: the database serves again",
-			    ad->words);
-		request_fail_stopped(ad->r,
-		    serves
-			? "while transactions and statements under way had to "
-			  "end; the database serves again"
-			: "while transactions and statements under way had to "
-			  "end");
+		give_up(ad);
 	} else if (db_is_removed(ad->db)) {
 		failure_set(&ad->r->failure, ERR_NO_DATABASE,
 		    "%s was taken out of the configuration, or its file was "

@@ -209,12 +209,14 @@ bool client_is_clogged(const struct client *cl);
 /* --- What it has prepared: client_prepared.c ----------------------------------- */
 
 /* Prepared statements: a text, and the database it is for, which is referenced.
- * put: -ERR_NO_MEMORY, -ERR_QUEUE_FULL (too many); get: a span with p NULL when there
- * is none, ret_db may be NULL; drop: false when there is none. */
-int client_put_prepared(
-    struct client *cl, uint64_t number, struct span sql, struct db *db);
+ * put, of a PREPARE: -ERR_NO_MEMORY, -ERR_QUEUE_FULL (too many); get: a span with p
+ * NULL when there is none, ret_db may be NULL; drop: false when there is none. */
+int client_put_prepared(struct client *cl, const struct request *r);
 struct span client_get_prepared(
     const struct client *cl, uint64_t number, struct db **ret_db);
 bool client_drop_prepared(struct client *cl, uint64_t number);
+
+/* Drop what this PREPARE has put, unless another one has taken its number over. */
+void client_drop_prepared_by(struct client *cl, const struct request *r);
 
 #endif

@@ -15,6 +15,7 @@
 
 struct prepared {
 	uint64_t number;
+	uint64_t request_id; /* of its PREPARE */
 	struct db *db;
 	UT_hash_handle hh;
 	size_t n;
@@ -22,12 +23,12 @@ struct prepared {
 };
 
 int
-client_put_prepared(
-    struct client *cl, uint64_t number, struct span sql, struct db *db)
+client_put_prepared(struct client *cl, const struct request *r)
 {
+	struct span sql = r->ask.sql;
 	struct prepared *p;
 
-	client_drop_prepared(cl, number);
+	client_drop_prepared(cl, r->ask.stmt);
 	if (HASH_COUNT(cl->prepared) >= PREPARED_MAX ||
 	    cl->prepared_bytes + sql.n >
 		(uint64_t)cl->loop->conf->max_client_bytes)
@@ -35,14 +36,15 @@ client_put_prepared(
 	p = calloc(1, sizeof(*p) + sql.n + 1);
 	if (!p)
 		return -ERR_NO_MEMORY;
-	p->number = number;
-	p->db = db_ref(db);
+	p->number = r->ask.stmt;
+	p->request_id = r->id;
+	p->db = db_ref(r->db);
 	p->n = sql.n;
 	if (sql.n)
 		memcpy(p->sql, sql.p, sql.n);
 	HASH_ADD(hh, cl->prepared, number, sizeof(p->number), p);
 	if (!p->hh.tbl) {
-		db_unref(db);
+		db_unref(p->db);
 		free(p);
 		return -ERR_NO_MEMORY;
 	}
@@ -75,6 +77,17 @@ client_drop_prepared(struct client *cl, uint64_t number)
 	cl->prepared_bytes -= p->n;
 	free(p);
 	return true;
+}
+
+void
+client_drop_prepared_by(struct client *cl, const struct request *r)
+{
+	const struct prepared *p = NULL;
+	uint64_t number = r->ask.stmt;
+
+	HASH_FIND(hh, cl->prepared, &number, sizeof(number), p);
+	if (p && p->request_id == r->id)
+		client_drop_prepared(cl, number);
 }
 
 void

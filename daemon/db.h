@@ -229,11 +229,16 @@ void db_release(struct db *db);
 enum db_will db_change_will(struct db *db, unsigned from, enum db_will will);
 enum db_will db_get_will(struct db *db);
 
+/* Have it serve again, as somebody who had it rest waits no longer: unless it does
+ * something else by now, or is at rest, and others may have been told.  Says whether it
+ * is at rest as that one wanted.  Any thread. */
+bool db_give_up_rest(struct db *db, enum db_will will, bool *ret_serves);
+
 /* Say whether it is open, or about to be.  Any thread. */
 bool db_is_coming(struct db *db);
 
 /* Send w->errand when it is at rest, when it is to serve again, or when *w->stop is
- * not 0; true: it is at rest now, and nothing is sent.  Any thread. */
+ * not 0; true: one of the first two is so now, and nothing is sent.  Any thread. */
 bool db_watch(struct db *db, struct db_watch *w);
 
 /* Send those that are to wait no longer; now and then. */

@@ -18,14 +18,14 @@ is_at_rest(const struct db *db)
 bool
 db_watch(struct db *db, struct db_watch *w)
 {
-	bool rests;
+	bool is_over;
 
 	pthread_mutex_lock(&db->dbs->lock);
-	rests = is_at_rest(db);
-	if (!rests)
+	is_over = is_at_rest(db) || db->will == DB_SERVES;
+	if (!is_over)
 		LL_PREPEND(db->watches, w);
 	pthread_mutex_unlock(&db->dbs->lock);
-	return rests;
+	return is_over;
 }
 
 void
@@ -76,15 +76,17 @@ end_rest(struct db *db)
 	}
 }
 
-enum db_will
-db_change_will(struct db *db, unsigned from, enum db_will will)
+/* leaves: what is at rest stays so.  Says whether it changed. */
+static bool
+change(struct db *db, unsigned from, enum db_will will, bool leaves,
+    enum db_will *ret_was)
 {
 	enum db_will was;
 	bool changes, began, ended;
 
 	pthread_mutex_lock(&db->dbs->lock);
 	was = db->will;
-	changes = from >> was & 1;
+	changes = (from >> was & 1) && !(leaves && is_at_rest(db));
 	if (was == DB_SERVES && atomic_load(&db->removed))
 		changes = false;
 	began = changes && will != DB_SERVES && was == DB_SERVES;
@@ -102,7 +104,26 @@ db_change_will(struct db *db, unsigned from, enum db_will will)
 	db_look_at_watches(db);
 	if (ended)
 		db_unref(db);
+	*ret_was = was;
+	return changes;
+}
+
+enum db_will
+db_change_will(struct db *db, unsigned from, enum db_will will)
+{
+	enum db_will was;
+
+	change(db, from, will, false, &was);
 	return was;
+}
+
+bool
+db_give_up_rest(struct db *db, enum db_will will, bool *ret_serves)
+{
+	enum db_will was;
+
+	*ret_serves = change(db, 1U << will, DB_SERVES, true, &was);
+	return was == will && !*ret_serves;
 }
 
 enum db_will

@@ -127,6 +127,7 @@ reload_configured(
     struct dbs *dbs, struct conf *fresh, struct conf_changes *changes)
 {
 	struct db **added = calloc(fresh->db_n + 1, sizeof(struct db *));
+	unsigned reload_n = atomic_load(&dbs->reloads_n) + 1;
 
 	if (!added || add_new(dbs, fresh, added) < 0) {
 		free(added);
@@ -146,15 +147,17 @@ reload_configured(
 		remove_db(db);
 		pthread_mutex_unlock(&dbs->lock);
 	}
-	atomic_fetch_add(&dbs->reloads_n, 1);
 	for (struct db **db = added; *db; db++) {
 		log_info(
 		    "database %s is served from now on", (*db)->conf->name);
 		atomic_store(&(*db)->wanted, (*db)->conf->preload);
 		if ((*db)->conf->preload)
-			atomic_store(&(*db)->preloads_n, dbs->reloads_n);
+			atomic_store(&(*db)->preloads_n, reload_n);
 		squeue_kick(&(*db)->q);
 	}
+	/* a worker that still looks for those of the last one must not take this
+	 * one for done (hots_preload) */
+	atomic_store(&dbs->reloads_n, reload_n);
 	free(added);
 	return 0;
 }

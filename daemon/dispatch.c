@@ -65,8 +65,8 @@ check_prepare(struct request *r)
 static int
 keep_prepared(struct client *cl, struct request *r)
 {
-	int rc;
-	rc = client_put_prepared(cl, r->ask.stmt, r->ask.sql, r->db);
+	int rc = client_put_prepared(cl, r);
+
 	if (rc == -ERR_QUEUE_FULL)
 		return failure_set(&r->failure, ERR_QUEUE_FULL,
 		    "too many prepared statements on this connection; CLOSE "
@@ -157,6 +157,8 @@ dispatch_sql(struct client *cl, struct request *r)
 	if (check_body(cl, r) < 0 || local_find_db(cl, r, &admin) < 0 ||
 	    check_access(cl, r, admin) < 0 ||
 	    (r->type == TYPE_PREPARE && !admin && keep_prepared(cl, r) < 0)) {
+		if (r->type == TYPE_PREPARE)
+			client_drop_prepared(cl, r->ask.stmt);
 		note_tx_state(cl, r);
 		local_fail(cl, r);
 		return;
@@ -175,6 +177,27 @@ dispatch_sql(struct client *cl, struct request *r)
 	road_take(cl, r);
 }
 
+/* What has not had its turn leaves its line.  But what came before a PREPARE may use
+ * its number, which is free only then, so that fails in its turn; and what stands
+ * behind a TX_BEGIN is not to run outside, so that begins, which takes nothing. */
+static void
+stop_target(struct client *cl, struct request *target)
+{
+	if (!target->away && target->type == TYPE_TX_BEGIN)
+		return;
+	stats_add(STAT_cancels, 1);
+	if (!target->away && target->type == TYPE_PREPARE) {
+		request_stop(target, ERR_CANCELLED);
+		return;
+	}
+	if (!target->away) {
+		note_tx_state(cl, target);
+		if (!target->waits)
+			target->waits = &cl->loop->collected;
+	}
+	road_stop(cl, target, ERR_CANCELLED);
+}
+
 /* Its target may be under way, or wait for its turn: what came later is not meant,
  * nor what has no id. */
 static void
@@ -186,15 +209,8 @@ cancel(struct client *cl, struct request *r)
 		fail_missing(r, ASK_target, "target");
 	else if (r->ask.target)
 		target = client_find_before(r, r->ask.target);
-	if (target) {
-		stats_add(STAT_cancels, 1);
-		if (!target->away) {
-			note_tx_state(cl, target);
-			if (!target->waits)
-				target->waits = &cl->loop->collected;
-		}
-		road_stop(cl, target, ERR_CANCELLED);
-	}
+	if (target)
+		stop_target(cl, target);
 	if (r->id || r->failure.code)
 		local_answer(cl, r, answer_ok);
 	else

@@ -44,7 +44,7 @@ void
 local_fail(struct client *cl, struct request *r)
 {
 	if (r->type == TYPE_PREPARE)
-		client_drop_prepared(cl, r->ask.stmt);
+		client_drop_prepared_by(cl, r);
 	local_answer(cl, r, answer_error);
 }
 
@@ -261,7 +261,7 @@ local_describe(struct client *cl, struct request *r, struct buf *b)
 {
 	exec_describe(r->hot->conn, r, b);
 	if (r->type == TYPE_PREPARE && r->failure.code)
-		client_drop_prepared(cl, r->ask.stmt);
+		client_drop_prepared_by(cl, r);
 }
 
 void

@@ -15,7 +15,8 @@ void local_answer(struct client *cl, struct request *r,
 void local_reply(struct client *cl, struct request *r,
     void (*write)(struct client *, struct request *, struct buf *));
 
-/* Answer it with r->failure and free it.  The number of a PREPARE is free then. */
+/* Answer it with r->failure and free it.  The number of a PREPARE is free then, unless
+ * the next one has it. */
 void local_fail(struct client *cl, struct request *r);
 
 /* Answer a statement, or message, that steers a transaction, and free it. */

@@ -571,6 +571,60 @@ give(struct hot *h)
 	db_give(h);
 }
 
+/* It was taken out, or is to serve again, before anybody watched it: nobody looks at
+ * its watches any more. */
+START_TEST(db_that_is_to_serve_is_not_waited_for)
+{
+	struct errand errand = { 0 };
+	_Atomic int stop = 0;
+	struct db_watch w = {
+		.errand = &errand,
+		.home = &fx.mailbox,
+		.stop = &stop,
+	};
+
+	fixture_open(&fx, NULL, NULL);
+	ck_assert(db_watch(fx.db, &w));
+	ck_assert_ptr_null(fx.db->watches);
+	ck_assert(!atomic_load(&fx.mailbox.has_errands));
+	fixture_close(&fx);
+}
+END_TEST
+
+/* Two have it rest, and one is told that it does when the other one's time is up. */
+START_TEST(db_that_is_at_rest_is_not_given_up)
+{
+	bool serves;
+
+	fixture_open(&fx, NULL, NULL);
+	db_change_will(fx.db, 1U << DB_SERVES, DB_PAUSED);
+	while (strcmp(db_get_state_name(fx.db), "paused") != 0)
+		sched_yield();
+	ck_assert(!db_give_up_rest(fx.db, DB_DISABLED, &serves));
+	ck_assert(!serves);
+	ck_assert(db_give_up_rest(fx.db, DB_PAUSED, &serves));
+	ck_assert(!serves);
+	ck_assert_int_eq(db_get_will(fx.db), DB_PAUSED);
+	db_change_will(fx.db, 1U << DB_PAUSED, DB_SERVES);
+	fixture_close(&fx);
+}
+END_TEST
+
+START_TEST(db_that_comes_to_rest_is_given_up)
+{
+	bool serves;
+
+	fixture_open(&fx, NULL, NULL);
+	ck_assert(db_hold(fx.db));
+	db_change_will(fx.db, 1U << DB_SERVES, DB_PAUSED);
+	ck_assert(!db_give_up_rest(fx.db, DB_PAUSED, &serves));
+	ck_assert(serves);
+	ck_assert_int_eq(db_get_will(fx.db), DB_SERVES);
+	db_release(fx.db);
+	fixture_close(&fx);
+}
+END_TEST
+
 /* Whoever looks at a database for a moment may be all that keeps it open. */
 START_TEST(db_that_is_let_go_gives_its_room_to_who_waits)
 {
@@ -641,6 +695,9 @@ main(void)
 	tcase_add_test(tc, db_is_found_by_its_name);
 	tcase_add_test(tc, db_that_fails_closes_those_before_it);
 	tcase_add_test(tc, db_that_is_let_go_gives_its_room_to_who_waits);
+	tcase_add_test(tc, db_that_is_to_serve_is_not_waited_for);
+	tcase_add_test(tc, db_that_is_at_rest_is_not_given_up);
+	tcase_add_test(tc, db_that_comes_to_rest_is_given_up);
 	suite_add_tcase(s, tc);
 	return fixture_run(s);
 }

@@ -2,6 +2,7 @@
  * each gets one answer, nothing of it is applied, and nobody else notices (P6,
  * P7). */
 #include <check.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -536,6 +537,7 @@ START_TEST(cancel_takes_one_out_of_the_line_and_leaves_the_others)
 }
 END_TEST
 
+/* About the number 7. */
 static uint64_t
 put_stmt(enum msg_type type, const char *sql)
 {
@@ -561,6 +563,27 @@ START_TEST(a_cancelled_prepare_leaves_its_number_free)
 	raw_expect(&a, id, ERR_CANCELLED);
 	raw_expect(&b, raw_put_admin(&b, "RESUME app"), 0);
 	raw_expect(&a, put_stmt(TYPE_EXEC, NULL), ERR_STATEMENT_UNKNOWN);
+	stop();
+}
+END_TEST
+
+/* The next one has taken its number over before it fails, for whatever reason. */
+START_TEST(a_prepare_that_fails_leaves_its_number_to_the_next)
+{
+	uint64_t cancelled, bad, good;
+
+	start(NULL);
+	raw_expect(&b, raw_put_admin(&b, "PAUSE app"), 0);
+	cancelled = put_stmt(TYPE_PREPARE, "SELECT 5");
+	bad = put_stmt(TYPE_PREPARE, "SELECT nothing");
+	good = put_stmt(TYPE_PREPARE, "SELECT 6");
+	raw_let_arrive(&a);
+	raw_put_cancel(&a, cancelled);
+	raw_expect(&a, cancelled, ERR_CANCELLED);
+	raw_expect(&b, raw_put_admin(&b, "RESUME app"), 0);
+	raw_expect(&a, bad, SQLITE_ERROR);
+	raw_expect(&a, good, 0);
+	ck_assert_int_eq(raw_expect_int(&a, put_stmt(TYPE_EXEC, NULL)), 6);
 	stop();
 }
 END_TEST
@@ -807,6 +830,7 @@ make_suite(void)
 	tcase_add_test(
 	    tc, cancel_takes_one_out_of_the_line_and_leaves_the_others);
 	tcase_add_test(tc, a_cancelled_prepare_leaves_its_number_free);
+	tcase_add_test(tc, a_prepare_that_fails_leaves_its_number_to_the_next);
 	tcase_add_test(tc, cancel_in_a_group_is_not_noticed_by_its_others);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("deadline");

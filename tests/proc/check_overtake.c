@@ -364,6 +364,61 @@ START_TEST(cancel_leaves_the_rest_of_its_transaction)
 }
 END_TEST
 
+static uint64_t
+put_stmt(enum msg_type type, const char *sql)
+{
+	struct msg_out m;
+
+	msg_begin_body(&m, &a.out, type, ++a.last_id, 0);
+	if (sql)
+		msg_put_str(&m, ASK_sql, sql);
+	msg_put_uint(&m, ASK_stmt, 7);
+	ck_assert_int_eq(msg_end(&m, FRAME_DEFAULT_MAX_BYTES), 0);
+	return a.last_id;
+}
+
+/* Else its write would be committed at once. */
+START_TEST(cancel_of_a_begin_leaves_no_statement_outside)
+{
+	uint64_t first, begin;
+
+	start(LIVE_OPTIONS("workers=1"));
+	first = put_texts(&a, TEXTS_N, 12);
+	begin = raw_put_begin(&a, 1, TX_MODE_IMMEDIATE);
+	raw_put_exec(&a, 1, "INSERT INTO t VALUES('a')");
+	raw_put_end(&a, 1, false);
+	let_begin();
+	raw_put_cancel(&a, begin);
+	put_cancels(&a, first, first + TEXTS_N - 1);
+	raw_expect(&a, begin, 0);
+	raw_expect(&a, begin + 1, 0);
+	raw_expect(&a, begin + 2, 0);
+	ck_assert_int_eq(raw_run_int(&b, 0, "SELECT count(*) FROM t"), 0);
+	stop();
+}
+END_TEST
+
+/* Which is not free before what came before it has had its turn. */
+START_TEST(cancel_of_a_prepare_leaves_its_number_to_what_came_before)
+{
+	uint64_t first, before, prepare, behind;
+
+	start(LIVE_OPTIONS("workers=1"));
+	raw_expect(&a, put_stmt(TYPE_PREPARE, "SELECT 5"), 0);
+	first = put_texts(&a, TEXTS_N, 12);
+	before = put_stmt(TYPE_EXEC, NULL);
+	prepare = put_stmt(TYPE_PREPARE, "SELECT 6");
+	behind = put_stmt(TYPE_EXEC, NULL);
+	let_begin();
+	raw_put_cancel(&a, prepare);
+	put_cancels(&a, first, first + TEXTS_N - 1); /* enough of them */
+	ck_assert_int_eq(raw_expect_int(&a, before), 5);
+	raw_expect(&a, prepare, ERR_CANCELLED);
+	raw_expect(&a, behind, ERR_STATEMENT_UNKNOWN);
+	stop();
+}
+END_TEST
+
 /* --- What is not meant ---------------------------------------------------------- */
 
 START_TEST(cancel_leaves_what_was_sent_after_it)
@@ -558,6 +613,9 @@ make_suite(void)
 	tcase_add_test(tc, cancel_ends_what_can_go_on);
 	tcase_add_test(tc, cancel_waits_for_no_more_than_hello);
 	tcase_add_test(tc, cancel_leaves_the_rest_of_its_transaction);
+	tcase_add_test(tc, cancel_of_a_begin_leaves_no_statement_outside);
+	tcase_add_test(
+	    tc, cancel_of_a_prepare_leaves_its_number_to_what_came_before);
 	tcase_add_test(tc, cancel_leaves_what_was_sent_after_it);
 	tcase_add_test(tc, cancel_leaves_what_has_no_id);
 	tcase_add_test(tc, cancel_means_the_first_of_an_id);
