@@ -115,7 +115,8 @@ is_reader(const struct dbconn *c)
 
 /* Whoever ran on this connection before, the session is told of its own writes.
  * The rowid can be set on the connection, so the writer's is SQLite's own: it
- * changes within triggers. */
+ * changes within triggers.  As SQLite's own they may stand in triggers, views and
+ * defaults, though the schema is not trusted. */
 static int
 add_functions(struct dbconn *c)
 {
@@ -131,7 +132,8 @@ add_functions(struct dbconn *c)
 
 	for (size_t i = 0; i < n; i++) {
 		int rc = sqlite3_create_function_v2(c->db, functions[i].name, 0,
-		    SQLITE_UTF8, c, functions[i].call, NULL, NULL, NULL);
+		    SQLITE_UTF8 | SQLITE_INNOCUOUS, c, functions[i].call, NULL,
+		    NULL, NULL);
 
 		if (rc != SQLITE_OK)
 			return rc;

@@ -277,9 +277,11 @@ take_vars(struct exec *ex)
 	struct vars *v = ex->r->vars;
 	int64_t total;
 
-	if (stmt_get_kind(ex->stmt) != KIND_WRITE)
-		return;
 	total = dbconn_get_total_changes(ex->conn) - ex->total_before;
+	/* DROP TABLE deletes its rows when others refer to it, and a virtual table
+	 * that is created may fill tables of its own */
+	if (stmt_get_kind(ex->stmt) != KIND_WRITE && total == 0)
+		return;
 	/* changes() keeps what an earlier statement gave when this one changed
 	 * nothing: sqlite.org/c3ref/changes.html */
 	ex->r->changes += total ? dbconn_get_changes(ex->conn) : 0;

@@ -82,7 +82,9 @@ int exec_batch(struct exec *ex, struct dbconn *conn, struct request *r,
     struct buf *out, bool check_fks);
 
 /* Say whether all steps of a batch only read.  When preparing them takes longer than
- * most_us (0: it may) that is not known, and r->unknown is set. */
+ * most_us (0: it may) that is not known, and r->unknown is set.  In a transaction a
+ * step that cannot be prepared counts as one that reads: to fail it needs nothing
+ * but a snapshot. */
 bool exec_batch_reads(struct dbconn *conn, struct request *r, int64_t most_us);
 
 #endif

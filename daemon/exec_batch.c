@@ -308,7 +308,8 @@ exec_batch_reads(struct dbconn *conn, struct request *r, int64_t most_us)
 			r->unknown = true;
 			break;
 		}
-		reads = stmt_prepare(conn, r->steps[i].sql, &st, &f) == 0;
+		reads = stmt_prepare(conn, r->steps[i].sql, &st, &f) == 0 ||
+		    r->tx;
 		kind = stmt_get_kind(st);
 		reads = reads && (kind == KIND_READ || kind == KIND_EMPTY);
 	}

@@ -187,14 +187,13 @@ step_to_end(struct script *s, struct stmt *st)
 	return rc;
 }
 
-/* Run a statement, and count it as if it had come alone.  A failure leaves its
- * session's variables as they were, unless something of it was kept: by OR FAIL,
- * outside a transaction. */
+/* Run a statement, and count it as if it had come alone.  To its session it leaves
+ * what SQLite leaves, also when it fails: no changes then, unless OR FAIL has kept
+ * them, and the rowid that it inserted last. */
 static int
 run_statement(struct script *s, struct stmt *st)
 {
 	struct exec *ex = &s->m->exec;
-	uint64_t seq_before = s->r->seq;
 	int rc = check_statement(s, st);
 
 	if (rc < 0)
@@ -205,7 +204,7 @@ run_statement(struct script *s, struct stmt *st)
 	rc = step_to_end(s, st);
 	/* what a lock outside has stopped has not run */
 	ex->ran = rc != -ERR_EXTERNAL_BUSY;
-	exec_finish(ex, rc == 0 || s->r->seq != seq_before, rc < 0);
+	exec_finish(ex, ex->ran, rc < 0);
 	return rc;
 }
 

@@ -155,6 +155,58 @@ START_TEST(exec_tells_a_session_what_its_own_writes_gave)
 }
 END_TEST
 
+/* The schema is not trusted with functions of the application's; these look like
+ * such, and are SQLite's own to everybody else. */
+START_TEST(exec_lets_triggers_and_views_ask_what_a_session_wrote)
+{
+	static const char *const asking[] = {
+		"CREATE TABLE log(c, n, r)",
+		"CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO log VALUES"
+		"(changes(), total_changes(), last_insert_rowid()); END",
+		"CREATE TABLE child(x, p DEFAULT (last_insert_rowid()))",
+		"CREATE VIEW v AS SELECT changes(), total_changes(),"
+		" last_insert_rowid()",
+	};
+
+	for (size_t i = 0; i < COUNT(asking); i++)
+		ck_assert_str_eq(run(writer, ask(asking[i]), NULL), "DONE");
+	ck_assert_str_eq(
+	    run(writer, ask("INSERT INTO t(v) VALUES('a'), ('b')"), NULL),
+	    "DONE changes=2 rowid=4");
+	ck_assert_str_eq(run(fx.hot, ask("SELECT c, n, r FROM log"), NULL),
+	    "DONE columns=['c','n','r'] rows=[[0,0,3],[0,1,4]]");
+	ck_assert_ptr_nonnull(strstr(
+	    run(fx.hot, ask("SELECT * FROM v"), NULL), "rows=[[2,4,4]]"));
+	ck_assert_ptr_nonnull(
+	    strstr(run(writer,
+		       ask("INSERT INTO child(x) VALUES(1) RETURNING p"), NULL),
+		"rows=[[4]]"));
+}
+END_TEST
+
+/* With foreign keys DROP TABLE deletes the table's rows first:
+ * sqlite.org/foreignkeys.html, section 5. */
+START_TEST(exec_counts_what_a_change_of_the_schema_changes)
+{
+	static const char sql[] =
+	    "SELECT last_insert_rowid(), changes(), total_changes()";
+
+	run(writer, ask("CREATE TABLE p(id INTEGER PRIMARY KEY)"), NULL);
+	run(writer, ask("CREATE TABLE c(p REFERENCES p(id))"), NULL);
+	run(writer, ask("INSERT INTO p VALUES(1), (2)"), NULL);
+	run(writer, ask("UPDATE p SET id = id WHERE id = 1"), NULL);
+	ck_assert_ptr_nonnull(
+	    strstr(run(fx.hot, ask(sql), NULL), "rows=[[2,1,3]]"));
+	ck_assert_str_eq(
+	    run(writer, ask("DROP TABLE p"), NULL), "DONE changes=2 rowid=2");
+	ck_assert_ptr_nonnull(
+	    strstr(run(fx.hot, ask(sql), NULL), "rows=[[2,2,5]]"));
+	run(writer, ask("CREATE TABLE q(x)"), NULL);
+	ck_assert_ptr_nonnull(
+	    strstr(run(fx.hot, ask(sql), NULL), "rows=[[2,2,5]]"));
+}
+END_TEST
+
 START_TEST(exec_stops_at_the_most_rows)
 {
 	struct request *r = ask("SELECT id FROM t");
@@ -402,6 +454,9 @@ main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, exec_answers_rows_changes_and_rowid);
 	tcase_add_test(tc, exec_tells_a_session_what_its_own_writes_gave);
+	tcase_add_test(
+	    tc, exec_lets_triggers_and_views_ask_what_a_session_wrote);
+	tcase_add_test(tc, exec_counts_what_a_change_of_the_schema_changes);
 	tcase_add_test(tc, exec_stops_at_the_most_rows);
 	tcase_add_test(tc, exec_gives_declared_types_to_those_who_asked);
 	tcase_add_loop_test(

@@ -774,6 +774,35 @@ START_TEST(lease_opens_the_savepoints_again_that_a_reader_held)
 }
 END_TEST
 
+/* To fail it needs no lease, which is not to be had here. */
+START_TEST(lease_is_not_asked_for_by_a_batch_that_cannot_be_prepared)
+{
+	static const struct fixture_step steps[] = {
+		{ .sql = ALL },
+		{ .sql = "UPDATE nowhere SET v = 1" },
+		{ 0 },
+	};
+	struct tx *tx;
+
+	fixture_open(&fx, NULL, schema);
+	tx = fixture_begin(&fx, TX_MODE_DEFERRED);
+	read_in(tx, ALL);
+	fixture_take(
+	    &fx, fixture_write(&fx, ask("INSERT INTO t VALUES(3, 'three')")));
+	assert_begins(
+	    fixture_take(&fx,
+		fixture_read(&fx, fixture_in(tx, fixture_batch(&fx, steps)))),
+	    "ERROR tx_state=2 name=SQLITE_ERROR message='no such table: "
+	    "nowhere' step=1");
+	ck_assert_str_eq(read_in(tx, ALL),
+	    "DONE columns=['id','v'] "
+	    "rows=[[1,'one'],[2,'two']] tx_state=2");
+	read_in(tx, "ROLLBACK");
+	tx_unref(tx);
+	fixture_close(&fx);
+}
+END_TEST
+
 START_TEST(lease_is_refused_to_an_old_snapshot)
 {
 	struct tx *tx;
@@ -1026,6 +1055,8 @@ add_upgrades(Suite *s)
 	tcase_add_test(tc, lease_takes_over_what_a_reader_began);
 	tcase_add_test(
 	    tc, lease_takes_over_the_rowid_that_its_client_inserted_last);
+	tcase_add_test(
+	    tc, lease_is_not_asked_for_by_a_batch_that_cannot_be_prepared);
 	tcase_add_test(tc, lease_opens_the_savepoints_again_that_a_reader_held);
 	tcase_add_test(tc, lease_is_refused_to_an_old_snapshot);
 	tcase_add_loop_test(tc, lease_is_given_when_others_changed_nothing, 0,

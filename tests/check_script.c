@@ -368,7 +368,7 @@ assert_vars(int64_t rowid, int64_t changes)
 	ck_assert_int_eq(fx.vars->changes, changes);
 }
 
-START_TEST(script_that_failed_leaves_its_sessions_variables_alone)
+START_TEST(script_that_failed_leaves_its_session_what_sqlite_leaves)
 {
 	run("INSERT INTO log(id, x) VALUES(7, 1); DELETE FROM t WHERE id < 3",
 	    true);
@@ -379,7 +379,7 @@ START_TEST(script_that_failed_leaves_its_sessions_variables_alone)
 	run("INSERT INTO t VALUES(60, 60), (61, 61); INSERT INTO t(id)"
 	    "VALUES(70), (60)",
 	    false);
-	assert_vars(61, 2);
+	assert_vars(70, 0);
 	run("INSERT OR FAIL INTO t VALUES(80, 80), (60, 81)", false);
 	assert_vars(80, 1);
 }
@@ -826,7 +826,7 @@ main(void)
 	tcase_add_test(tc, script_shares_no_commit);
 	tcase_add_loop_test(tc, script_leaves_the_statement_cache_alone, 0, 2);
 	tcase_add_test(
-	    tc, script_that_failed_leaves_its_sessions_variables_alone);
+	    tc, script_that_failed_leaves_its_session_what_sqlite_leaves);
 	tcase_add_test(tc, script_takes_many_statements);
 	suite_add_tcase(s, tc);
 	suite_add_tcase(s, make_stops());
