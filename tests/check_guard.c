@@ -555,22 +555,30 @@ END_TEST
 
 /* ALTER TABLE and DROP COLUMN look into the TEMP schema on their way. */
 /* clang-format off */
-static const char *const ddl[] = {
-	"ALTER TABLE t RENAME TO n", "ALTER TABLE u RENAME COLUMN x TO n",
-	"ALTER TABLE u DROP COLUMN y", "ALTER TABLE t ADD COLUMN n DEFAULT 5",
-	"DROP TABLE docs", "DROP TABLE box", "DROP TABLE t",
-	"CREATE VIRTUAL TABLE n USING fts5(x)",
-	"CREATE VIRTUAL TABLE n USING rtree(i, a, b)",
-	"DROP INDEX t_v", "DROP VIEW v", "DROP TRIGGER v_i", "REINDEX",
-	"ANALYZE", "CREATE TABLE n(x INT) STRICT",
-	"CREATE TABLE n AS SELECT * FROM t",
+static const struct {
+	const char *sql;
+	const char *more; /* behind "DONE": what the module fills its tables with */
+} ddl[] = {
+	{ "ALTER TABLE t RENAME TO n", "" },
+	{ "ALTER TABLE u RENAME COLUMN x TO n", "" },
+	{ "ALTER TABLE u DROP COLUMN y", "" },
+	{ "ALTER TABLE t ADD COLUMN n DEFAULT 5", "" },
+	{ "DROP TABLE docs", "" }, { "DROP TABLE box", "" },
+	{ "DROP TABLE t", "" },
+	{ "CREATE VIRTUAL TABLE n USING fts5(x)", " changes=1 rowid=10" },
+	{ "CREATE VIRTUAL TABLE n USING rtree(i, a, b)", " changes=1 rowid=1" },
+	{ "DROP INDEX t_v", "" }, { "DROP VIEW v", "" },
+	{ "DROP TRIGGER v_i", "" }, { "REINDEX", "" }, { "ANALYZE", "" },
+	{ "CREATE TABLE n(x INT) STRICT", "" },
+	{ "CREATE TABLE n AS SELECT * FROM t", "" },
 };
 /* clang-format on */
 
 START_TEST(guard_lets_a_client_change_the_schema)
 {
 	fixture_open(&fx, NULL, schema);
-	ck_assert_str_eq(run(ddl[_i]), "DONE");
+	ck_assert_str_eq(run(ddl[_i].sql),
+	    fixture_format(&fx, "DONE%s", ddl[_i].more));
 	ck_assert_str_eq(fixture_query(&fx, "PRAGMA integrity_check"), "ok\n");
 	fixture_close(&fx);
 }
