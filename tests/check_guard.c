@@ -577,8 +577,8 @@ static const struct {
 START_TEST(guard_lets_a_client_change_the_schema)
 {
 	fixture_open(&fx, NULL, schema);
-	ck_assert_str_eq(run(ddl[_i].sql),
-	    fixture_format(&fx, "DONE%s", ddl[_i].more));
+	ck_assert_str_eq(
+	    run(ddl[_i].sql), fixture_format(&fx, "DONE%s", ddl[_i].more));
 	ck_assert_str_eq(fixture_query(&fx, "PRAGMA integrity_check"), "ok\n");
 	fixture_close(&fx);
 }
