@@ -7,8 +7,8 @@
 #include <sys/resource.h>
 
 #include "daemon/clock.h"
-#include "daemon/hots.h"
 #include "daemon/gauges.h"
+#include "daemon/hots.h"
 #include "daemon/stats.h"
 #include "daemon/tally.h"
 

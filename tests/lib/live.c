@@ -172,7 +172,7 @@ live_start(struct live *d, const char *const *options)
 	}
 	if (!names_one_of(options, "request_timeout=")) {
 		snprintf(timeout, sizeof(timeout), "request_timeout=%llds",
-		    (long long)(30 * proc_get_slowness()));
+		    30 * (long long)proc_get_slowness());
 		args[n++] = "-o";
 		args[n++] = timeout;
 	}
