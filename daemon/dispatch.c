@@ -360,7 +360,9 @@ dispatch_collected(struct loop *loop, struct line *line)
 		if (hold(cl, r))
 			continue;
 		dispatch(cl, r);
-		if (loop->now_us == before_us) /* else it was counted */
+		/* else it was counted there */
+		/* cppcheck-suppress knownConditionTrueFalse */
+		if (loop->now_us == before_us)
 			slice_charge(cl, clock_now_us());
 		if (cl->turn_us > SLICE_TURN_US && keep_rest(loop))
 			break;
